@@ -1,0 +1,110 @@
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { dirname, join, relative, resolve } from 'node:path'
+import { describe, expect, it } from 'vitest'
+
+// Which part may import which; docs/architecture.md gives the reasons. `errors`, `log` and `clock` are open to all.
+// A value is a list of folders, or of single files as `folder/file`.
+const allowed: Record<string, readonly string[]> = {
+  main: ['commands'],
+  wire: [
+    'config',
+    'storage',
+    'catalog',
+    'encryption',
+    'jobs',
+    'postgres',
+    'domain',
+    'daemon',
+    'http',
+    'metrics',
+    'streams',
+  ],
+  commands: ['wire', 'jobs', 'catalog', 'domain', 'config', 'encryption', 'storage/object-keys', 'postgres/programs'],
+  'commands/serve': ['wire', 'daemon', 'http', 'metrics', 'jobs', 'catalog', 'domain', 'config'],
+  daemon: ['jobs', 'catalog', 'domain', 'config'],
+  http: ['jobs', 'metrics', 'catalog', 'domain', 'config'],
+  metrics: ['catalog', 'domain', 'config'],
+  jobs: [
+    'domain',
+    'postgres',
+    'encryption',
+    'storage/object-store',
+    'storage/object-keys',
+    'catalog',
+    'streams',
+    'config',
+  ],
+  catalog: ['domain', 'storage/object-store', 'storage/object-keys'],
+  storage: ['domain', 'config'],
+  postgres: ['streams', 'domain', 'config'],
+  encryption: ['streams', 'domain'],
+  streams: [],
+  config: ['domain'],
+  domain: [],
+}
+const openToAll = new Set(['errors', 'log', 'clock', 'version'])
+
+const root = resolve('src')
+
+function sources(folder: string): string[] {
+  return readdirSync(folder).flatMap((name) => {
+    const path = join(folder, name)
+    if (statSync(path).isDirectory()) return sources(path)
+    return path.endsWith('.ts') ? [path] : []
+  })
+}
+
+function importsOf(path: string): string[] {
+  const found = readFileSync(path, 'utf8').matchAll(/(?:from|import)\s*\(?\s*'(\.{1,2}\/[^']+)'/g)
+  return [...found].map(([, target]) => relative(root, resolve(dirname(path), target as string)).replace(/\.ts$/, ''))
+}
+
+describe('layers', () => {
+  const files = sources(root).map((path) => ({ path, module: relative(root, path).replace(/\.ts$/, '') }))
+
+  it('every import follows the table', () => {
+    const wrong: string[] = []
+    for (const { path, module } of files) {
+      const folder = module.split('/')[0] as string
+      const rules = allowed[module] ?? allowed[folder]
+      if (openToAll.has(module)) continue
+      if (rules === undefined) {
+        wrong.push(`${module} is in no layer`)
+        continue
+      }
+      for (const target of importsOf(path)) {
+        const targetFolder = target.split('/')[0] as string
+        if (openToAll.has(target) || (target.includes('/') && targetFolder === folder && module.includes('/'))) continue
+        if (!rules.some((rule) => rule === target || rule === targetFolder)) wrong.push(`${module} imports ${target}`)
+      }
+    }
+    expect(wrong).toEqual([])
+  })
+
+  it('no import ring', () => {
+    const graph = new Map(files.map(({ path, module }) => [module, importsOf(path)]))
+    const state = new Map<string, 'open' | 'done'>()
+    const rings: string[] = []
+    const visit = (module: string, trail: readonly string[]): void => {
+      if (state.get(module) === 'done') return
+      if (state.get(module) === 'open') {
+        rings.push([...trail.slice(trail.indexOf(module)), module].join(' → '))
+        return
+      }
+      state.set(module, 'open')
+      for (const target of graph.get(module) ?? []) visit(target, [...trail, module])
+      state.set(module, 'done')
+    }
+    for (const module of graph.keys()) visit(module, [])
+    expect(rings).toEqual([])
+  })
+
+  it('two levels at most, and no file longer than 400 lines but the tables', () => {
+    const tables = new Set(['errors', 'config/schema'])
+    const deep = files.filter(({ module }) => module.split('/').length > 2).map(({ module }) => module)
+    const long = files
+      .filter(({ module, path }) => !tables.has(module) && readFileSync(path, 'utf8').split('\n').length > 400)
+      .map(({ module }) => module)
+    expect({ deep, long }).toEqual({ deep: [], long: [] })
+  })
+})
