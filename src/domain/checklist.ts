@@ -1,0 +1,69 @@
+import { type PgproofError, toPgproofError } from '../errors.ts'
+import type { CheckResult, Verdict } from './drill-report.ts'
+
+/** The rungs of the ladder that a drill climbs, lowest first; each is a check with a result of its own. */
+export const rungs = [
+  'manifest',
+  'signature',
+  'evidence',
+  'dump object',
+  'scratch server',
+  'roles',
+  'restore',
+  'row counts',
+  'digests',
+  'sequences',
+  'large objects',
+] as const
+export type Rung = (typeof rungs)[number]
+
+/** What the backup itself is to blame for; every other error says nothing about it. */
+const blamesTheBackup = new Set([
+  'STORE_NOT_FOUND',
+  'STORE_FORMAT_INVALID',
+  'OBJECT_MISMATCH',
+  'DECRYPTION_FAILED',
+  'SIGNATURE_MISSING',
+  'SIGNATURE_INVALID',
+  'RESTORE_FAILED',
+  'ROLES_FAILED',
+  'EVIDENCE_MISMATCH',
+  'VERIFY_FAILED',
+])
+
+export function verdictOf(error: PgproofError): Exclude<Verdict, 'passed'> {
+  return blamesTheBackup.has(error.code) ? 'failed' : 'inconclusive'
+}
+
+/** Collects the results of checks in order. */
+export class Checklist {
+  readonly #results: CheckResult[] = []
+  readonly #thrown = new Set<unknown>()
+
+  /** Runs one check; its error decides between failed and inconclusive, and is thrown on. */
+  async run<T>(name: string, check: () => Promise<T>, detail?: (value: T) => string | null): Promise<T> {
+    try {
+      const value = await check()
+      this.#results.push({ name, result: 'passed', detail: detail?.(value) ?? null })
+      return value
+    } catch (thrown) {
+      // A check beside this one failed, and its error ended this one too: it has no result of its own.
+      if (this.#thrown.has(thrown)) throw thrown
+      this.#thrown.add(thrown)
+      const error = toPgproofError(thrown)
+      this.#results.push({ name, result: verdictOf(error), detail: error.message })
+      throw error
+    }
+  }
+
+  add(name: string, result: CheckResult['result'], detail: string | null = null): void {
+    this.#results.push({ name, result, detail })
+  }
+
+  /** Every result so far; rungs that were not reached are `skipped`, which is never passed. */
+  results(wanted: readonly string[] = rungs): CheckResult[] {
+    const reached = new Set(this.#results.map(({ name }) => name))
+    const skipped = wanted.filter((name) => !reached.has(name))
+    return [...this.#results, ...skipped.map((name): CheckResult => ({ name, result: 'skipped', detail: null }))]
+  }
+}

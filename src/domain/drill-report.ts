@@ -1,0 +1,74 @@
+import { z } from 'zod'
+import { isLabel } from './backup-label.ts'
+import { decodeVersioned } from './manifest.ts'
+
+/** The stored result of a drill. Names no table: those are in the encrypted tables object beside it. */
+export const drillReportFormat = 1
+
+export const drillPhases = ['queue', 'fetch', 'scratch', 'roles', 'restore', 'analyze', 'query', 'verify'] as const
+export type DrillPhase = (typeof drillPhases)[number]
+
+const checkResult = z.strictObject({
+  name: z.string(),
+  /** `skipped` is never passed: it says that the rung was not reached or not asked for. */
+  result: z.enum(['passed', 'failed', 'inconclusive', 'skipped']),
+  detail: z.string().nullable(),
+})
+
+const reportSchema = z.strictObject({
+  format: z.literal(drillReportFormat),
+  label: z.string().refine(isLabel, 'not a label'),
+  server: z.string(),
+  database: z.string(),
+  storeId: z.string(),
+  pgproofVersion: z.string(),
+  backup: z.strictObject({
+    label: z.string().refine(isLabel, 'not a label'),
+    snapshotTime: z.iso.datetime(),
+    manifestSha256: z.string().regex(/^[0-9a-f]{64}$/),
+    /** Of the dump that was restored, for the forecast once the backup is pruned. */
+    dumpBytes: z.int().nonnegative(),
+  }),
+  rolesBackup: z.string().nullable(),
+  /** How the backup was chosen; the same seed and the same store choose the same one. */
+  pick: z.strictObject({ rule: z.enum(['random', 'latest', 'named']), seed: z.int().nonnegative().nullable() }),
+  startedAt: z.iso.datetime(),
+  finishedAt: z.iso.datetime(),
+  verdict: z.enum(['passed', 'failed', 'inconclusive']),
+  /** Why not passed, from the register of errors. */
+  reason: z.strictObject({ code: z.string(), message: z.string(), hint: z.string() }).nullable(),
+  checks: z.array(checkResult),
+  phases: z.array(z.strictObject({ name: z.enum(drillPhases), seconds: z.number().nonnegative() })),
+  /** From the start of the fetch to the answer of the first query, in seconds; null if it never came so far. */
+  restoreTimeSeconds: z.number().nonnegative().nullable(),
+  rtoSeconds: z.number().positive().nullable(),
+  environment: z.strictObject({
+    scratch: z.enum(['embedded', 'server']),
+    serverVersion: z.string().nullable(),
+    jobs: z.int().positive(),
+    cpus: z.int().positive(),
+    memoryBytes: z.int().positive(),
+  }),
+  compared: z.strictObject({
+    tables: z.int().nonnegative(),
+    rows: z.int().nonnegative(),
+    differences: z.int().nonnegative(),
+  }),
+  /** SHA-256 of the encrypted tables object; null if the drill did not come that far. */
+  tablesSha256: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .nullable(),
+})
+
+export type DrillReport = z.infer<typeof reportSchema>
+export type CheckResult = z.infer<typeof checkResult>
+export type Verdict = DrillReport['verdict']
+
+export function encodeDrillReport(report: DrillReport): Uint8Array {
+  return Buffer.from(`${JSON.stringify(reportSchema.parse(report), null, 2)}\n`)
+}
+
+export function decodeDrillReport(bytes: Uint8Array, what: string): DrillReport {
+  return decodeVersioned(bytes, reportSchema, drillReportFormat, what)
+}

@@ -1,0 +1,126 @@
+import { type CronExpression, CronExpressionParser } from 'cron-parser'
+import { PgproofError, reasonOf } from '../errors.ts'
+import { instantsOf, offsetAt, wallClock } from './local-time.ts'
+
+/*
+ * Which times are due: cron-parser finds the times on the wall clock, this file says when the clocks show them.
+ * - A time in a gap (clocks put forward) is due right after the gap, once with whatever else is due there.
+ * - A time that comes twice (clocks put back) is due the first time only. Expressions that name every hour are the
+ *   exception: they mean "each hour", so they are due both times and leave no hole of two hours.
+ */
+
+const hourMs = 3_600_000
+/** Longer than any overlap that a zone's clocks have had since 1970. */
+const overlapMs = 3 * hourMs
+
+/** Throws `USAGE_INVALID` unless the expression has five or six fields (or is `@daily` etc.) and can ever be due. */
+export function assertSchedule(expression: string, timezone: string): void {
+  nextDue(expression, timezone, new Date(0))
+}
+
+/** The first due time after `after`. Throws `USAGE_INVALID` for an expression or time zone that makes no sense. */
+export function nextDue(expression: string, timezone: string, after: Date): Date {
+  const cron = parse(expression)
+  const bound = after.getTime()
+  const isHourly = namesEveryHour(cron)
+  const overlapAhead = offsetAt(bound + overlapMs, timezone) < offsetAt(bound, timezone)
+  cron.reset(new Date(wallClock(bound, timezone) - (isHourly && overlapAhead ? overlapMs : 0)))
+  let repeated = Number.POSITIVE_INFINITY
+  for (;;) {
+    const { first, second } = instantsOf(
+      step(expression, () => cron.next()),
+      timezone,
+    )
+    if (isHourly && second !== null && second > bound) repeated = Math.min(repeated, second)
+    if (first > bound) return new Date(Math.min(first, repeated))
+  }
+}
+
+/** The last due time that is not after `atOrBefore`. Throws like `nextDue`. */
+export function previousDue(expression: string, timezone: string, atOrBefore: Date): Date {
+  const cron = parse(expression)
+  const bound = atOrBefore.getTime()
+  const isHourly = namesEveryHour(cron)
+  const overlapBehind = offsetAt(bound, timezone) < offsetAt(bound - overlapMs, timezone)
+  cron.reset(new Date(wallClock(bound, timezone) + 1 + (overlapBehind ? overlapMs : 0)))
+  let latestFirst = Number.NEGATIVE_INFINITY
+  for (;;) {
+    const { first, second } = instantsOf(
+      step(expression, () => cron.prev()),
+      timezone,
+    )
+    if (first > bound) continue
+    latestFirst = Math.max(latestFirst, first)
+    if (!isHourly || second === null) return new Date(latestFirst)
+    if (second <= bound) return new Date(second)
+  }
+}
+
+export type DueQuestion = {
+  readonly expression: string
+  readonly timezone: string
+  readonly now: Date
+  /** When the job last started, whatever came of it; the caller leaves out starts after `now` (clock set back). */
+  readonly lastStart: Date | null
+  /** When the job was first seen in the configuration; counts only if it has never started. */
+  readonly since: Date
+}
+
+/**
+ * Due exactly if a due time lies in (last start, now]; however many were missed, the job is due once. `dueTime` is the
+ * latest of them, or else the next one.
+ */
+export function isDue(question: DueQuestion): { readonly due: boolean; readonly dueTime: Date } {
+  const { expression, timezone, now } = question
+  const latest = previousDue(expression, timezone, now)
+  if (latest > (question.lastStart ?? question.since)) return { due: true, dueTime: latest }
+  return { due: false, dueTime: nextDue(expression, timezone, now) }
+}
+
+/**
+ * The longest time between two consecutive due times, in seconds, among those of the next eight days and at least the
+ * next five: what an alert on a missed run must allow for.
+ */
+export function scheduleIntervalSeconds(expression: string, timezone: string, now: Date): number {
+  const horizon = now.getTime() + 8 * 24 * hourMs
+  let from = previousDue(expression, timezone, now).getTime()
+  let cursor = now.getTime()
+  let longest = 0
+  for (let gaps = 0; gaps < 5 || cursor < horizon; gaps += 1) {
+    const to = nextDue(expression, timezone, new Date(cursor)).getTime()
+    longest = Math.max(longest, to - from)
+    // By the hour where due times are dense: no gap longer than an hour is stepped over.
+    cursor = Math.max(to, cursor + hourMs)
+    from = cursor === to ? to : previousDue(expression, timezone, new Date(cursor)).getTime()
+  }
+  return longest / 1000
+}
+
+function namesEveryHour(cron: CronExpression): boolean {
+  return cron.fields.hour.values.length === 24
+}
+
+function parse(expression: string): CronExpression {
+  const trimmed = expression.trim()
+  // cron-parser fills up missing fields from the left and draws a new random number for `H` at each parse.
+  if (trimmed.split(/\s+/).length < 5 && !trimmed.startsWith('@'))
+    throw wrong(expression, 'a schedule has five fields: minute, hour, day of month, month, day of week')
+  if (/\bH\b/.test(trimmed)) throw wrong(expression, '`H` is not supported')
+  try {
+    return CronExpressionParser.parse(trimmed, { tz: 'UTC' })
+  } catch (error) {
+    throw wrong(expression, reasonOf(error))
+  }
+}
+
+function step(expression: string, move: () => { getTime(): number }): number {
+  try {
+    return move().getTime()
+  } catch (error) {
+    throw wrong(expression, `it is never due (${reasonOf(error)})`)
+  }
+}
+
+function wrong(expression: string, reason: string): PgproofError {
+  return new PgproofError('USAGE_INVALID', { reason: `schedule "${expression}": ${reason}` })
+}

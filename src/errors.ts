@@ -1,0 +1,513 @@
+/**
+ * The register of errors: every failure that pgproof can name, with the exit code of the CLI, the status of the HTTP
+ * API, whether trying again can help, what is said, and what to do next. Code throws from this table only.
+ *
+ * Exit codes: 0 done · 1 fault in pgproof · 2 usage or configuration · 3 the job ran and its answer is bad ·
+ * 10 locked by another run · 11 store · 12 database · 13 keys · 14 inconclusive · 130 cancelled.
+ */
+export type RegisterEntry = {
+  readonly exit: number
+  readonly http: number
+  /** Whether the same call may succeed later without anybody changing anything. */
+  readonly retryable: boolean
+  /** Lower case, no full stop; `{name}` is replaced by the value given. */
+  readonly message: string
+  /** What the operator does next, as a sentence. */
+  readonly hint: string
+}
+
+const entry = (exit: number, http: number, retryable: boolean, message: string, hint: string): RegisterEntry => ({
+  exit,
+  http,
+  retryable,
+  message,
+  hint,
+})
+
+export const register = {
+  // A fault in the program itself.
+  INTERNAL: entry(
+    1,
+    500,
+    false,
+    'unexpected fault: {reason}',
+    'This is a bug in pgproof; report it with the log around this line.',
+  ),
+
+  // Usage and configuration.
+  USAGE_INVALID: entry(2, 400, false, '{reason}', 'Run `pgproof --help` or `pgproof <command> --help`.'),
+  CONFIG_INVALID: entry(
+    2,
+    500,
+    false,
+    'the configuration has {count}',
+    'Each fault is listed with its place; docs/configuration.md describes every key.',
+  ),
+  CONFIG_UNREADABLE: entry(
+    2,
+    500,
+    false,
+    'cannot read the configuration file {path}: {reason}',
+    'Give the file by --config or PGPROOF_CONFIG, or configure by PGPROOF_… variables alone.',
+  ),
+  SERVER_UNKNOWN: entry(2, 404, false, 'no server named "{server}" is configured', 'Configured servers: {known}.'),
+  DATABASE_NOT_CONFIGURED: entry(
+    2,
+    404,
+    false,
+    'database "{database}" of server "{server}" is not configured for backup',
+    'Add it to `databases` of that server, or check the spelling.',
+  ),
+  LABEL_UNKNOWN: entry(
+    2,
+    404,
+    false,
+    'no backup or drill labelled "{label}" in the store',
+    'Run `pgproof list` to see the labels.',
+  ),
+  NO_BACKUP: entry(3, 409, false, 'there is no backup of {what} in the store yet', 'Run `pgproof backup` first.'),
+
+  // HTTP requests.
+  REQUEST_INVALID: entry(2, 400, false, '{reason}', 'GET /openapi.json describes every request.'),
+  UNAUTHORIZED: entry(
+    2,
+    401,
+    false,
+    'a valid bearer token is required',
+    'Send `Authorization: Bearer …` with a token from `http.tokens`.',
+  ),
+  FORBIDDEN: entry(2, 403, false, 'the token lacks the scope "{scope}"', 'Use a token whose scope allows this.'),
+  ROUTE_UNKNOWN: entry(2, 404, false, 'no such route', 'GET /openapi.json lists the routes.'),
+  METHOD_NOT_ALLOWED: entry(2, 405, false, 'this route does not take {method}', 'It takes {allowed}.'),
+  REQUEST_TIMEOUT: entry(2, 408, true, 'the request took too long to arrive', 'Send it again.'),
+  BODY_TOO_LARGE: entry(2, 413, false, 'the body is larger than {limit} bytes', 'No request needs so many.'),
+  MEDIA_TYPE_UNSUPPORTED: entry(2, 415, false, 'the body is not JSON', 'Send `Content-Type: application/json`.'),
+  IDEMPOTENCY_CONFLICT: entry(
+    2,
+    422,
+    false,
+    'this `Idempotency-Key` was sent before with another request',
+    'Use a new key for a new order, and the old one only to repeat the same.',
+  ),
+  RATE_LIMITED: entry(2, 429, true, '{reason}', 'Try again after the time in `Retry-After`.'),
+  NOT_READY: entry(
+    10,
+    503,
+    true,
+    'the daemon is not ready: {reason}',
+    'It becomes ready by itself as soon as it can read the store.',
+  ),
+  LISTEN_FAILED: entry(
+    2,
+    500,
+    false,
+    'cannot listen on {address}: {reason}',
+    'Set `http.listen` to an address of this machine and a free port.',
+  ),
+  RUN_UNKNOWN: entry(
+    2,
+    404,
+    false,
+    'no run "{id}" in this process',
+    'Runs are kept in memory since the daemon started; backups and drills are in the store.',
+  ),
+  RUN_FINISHED: entry(2, 409, false, 'run "{id}" has already finished', 'Nothing is left to cancel.'),
+  SHUTTING_DOWN: entry(
+    10,
+    503,
+    true,
+    'the daemon is shutting down and starts nothing new',
+    'Try again when it is back.',
+  ),
+
+  // Locks.
+  LOCKED: entry(
+    10,
+    409,
+    true,
+    '{what} is locked by another run',
+    'Wait for the other run to finish; a daemon shows its runs on its page and at GET /v1/runs.',
+  ),
+
+  // Store.
+  STORE_UNREACHABLE: entry(
+    11,
+    502,
+    true,
+    'cannot reach the store {store}: {reason}',
+    'Check `store.endpoint`, the network and the TLS certificate.',
+  ),
+  STORE_DENIED: entry(
+    11,
+    502,
+    false,
+    'the store refused {operation}: {reason}',
+    'Check the access key, its secret and the rights on the bucket and prefix.',
+  ),
+  STORE_BUCKET_MISSING: entry(
+    11,
+    502,
+    false,
+    'bucket or directory {bucket} does not exist',
+    'Create it, or correct `store.url`; pgproof never creates buckets.',
+  ),
+  STORE_FULL: entry(
+    11,
+    507,
+    false,
+    'the store has no space left while writing {key}',
+    'Free space, or let `pgproof prune` remove what the policy no longer keeps.',
+  ),
+  STORE_TOO_LARGE: entry(
+    11,
+    507,
+    false,
+    'the object would need more than {limit} parts of {part} bytes',
+    'Raise `store.partSize`, or use a store with larger limits.',
+  ),
+  STORE_FAILED: entry(
+    11,
+    502,
+    true,
+    'the store failed at {operation}: {reason}',
+    'Try again; if it persists, look at the store’s own log.',
+  ),
+  STORE_NOT_FOUND: entry(
+    11,
+    502,
+    false,
+    'object {key} is not in the store',
+    'Somebody removed it; `pgproof verify` shows what is left of the backup.',
+  ),
+  STORE_EXISTS: entry(
+    11,
+    409,
+    false,
+    'object {key} already exists',
+    'Another writer uses the same prefix; give each installation its own.',
+  ),
+  STORE_FORMAT_NEWER: entry(
+    11,
+    502,
+    false,
+    '{what} has format {found}, this pgproof reads up to {known}',
+    'Upgrade pgproof.',
+  ),
+  STORE_FORMAT_INVALID: entry(
+    11,
+    502,
+    false,
+    '{what} is not what pgproof writes: {reason}',
+    'Somebody changed it, or the prefix holds something else.',
+  ),
+  OBJECT_MISMATCH: entry(
+    11,
+    502,
+    false,
+    'object {key} differs from its manifest: {reason}',
+    'The stored object was damaged or replaced; restore from another backup and look at the store.',
+  ),
+
+  // PostgreSQL.
+  SERVER_UNREACHABLE: entry(
+    12,
+    502,
+    true,
+    'cannot connect to server "{server}": {reason}',
+    'Check host, port, pg_hba.conf and whether PostgreSQL runs.',
+  ),
+  AUTHENTICATION_FAILED: entry(
+    12,
+    502,
+    false,
+    'server "{server}" refused the login: {reason}',
+    'Check the user and the password (`passwordFile`, PGPASSFILE or the URL).',
+  ),
+  DATABASE_UNKNOWN: entry(
+    12,
+    404,
+    false,
+    'database "{database}" does not exist on server "{server}"',
+    'Check the spelling; `databases: all` takes whatever exists.',
+  ),
+  SERVER_TOO_OLD: entry(
+    12,
+    502,
+    false,
+    'server "{server}" runs PostgreSQL {version}; pgproof supports {oldest} and newer',
+    'Upgrade the server; older majors get no fixes from PostgreSQL either.',
+  ),
+  PROGRAM_MISSING: entry(
+    12,
+    502,
+    false,
+    'no {program} of PostgreSQL {major} found',
+    'Install it (Debian: apt-get install {package}), or set `postgres.binDirs`.',
+  ),
+  PRIVILEGE_MISSING: entry(
+    12,
+    502,
+    false,
+    'role "{role}" may not read everything in "{database}": {objects}',
+    'GRANT pg_read_all_data TO the role, BYPASSRLS where row security is on, and SELECT ON LARGE OBJECT where there are any.',
+  ),
+  POOLER_DETECTED: entry(
+    12,
+    502,
+    false,
+    'server "{server}" answers through a transaction pooler',
+    'Give pgproof a direct connection; a dump needs one backend of its own from start to end.',
+  ),
+  SNAPSHOT_FAILED: entry(
+    12,
+    502,
+    true,
+    'cannot hold a snapshot of "{database}": {reason}',
+    'Look for long ALTERs and locks on the server, or for why it ended the connection, then try again.',
+  ),
+  DUMP_FAILED: entry(
+    12,
+    502,
+    true,
+    '{program} failed ({outcome})',
+    'The last lines of its error output are in the details.',
+  ),
+  QUERY_FAILED: entry(12, 502, false, 'query failed on "{database}": {reason}', 'Look at the server’s log.'),
+
+  // Keys.
+  KEY_UNREADABLE: entry(
+    13,
+    500,
+    false,
+    'cannot read the key {path}: {reason}',
+    'Give an OpenPGP key, armored or binary, in a file that this user may read.',
+  ),
+  KEY_UNUSABLE: entry(
+    13,
+    500,
+    false,
+    'key {fingerprint} from {path} cannot be used: {reason}',
+    'Replace it or extend its validity; `pgproof keygen` makes a new pair.',
+  ),
+  KEY_NEEDED: entry(
+    13,
+    500,
+    false,
+    '{what} needs {key}, which is not configured',
+    'Set it where drills and restores run; the backup side does not need it.',
+  ),
+  PASSPHRASE_WRONG: entry(
+    13,
+    500,
+    false,
+    'the passphrase does not open the key {path}',
+    'Check `encryption.passphraseFile`, or `encryption.signingPassphraseFile` for the signing key; a newline at the end is ignored.',
+  ),
+  KEY_NO_MATCH: entry(
+    13,
+    502,
+    false,
+    'no configured private key opens {what}',
+    'It was encrypted to: {recipients}. Configure one of these private keys.',
+  ),
+  DECRYPTION_FAILED: entry(
+    3,
+    502,
+    false,
+    'cannot decrypt {what}: {reason}',
+    'The object was damaged or cut short; use another backup.',
+  ),
+  SIGNATURE_MISSING: entry(
+    3,
+    502,
+    false,
+    'the manifest of {what} carries no signature, and `encryption.trustedSigners` demands one',
+    'Backups from before signing was set up must be removed or re-taken; otherwise treat it as planted.',
+  ),
+  SIGNATURE_INVALID: entry(
+    3,
+    502,
+    false,
+    'the signature of {what} is not valid: {reason}',
+    'Do not restore it: it was changed, or its signer is not in `encryption.trustedSigners`.',
+  ),
+
+  // The job ran and its answer is bad.
+  DRILL_FAILED: entry(
+    3,
+    409,
+    false,
+    'the drill failed: {reason}',
+    'See the report with `pgproof show {label}`; do not count on this backup.',
+  ),
+  RESTORE_FAILED: entry(
+    3,
+    502,
+    false,
+    'pg_restore failed ({outcome})',
+    'The last lines of its error output are in the details.',
+  ),
+  ROLES_FAILED: entry(
+    3,
+    502,
+    false,
+    'the roles could not be replayed: {reason}',
+    'Look at the statement in the details.',
+  ),
+  EVIDENCE_MISMATCH: entry(
+    3,
+    502,
+    false,
+    '{count} between evidence and restored data: {tables}',
+    'The backup does not hold what the database held; take a new one and keep the old for analysis.',
+  ),
+  VERIFY_FAILED: entry(
+    3,
+    409,
+    false,
+    'verification of {label} failed at "{check}": {reason}',
+    'Do not count on this backup.',
+  ),
+  PRUNE_REFUSED: entry(3, 409, false, 'prune refused: {reason}', 'Nothing was removed.'),
+  PRUNE_INCOMPLETE: entry(
+    3,
+    502,
+    true,
+    'prune could not remove {count}',
+    'The next prune tries again; the details name the objects.',
+  ),
+  CHECK_FAILED: entry(
+    3,
+    409,
+    false,
+    '{count} would make tonight’s backup fail',
+    'Mend what is listed, then run `pgproof check` again.',
+  ),
+  RUNS_FAILED: entry(3, 409, false, '{count} of {total} did not succeed', 'Each failure is listed with its own hint.'),
+
+  // The drill could not be carried out; says nothing about the backup.
+  SPOOL_FULL: entry(
+    14,
+    507,
+    true,
+    'the spool {path} has too little space: {reason}',
+    'Free space or point `drill.spool` at a larger disk.',
+  ),
+  SPOOL_UNUSABLE: entry(
+    14,
+    500,
+    false,
+    'the spool {path} cannot be used: {reason}',
+    'Set `drill.spool` to a directory that pgproof may write to.',
+  ),
+  SCRATCH_FAILED: entry(
+    14,
+    502,
+    false,
+    'the scratch server could not be used: {reason}',
+    'See the details; `drill.scratch` chooses embedded or a postgres:// URL.',
+  ),
+  SCRATCH_IS_SOURCE: entry(
+    14,
+    409,
+    false,
+    'the scratch server is the very server that is being backed up',
+    'Point `drill.scratch` at another server, or use `embedded`; drills never touch production.',
+  ),
+  ROLES_MISSING: entry(
+    14,
+    409,
+    false,
+    'the restore needs a role that no roles backup holds: {role}',
+    'Run `pgproof backup --roles`, then drill again; a restore on a new server would miss this role too.',
+  ),
+  EXTENSION_MISSING: entry(
+    14,
+    502,
+    false,
+    'the scratch server lacks the extension {extensions}',
+    'Install it there (Debian: {packages}).',
+  ),
+  LOCALE_MISSING: entry(
+    14,
+    502,
+    false,
+    'the scratch server lacks the locale {locale}',
+    'Generate the locale there (Debian: apt-get install locales-all).',
+  ),
+  DEADLINE_EXCEEDED: entry(
+    14,
+    504,
+    true,
+    '{what} did not finish within {deadline}',
+    'Raise the deadline in the configuration, or find what made it slow.',
+  ),
+  CANCELLED: entry(130, 409, false, '{what} was cancelled', 'Nothing is left behind; start it again when you like.'),
+} as const satisfies Record<string, RegisterEntry>
+
+export type ErrorCode = keyof typeof register
+
+/** A failure from the register. `details` may be long (a child's last stderr lines) and never holds a secret. */
+export class PgproofError extends Error {
+  readonly code: ErrorCode
+  readonly hint: string
+  readonly details: string | undefined
+
+  constructor(
+    code: ErrorCode,
+    values: Readonly<Record<string, string | number>> = {},
+    more: { cause?: unknown; details?: string | undefined } = {},
+  ) {
+    super(fill(register[code].message, values), more.cause === undefined ? {} : { cause: more.cause })
+    this.name = 'PgproofError'
+    this.code = code
+    this.hint = fill(register[code].hint, values)
+    this.details = more.details
+  }
+
+  get exitCode(): number {
+    return register[this.code].exit
+  }
+  get httpStatus(): number {
+    return register[this.code].http
+  }
+  get isRetryable(): boolean {
+    return register[this.code].retryable
+  }
+}
+
+/** Whatever was thrown, as an error of the register: unknown ones become `INTERNAL`, aborts become `CANCELLED`. */
+export function toPgproofError(thrown: unknown, what = 'the run'): PgproofError {
+  if (thrown instanceof PgproofError) return thrown
+  if (
+    thrown instanceof Error &&
+    (thrown.name === 'AbortError' || (thrown as NodeJS.ErrnoException).code === 'ABORT_ERR')
+  ) {
+    if (thrown.cause instanceof PgproofError) return thrown.cause
+    return new PgproofError('CANCELLED', { what }, { cause: thrown })
+  }
+  return new PgproofError(
+    'INTERNAL',
+    { reason: reasonOf(thrown) },
+    { cause: thrown, details: thrown instanceof Error ? thrown.stack : undefined },
+  )
+}
+
+/** Throws the abort's own register error, or `CANCELLED`, if the signal has fired. */
+export function assertNotAborted(signal: AbortSignal, what = 'the run'): void {
+  if (!signal.aborted) return
+  throw signal.reason instanceof PgproofError
+    ? signal.reason
+    : new PgproofError('CANCELLED', { what }, { cause: signal.reason })
+}
+
+/** The short text of anything thrown, on one line. */
+export function reasonOf(thrown: unknown): string {
+  if (thrown instanceof AggregateError && thrown.errors.length > 0) return reasonOf(thrown.errors[0])
+  const text = thrown instanceof Error ? thrown.message || thrown.name : String(thrown)
+  return text.replaceAll(/\s+/g, ' ').trim()
+}
+
+function fill(template: string, values: Readonly<Record<string, string | number>>): string {
+  return template.replaceAll(/\{(\w+)\}/g, (whole, name: string) => (name in values ? String(values[name]) : whole))
+}

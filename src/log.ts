@@ -1,0 +1,52 @@
+import { type Logger, pino } from 'pino'
+
+export type Log = Logger
+
+/** The key names of log lines; nothing else names one. */
+export const logKeys = {
+  run: 'run',
+  job: 'job',
+  server: 'server',
+  database: 'database',
+  label: 'label',
+  outcome: 'outcome',
+  code: 'code',
+  hint: 'hint',
+  details: 'details',
+  durationSeconds: 'durationSeconds',
+  bytes: 'bytes',
+} as const
+
+export type LogSettings = { level: 'debug' | 'info' | 'warn' | 'error' | 'silent'; format: 'json' | 'text' }
+
+/** Logs to stderr, so that stdout stays the answer of a command. `text` is for people, `json` for collectors. */
+export function createLog(
+  settings: LogSettings,
+  write: (line: string) => void = (line) => process.stderr.write(line),
+): Log {
+  const stream = { write: settings.format === 'json' ? write : (line: string) => write(readable(line)) }
+  return pino(
+    {
+      level: settings.level,
+
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    stream,
+  )
+}
+
+export const silentLog: Log = pino({ level: 'silent' })
+
+function readable(line: string): string {
+  const { time, level, msg, ...rest } = JSON.parse(line) as Record<string, unknown>
+  const pairs = Object.entries(rest).map(
+    ([key, value]) => `${key}=${typeof value === 'string' ? quoteIfNeeded(value) : JSON.stringify(value)}`,
+  )
+  return `${time} ${String(level).padEnd(5)} ${msg ?? ''}${pairs.length > 0 ? `  ${pairs.join(' ')}` : ''}\n`
+}
+
+function quoteIfNeeded(value: string): string {
+  return /^[\w./:@%+-]+$/.test(value) ? value : JSON.stringify(value)
+}
