@@ -1,0 +1,26 @@
+/** Writes docs/configuration.md, docs/errors.md and config/pgproof.schema.json; with `--check` it only tells whether they are up to date. */
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { configurationReference, jsonSchema } from '../src/config/reference.ts'
+import { errorReference } from './error-reference.ts'
+
+const root = join(import.meta.dirname, '..')
+const documents = {
+  'docs/configuration.md': configurationReference(),
+  'docs/errors.md': errorReference(),
+  'config/pgproof.schema.json': jsonSchema(),
+}
+const isCheck = process.argv.includes('--check')
+
+for (const [name, text] of Object.entries(documents)) {
+  const path = join(root, name)
+  const current = await readFile(path, 'utf8').catch(() => undefined)
+  if (current === text) continue
+  if (isCheck) {
+    console.error(`${name} is stale; run: node scripts/generate-reference.ts`)
+    process.exitCode = 1
+  } else {
+    await mkdir(dirname(path), { recursive: true })
+    await writeFile(path, text)
+  }
+}

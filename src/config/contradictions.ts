@@ -1,0 +1,188 @@
+import { type Draft, valueAt } from './draft.ts'
+import { type Fault, faultAt, quoted } from './faults.ts'
+import type { Path } from './keys.ts'
+import { parseServerUrl, type ServerUrl } from './server-url.ts'
+
+/** Settings that are right alone and wrong together. Looks at the draft, so that other faults hide none of these. */
+export function contradictions(draft: Draft): { faults: Fault[]; warnings: Fault[] } {
+  const has = (...path: Path): boolean => valueAt(draft, path) !== undefined
+  const faults = [
+    ...storeFaults(draft, has),
+    ...encryptionFaults(draft, has),
+    ...serversFaults(draft),
+    ...drillFaults(draft, has),
+    ...httpFaults(draft, has),
+  ]
+  return { faults, warnings: [...signingWarnings(draft, has), ...listenWarnings(draft)] }
+}
+
+type Has = (...path: Path) => boolean
+
+const onlyBuckets = [
+  ...['endpoint', 'region', 'provider', 'accessKeyId', 'secretAccessKey', 'secretAccessKeyFile'],
+  ...['sessionToken', 'sessionTokenFile', 'caFile', 'objectLock'],
+]
+
+function storeFaults(draft: Draft, has: Has): Fault[] {
+  const at = (key: string, text: string, hint?: string): Fault => faultAt(draft, ['store', key], text, hint)
+  const hasSecret = has('store', 'secretAccessKey') || has('store', 'secretAccessKeyFile')
+  const hasToken = has('store', 'sessionToken') || has('store', 'sessionTokenFile')
+  const url = valueAt(draft, ['store', 'url'])
+  const provider = valueAt(draft, ['store', 'provider'])
+  const faults = [
+    ...twice(draft, ['store'], 'secretAccessKey', 'secretAccessKeyFile'),
+    ...twice(draft, ['store'], 'sessionToken', 'sessionTokenFile'),
+  ]
+  if (typeof url === 'string' && url.startsWith('file:')) {
+    const given = onlyBuckets.filter((key) => has('store', key))
+    return [...faults, ...given.map((key) => at(key, 'has no meaning with a file:// store', 'remove it'))]
+  }
+  if (has('store', 'accessKeyId') && !hasSecret)
+    faults.push(at('accessKeyId', 'is given without its secret', 'set store.secretAccessKeyFile'))
+  if (hasSecret && !has('store', 'accessKeyId'))
+    faults.push(
+      at(
+        has('store', 'secretAccessKey') ? 'secretAccessKey' : 'secretAccessKeyFile',
+        'is given without store.accessKeyId',
+      ),
+    )
+  if (hasToken && !has('store', 'accessKeyId'))
+    faults.push(
+      at(has('store', 'sessionToken') ? 'sessionToken' : 'sessionTokenFile', 'is given without store.accessKeyId'),
+    )
+  if (typeof provider === 'string' && provider !== 'aws' && !has('store', 'endpoint'))
+    faults.push(at('provider', `${quoted(provider)} needs store.endpoint`, 'without an endpoint the store is AWS'))
+  return faults
+}
+
+function encryptionFaults(draft: Draft, has: Has): Fault[] {
+  const pairs = [
+    ['passphraseFile', 'privateKeyFile'],
+    ['signingPassphraseFile', 'signingKeyFile'],
+  ] as const
+  return pairs
+    .filter(([passphrase, key]) => has('encryption', passphrase) && !has('encryption', key))
+    .map(([passphrase, key]) => faultAt(draft, ['encryption', passphrase], `is given without encryption.${key}`))
+}
+
+function serversFaults(draft: Draft): Fault[] {
+  const faults = sameNames(draft, ['servers'])
+  const hasPrivateKey = valueAt(draft, ['encryption', 'privateKeyFile']) !== undefined
+  for (const path of elementsOf(draft, ['servers'])) {
+    faults.push(...sameNames(draft, [...path, 'checks']))
+    if (
+      valueAt(draft, [...path, 'passwordFile']) !== undefined &&
+      serverUrlAt(draft, [...path, 'url'])?.password !== undefined
+    )
+      faults.push(
+        faultAt(draft, [...path, 'passwordFile'], 'the URL holds a password as well', 'remove it from the URL'),
+      )
+    if (valueAt(draft, [...path, 'schedule', 'drill']) !== undefined && !hasPrivateKey)
+      faults.push(
+        faultAt(
+          draft,
+          [...path, 'schedule', 'drill'],
+          'a drill needs encryption.privateKeyFile',
+          'set it, or run drills elsewhere',
+        ),
+      )
+    faults.push(...excludedAndListed(draft, path))
+  }
+  return faults
+}
+
+function excludedAndListed(draft: Draft, path: Path): Fault[] {
+  const databases = valueAt(draft, [...path, 'databases'])
+  const excluded = valueAt(draft, [...path, 'exclude'])
+  if (!Array.isArray(databases) || !Array.isArray(excluded)) return []
+  return [...excluded.entries()]
+    .filter(([, name]) => databases.includes(name))
+    .map(([index, name]) =>
+      faultAt(draft, [...path, 'exclude', index], `${quoted(name)} is listed in databases as well`),
+    )
+}
+
+function drillFaults(draft: Draft, has: Has): Fault[] {
+  const path = ['drill', 'scratch']
+  const scratch = serverUrlAt(draft, path)
+  const isEmbedded = !has(...path) || valueAt(draft, path) === 'embedded'
+  const faults: Fault[] = []
+  if (has('drill', 'scratchPasswordFile') && isEmbedded)
+    faults.push(
+      faultAt(draft, ['drill', 'scratchPasswordFile'], 'has no meaning with the embedded scratch server', 'remove it'),
+    )
+  if (has('drill', 'scratchPasswordFile') && scratch?.password !== undefined)
+    faults.push(
+      faultAt(draft, ['drill', 'scratchPasswordFile'], 'the URL holds a password as well', 'remove it from the URL'),
+    )
+  const source = elementsOf(draft, ['servers']).find(
+    (server) => scratch !== undefined && serverUrlAt(draft, [...server, 'url'])?.address === scratch.address,
+  )
+  if (source !== undefined)
+    faults.push(
+      faultAt(
+        draft,
+        path,
+        `is the same server as ${source.join('.')}`,
+        'drills never touch a protected server; use embedded',
+      ),
+    )
+  return faults
+}
+
+function httpFaults(draft: Draft, has: Has): Fault[] {
+  const faults = sameNames(draft, ['http', 'tokens'])
+  for (const path of elementsOf(draft, ['http', 'tokens'])) {
+    faults.push(...twice(draft, path, 'hash', 'hashFile'))
+    if (!has(...path, 'hash') && !has(...path, 'hashFile'))
+      faults.push(faultAt(draft, path, 'has neither hash nor hashFile', 'printf %s "$TOKEN" | sha256sum'))
+  }
+  if (valueAt(draft, ['http', 'metricsToken']) === true && elementsOf(draft, ['http', 'tokens']).length === 0)
+    faults.push(faultAt(draft, ['http', 'metricsToken'], 'demands a token, and http.tokens has none'))
+  return faults
+}
+
+function signingWarnings(draft: Draft, has: Has): Fault[] {
+  const signers = valueAt(draft, ['encryption', 'trustedSigners'])
+  if (!has('encryption', 'signingKeyFile') || (Array.isArray(signers) && signers.length > 0)) return []
+  const text = 'manifests are signed, but nothing demands the signature'
+  return [faultAt(draft, ['encryption', 'signingKeyFile'], text, 'set encryption.trustedSigners')]
+}
+
+function listenWarnings(draft: Draft): Fault[] {
+  const listen = valueAt(draft, ['http', 'listen'])
+  if (typeof listen !== 'string' || listen === 'off' || /^(127\.|localhost:|\[::1\]:)/.test(listen)) return []
+  if (elementsOf(draft, ['http', 'tokens']).length > 0) return []
+  const text = 'listens beyond this machine without any token, so only metrics and health will be answered'
+  return [faultAt(draft, ['http', 'listen'], text, 'set http.tokens')]
+}
+
+/** Both a value and the file it is read from. */
+function twice(draft: Draft, path: Path, key: string, fileKey: string): Fault[] {
+  const isTwice = [key, fileKey].every((name) => valueAt(draft, [...path, name]) !== undefined)
+  return isTwice ? [faultAt(draft, [...path, fileKey], `is given beside ${key}`, 'keep one of the two')] : []
+}
+
+function sameNames(draft: Draft, list: Path): Fault[] {
+  const first = new Map<unknown, Path>()
+  const faults: Fault[] = []
+  for (const path of elementsOf(draft, list)) {
+    const name = valueAt(draft, [...path, 'name'])
+    const other = first.get(name)
+    if (other === undefined) first.set(name, path)
+    else if (typeof name === 'string')
+      faults.push(faultAt(draft, [...path, 'name'], `${quoted(name)} is the name of ${other.join('.')} as well`))
+  }
+  return faults
+}
+
+function elementsOf(draft: Draft, list: Path): Path[] {
+  const value = valueAt(draft, list)
+  return Array.isArray(value) ? value.map((_, index) => [...list, index]) : []
+}
+
+function serverUrlAt(draft: Draft, path: Path): ServerUrl | undefined {
+  const value = valueAt(draft, path)
+  const parsed = typeof value === 'string' ? parseServerUrl(value) : undefined
+  return parsed !== undefined && 'url' in parsed ? parsed : undefined
+}

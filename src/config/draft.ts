@@ -1,0 +1,74 @@
+import { type Path, variableOf } from './keys.ts'
+
+/** The configuration before it is checked: plain values, and where each came from. */
+export type Draft = {
+  /** The file as the operator named it; undefined without one. */
+  readonly file: string | undefined
+  value: Tree
+  readonly origins: Map<string, Origin>
+}
+
+export type Tree = { [key: string]: unknown }
+
+export type Origin =
+  | {
+      readonly from: 'file'
+      readonly key: Position | undefined
+      readonly value: Position
+      /** The text before `${…}` was replaced; faults quote it instead of the value, which may be a secret. */
+      readonly template?: string
+    }
+  /** Without a variable it is a section or list that came to be because a variable names something in it. */
+  | { readonly from: 'environment'; readonly variable: string | undefined }
+
+/** Counted from 1. */
+export type Position = { readonly line: number; readonly column: number }
+
+/** Where to look for a fault, as people read it, and in which order to list it. */
+export type Place = { readonly text: string; readonly position: Position | undefined }
+
+export function emptyDraft(file: string | undefined): Draft {
+  return { file, value: emptyTree(), origins: new Map() }
+}
+
+/** Without a prototype, so that a key like `constructor` is only ever a key. */
+export function emptyTree(): Tree {
+  return Object.create(null) as Tree
+}
+
+export function setOrigin(draft: Draft, path: Path, origin: Origin): void {
+  draft.origins.set(JSON.stringify(path), origin)
+}
+
+/** The origin of a value, or of the nearest thing around it. */
+export function originOf(draft: Draft, path: Path): Origin | undefined {
+  for (let length = path.length; length > 0; length -= 1) {
+    const origin = draft.origins.get(JSON.stringify(path.slice(0, length)))
+    if (origin !== undefined) return origin
+  }
+  return undefined
+}
+
+/** What stands at a path; undefined if nothing does. */
+export function valueAt(draft: Draft, path: Path): unknown {
+  return path.reduce<unknown>((value, step) => {
+    if (Array.isArray(value)) return typeof step === 'number' ? value[step] : undefined
+    return isTree(value) && Object.hasOwn(value, step) ? value[step] : undefined
+  }, draft.value)
+}
+
+export function isTree(value: unknown): value is Tree {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** The place of a value, of its key, or of the section that lacks it. */
+export function placeOf(draft: Draft, path: Path, what: 'value' | 'key' = 'value'): Place {
+  const origin = originOf(draft, path)
+  if (origin?.from === 'environment') return { text: origin.variable ?? variableOf(path), position: undefined }
+  if (draft.file === undefined) return { text: variableOf(path), position: undefined }
+  const isThere = valueAt(draft, path) !== undefined
+  const position = (isThere && what === 'value' ? origin?.value : (origin?.key ?? origin?.value)) ?? start
+  return { text: `${draft.file}:${position.line}:${position.column}`, position }
+}
+
+const start: Position = { line: 1, column: 1 }

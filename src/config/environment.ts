@@ -1,0 +1,129 @@
+import { type Draft, emptyTree, isTree, setOrigin } from './draft.ts'
+import { type Fault, nearestName } from './faults.ts'
+import {
+  childOf,
+  everyKey,
+  type KeyNode,
+  nodeAt,
+  type Path,
+  root,
+  upperSnake,
+  variableOf,
+  variablePrefix,
+} from './keys.ts'
+
+/** Puts the `PGPROOF_…` variables over what the draft holds. An empty variable counts as unset. */
+export function applyEnvironment(draft: Draft, env: NodeJS.ProcessEnv): { faults: Fault[]; warnings: Fault[] } {
+  const faults: Fault[] = []
+  const warnings: Fault[] = []
+  const seen = new Map<string, string>()
+  for (const { variable, text } of variablesOf(env)) {
+    const path = pathOf(variable)
+    const node = path && nodeAt(path)
+    if (path === undefined || node?.form !== 'value') {
+      if (!isKubernetes(variable, text)) faults.push(unknownVariable(variable, path))
+      continue
+    }
+    if (text === '') {
+      warnings.push(variableFault(variable, path, 'is empty and counts as not set'))
+      continue
+    }
+    const other = seen.get(JSON.stringify(path))
+    if (other !== undefined) faults.push(variableFault(variable, path, `is set by ${other} as well`))
+    seen.set(JSON.stringify(path), variable)
+    const reason = setAt(draft, path, node.kind.fromText(text))
+    if (reason !== undefined) faults.push(variableFault(variable, path, reason))
+    else setOrigin(draft, path, { from: 'environment', variable })
+  }
+  return { faults, warnings }
+}
+
+/** Names without this prefix that mean a key all the same. */
+const plainNames: Readonly<Record<string, Path>> = { LOG_LEVEL: ['log', 'level'], LOG_FORMAT: ['log', 'format'] }
+
+const notKeys = /^PGPROOF_(CONFIG$|TEST_)/
+
+function variablesOf(env: NodeJS.ProcessEnv): { variable: string; text: string }[] {
+  const order = new Intl.Collator('en', { numeric: true })
+  return Object.entries(env)
+    .filter(([variable]) => {
+      const plain = plainNames[variable]
+      if (plain !== undefined) return (env[variableOf(plain)] ?? '') === '' && env[variable] !== ''
+      return variable.startsWith(variablePrefix) && !notKeys.test(variable)
+    })
+    .map(([variable, text]) => ({ variable, text: text ?? '' }))
+    .toSorted((a, b) => order.compare(a.variable, b.variable))
+}
+
+/** The path that a variable names, whether of a value or of a section; undefined if there is none. */
+function pathOf(variable: string): Path | undefined {
+  if (Object.hasOwn(plainNames, variable)) return plainNames[variable]
+  const path: (string | number)[] = []
+  let node: KeyNode | undefined = root
+  for (const part of variable.slice(variablePrefix.length).split('__')) {
+    const step = stepOf(node, part)
+    node = step === undefined ? undefined : childOf(node, step)
+    if (step === undefined || node === undefined) return undefined
+    path.push(step)
+  }
+  if (node.form === 'section' && node.shorthand !== undefined) path.push(node.shorthand)
+  return path
+}
+
+function stepOf(node: KeyNode | undefined, part: string): string | number | undefined {
+  if (node?.form === 'list') return /^(0|[1-9]\d{0,5})$/.test(part) ? Number(part) : undefined
+  if (node?.form === 'section') return [...node.keys.keys()].find((key) => upperSnake(key) === part)
+  return undefined
+}
+
+/** Sets a value, making sections and list elements on the way; the reason if that cannot be. */
+function setAt(draft: Draft, path: Path, value: unknown): string | undefined {
+  let holder: unknown = draft.value
+  for (const [index, step] of path.entries()) {
+    if (Array.isArray(holder) && Number(step) > holder.length)
+      return `there is no ${[...path.slice(0, index), holder.length].join('.')} before it`
+    // Something of another form stands in the file; that is a fault of its own.
+    if (!Array.isArray(holder) && !isTree(holder)) return undefined
+    const inside = holder as Record<string | number, unknown>
+    if (index === path.length - 1) inside[step] = value
+    else if (inside[step] === undefined || inside[step] === null) {
+      inside[step] = typeof path[index + 1] === 'number' ? [] : emptyTree()
+      setOrigin(draft, path.slice(0, index + 1), { from: 'environment', variable: undefined })
+    }
+    holder = inside[step]
+  }
+  return undefined
+}
+
+function variableFault(variable: string, path: Path | undefined, text: string, hint?: string): Fault {
+  return { place: { text: variable, position: undefined }, path, text, hint }
+}
+
+function unknownVariable(variable: string, path: Path | undefined): Fault {
+  if (path !== undefined) {
+    const example = [...everyKey()].find(
+      (key) => key.node.form === 'value' && variableOf(key.path).startsWith(`${variable}__`),
+    )
+    const hint = example === undefined ? undefined : `set its keys, such as ${variableOf(example.path)}`
+    return variableFault(variable, undefined, 'this is a section, not a value', hint)
+  }
+  const indexes = [...variable.matchAll(/(?<=__)\d+(?=__|$)/g)].map(([index]) => index)
+  const nearest = nearestName(
+    variable.replaceAll(/(?<=__)\d+(?=__|$)/g, '0'),
+    [...everyKey()].filter(({ node }) => node.form === 'value').map((key) => variableOf(key.path)),
+  )
+  const meant = nearest?.replaceAll(/(?<=__)0(?=__)/g, () => indexes.shift() ?? '0')
+  return variableFault(
+    variable,
+    undefined,
+    'no key has this variable',
+    meant === undefined ? 'docs/configuration.md lists every variable' : `did you mean ${meant}?`,
+  )
+}
+
+/** What Kubernetes puts into every container of the namespace for a Service whose name starts with `pgproof`. */
+function isKubernetes(variable: string, text: string): boolean {
+  if (variable.includes('__')) return false
+  if (/_SERVICE_(HOST|PORT(_\w+)?)$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$/.test(variable)) return true
+  return variable.endsWith('_PORT') && /^(tcp|udp|sctp):\/\//.test(text)
+}

@@ -1,0 +1,393 @@
+import { z } from 'zod'
+import { optional, optionalSection, policy, required, section, sections, withDefault } from './declare.ts'
+import * as kinds from './kinds.ts'
+
+const evidenceLevels = ['digest', 'count', 'off'] as const
+const kept = (what: string) => withDefault(kinds.whole(0), 0, { description: `How many ${what}.`, example: '7' })
+
+const retentionKeys = z
+  .strictObject({
+    last: kept('of the newest backups are kept'),
+    daily: kept('days keep their newest backup'),
+    weekly: kept('ISO weeks keep their newest backup'),
+    monthly: kept('months keep their newest backup'),
+    yearly: kept('years keep their newest backup'),
+    verified: kept('of the newest backups that passed a drill are kept'),
+  })
+  .refine((counts) => Object.values(counts).some((count) => count > 0), 'it would keep nothing')
+
+const compressionKeys = z
+  .strictObject({
+    method: withDefault(kinds.choice('zstd', 'gzip', 'lz4', 'none'), 'zstd', {
+      description:
+        'zstd compresses outside pg_dump, in parallel and several times faster; gzip and lz4 are pg_dump’s own (lz4 from PostgreSQL 16 on); none stores the dump as it is.',
+      example: 'zstd',
+    }),
+    level: optional(kinds.whole(1, 19), {
+      description: 'Higher is smaller and slower: zstd 1 to 19, gzip 1 to 9, lz4 1 to 12. Not with none.',
+      example: '3',
+      default: '1',
+    }),
+  })
+  .refine(({ method, level = 1 }) => method === 'none' || level <= { zstd: 19, gzip: 9, lz4: 12 }[method], {
+    path: ['level'],
+    message: 'this method has no such level',
+  })
+  .refine(({ method, level }) => method !== 'none' || level === undefined, {
+    path: ['level'],
+    message: 'the method none has no level',
+  })
+
+/**
+ * Every key of the configuration, declared once. The loader, the names of the environment variables, the faults,
+ * docs/configuration.md, the JSON Schema for editors and the redaction all follow from this.
+ */
+export const schema = z.strictObject({
+  timezone: withDefault(kinds.timezone(), 'UTC', {
+    description: 'The time zone of the schedules, and of the days, weeks, months and years of retention.',
+    example: 'Europe/Berlin',
+  }),
+
+  store: section(
+    { description: 'Where backups live: a bucket, or a directory. It is the only truth; pgproof keeps nothing else.' },
+    {
+      url: required(kinds.storeUrl(), {
+        description: 'Bucket and prefix, or a directory. Each installation needs a prefix of its own.',
+        example: 's3://backups/prod',
+      }),
+      endpoint: optional(kinds.endpoint(), {
+        description: 'The address of the S3 server. Absent: AWS.',
+        example: 'https://s3.example.com',
+      }),
+      region: optional(kinds.text(), {
+        description: 'The region of the bucket. Absent: what the AWS SDK finds, and us-east-1 with an endpoint.',
+        example: 'eu-central-1',
+      }),
+      provider: optional(kinds.choice('aws', 'minio', 'r2', 'b2', 'ceph', 'generic'), {
+        description: 'Whose S3 it is: decides about checksums and how buckets are addressed.',
+        example: 'minio',
+        default: 'aws without an endpoint, generic with one',
+      }),
+      accessKeyId: optional(kinds.text(), {
+        description: 'The access key. Absent: the credential chain of the AWS SDK (environment, profile, role).',
+        example: `\${S3_ACCESS_KEY_ID}`,
+      }),
+      secretAccessKey: optional(kinds.secret(), {
+        description: 'The secret of the access key. Better given as a file.',
+        example: `\${S3_SECRET_ACCESS_KEY}`,
+      }),
+      secretAccessKeyFile: optional(kinds.path('secret'), {
+        description: 'A file that holds the secret of the access key.',
+        example: '/run/secrets/s3_secret',
+      }),
+      sessionToken: optional(kinds.secret(), {
+        description: 'The session token of temporary credentials.',
+        example: `\${S3_SESSION_TOKEN}`,
+      }),
+      sessionTokenFile: optional(kinds.path('secret'), {
+        description: 'A file that holds the session token.',
+        example: '/run/secrets/s3_session_token',
+      }),
+      caFile: optional(kinds.path('file'), {
+        description: 'Certificates (PEM) to trust for the endpoint, beside those of the system.',
+        example: '/etc/ssl/private-ca.pem',
+      }),
+      partSize: withDefault(kinds.size(5 * 2 ** 20, 5 * 2 ** 30), '8MiB', {
+        description:
+          'The size of one part of an upload. A bucket takes 10,000 parts, so 8MiB suffices up to 78 GiB. Each part in flight takes this much memory.',
+        example: '16MiB',
+      }),
+      partsInFlight: withDefault(kinds.whole(1, 64), 3, {
+        description: 'How many parts of one upload are on their way at the same time.',
+        example: '4',
+      }),
+      objectLock: optionalSection(
+        'Asks the bucket to refuse the removal of each object for a while. The bucket must have been created with object lock.',
+        {
+          mode: required(kinds.choice('governance', 'compliance'), {
+            description: 'Whether privileged users may lift the lock (governance) or nobody (compliance).',
+            example: 'governance',
+          }),
+          for: required(kinds.duration(), {
+            description: 'How long each object is locked. Retention cannot prune it before.',
+            example: '14d',
+          }),
+        },
+      ),
+    },
+  ),
+
+  encryption: section(
+    {
+      description:
+        'OpenPGP keys. Backing up needs only public keys; private keys belong where drills and restores run.',
+    },
+    {
+      recipients: required(kinds.list(kinds.path('file'), 'paths of public keys', 1), {
+        description:
+          'Public keys to which each backup is encrypted; any one of their private keys opens it. Keep the private key of one in escrow.',
+        example: '[keys/backup.pub.asc, keys/escrow.pub.asc]',
+      }),
+      privateKeyFile: optional(kinds.paths('key'), {
+        description: 'Private keys that open backups. Needed for drills, restores and verify only.',
+        example: '/run/secrets/backup.key.asc',
+      }),
+      passphraseFile: optional(kinds.path('secret'), {
+        description: 'A file that holds the passphrase of the private keys.',
+        example: '/run/secrets/backup.pass',
+      }),
+      signingKeyFile: optional(kinds.path('key'), {
+        description:
+          'A private key that signs manifests, so that nobody who can write to the bucket can plant a backup.',
+        example: '/run/secrets/signing.key.asc',
+      }),
+      signingPassphraseFile: optional(kinds.path('secret'), {
+        description: 'A file that holds the passphrase of the signing key.',
+        example: '/run/secrets/signing.pass',
+      }),
+      trustedSigners: withDefault(kinds.list(kinds.path('file'), 'paths of public keys'), [], {
+        description:
+          'Public keys whose signatures are believed. With at least one, drills and restores refuse a manifest that none of them signed.',
+        example: '[keys/signing.pub.asc]',
+      }),
+    },
+  ),
+
+  servers: sections(
+    { description: 'The PostgreSQL servers whose databases are protected.', isRequired: true },
+    {
+      name: required(kinds.name(), {
+        description: 'The name of the server in the store, in metrics and in commands. Do not change it later.',
+        example: 'main',
+      }),
+      url: required(kinds.serverUrl(), {
+        description:
+          'A direct connection, not through a transaction pooler. The query may hold sslmode, sslrootcert, sslcert, sslkey, connect_timeout and application_name. A socket folder is written as the host, percent-encoded.',
+        example: 'postgres://backup@db:5432/postgres',
+      }),
+      passwordFile: optional(kinds.path('secret'), {
+        description: 'A file that holds the password. Otherwise it comes from the URL or from PGPASSFILE.',
+        example: '/run/secrets/pg_password',
+      }),
+      databases: withDefault(kinds.namesOrAll(), 'all', {
+        description: 'Which databases to back up; all takes whatever exists but templates.',
+        example: '[app, billing]',
+      }),
+      exclude: withDefault(kinds.list(kinds.text(), 'names and patterns'), [], {
+        description: 'Databases not to back up: names, or patterns in which * stands for any text.',
+        example: '[postgres, "*_test"]',
+      }),
+      schedule: section(
+        { description: 'When `pgproof serve` runs each job, in the configured time zone. Absent: never by itself.' },
+        {
+          backup: optional(kinds.cron(), { description: 'When to back up the databases.', example: '"0 2 * * *"' }),
+          roles: optional(kinds.cron(), { description: 'When to back up the roles.', example: '"0 3 * * 0"' }),
+          drill: optional(kinds.cron(), {
+            description: 'When to restore a backup of each database into a scratch server and verify it.',
+            example: '"0 5 * * *"',
+          }),
+        },
+      ),
+      retention: policy(
+        'Which backups of each database to keep; a backup is kept if any of these rules keeps it. A policy is taken as written: once one key is given, the others are 0.',
+        retentionKeys,
+        { last: 3, daily: 7, weekly: 4, monthly: 12, yearly: 0, verified: 2 },
+      ),
+      rolesRetention: policy(
+        'Which roles backups to keep. A policy is taken as written: once one key is given, the others are 0.',
+        retentionKeys,
+        { last: 5 },
+      ),
+      compression: policy('How dumps are compressed.', compressionKeys, {}),
+      evidence: section(
+        {
+          description:
+            'How much is recorded about each table at backup, to compare with at a drill. May be written as the level alone.',
+          shorthand: 'level',
+        },
+        {
+          level: withDefault(kinds.choice(...evidenceLevels), 'digest', {
+            description: 'digest: row counts and a digest of all rows; count: row counts only; off: nothing.',
+            example: 'count',
+          }),
+          tables: withDefault(
+            kinds.levels(...evidenceLevels),
+            {},
+            {
+              description: 'Another level for single tables.',
+              example: '{ "public.audit_log": count }',
+            },
+          ),
+        },
+      ),
+      objectives: section(
+        { description: 'What was promised. Measured values are compared with it in metrics and status.' },
+        {
+          rpo: optional(kinds.duration(), {
+            description: 'The recovery point objective: how much of the newest work may be lost at most.',
+            example: '26h',
+          }),
+          rto: optional(kinds.duration(), {
+            description: 'The recovery time objective: how long a restore may take at most.',
+            example: '30m',
+          }),
+        },
+      ),
+      checks: sections(
+        { description: 'Questions asked of the restored copy in each drill.', isRequired: false },
+        {
+          name: required(kinds.name(), { description: 'The name of the check in reports.', example: 'fresh orders' }),
+          sql: required(kinds.text('a query'), {
+            description:
+              'A query that returns one row with one true or false. {{snapshotTime}} is replaced by the instant of the dump.',
+            example: "\"select max(created_at) > timestamptz '{{snapshotTime}}' - interval '1 day' from orders\"",
+          }),
+          database: optional(kinds.name(), {
+            description: 'The database to ask. Absent: each one.',
+            example: 'app',
+          }),
+        },
+      ),
+      lockTimeout: withDefault(kinds.duration(), '30s', {
+        description: 'How long a backup waits for the locks on its tables before it gives up.',
+        example: '2m',
+      }),
+      backupDeadline: withDefault(kinds.duration(), '24h', {
+        description: 'A backup of one database that takes longer is stopped and counts as failed.',
+        example: '6h',
+      }),
+      censusConnections: withDefault(kinds.whole(1, 32), 2, {
+        description: 'How many connections count and digest tables while pg_dump runs.',
+        example: '4',
+      }),
+    },
+  ),
+
+  drill: section(
+    { description: 'How backups are restored for proof.' },
+    {
+      scratch: withDefault(kinds.scratch(), 'embedded', {
+        description:
+          'Where drills restore to: embedded starts a throw-away server in the spool; a URL names a server kept for drills, never a protected one.',
+        example: 'postgres://drill@scratch:5432/postgres',
+      }),
+      scratchPasswordFile: optional(kinds.path('secret'), {
+        description: 'A file that holds the password for the scratch server of that URL.',
+        example: '/run/secrets/scratch_password',
+      }),
+      pick: withDefault(kinds.choice('random', 'latest'), 'random', {
+        description: 'Which backup a drill takes; random prefers those never or long ago verified.',
+        example: 'latest',
+      }),
+      within: withDefault(kinds.duration(), '30d', {
+        description: 'Random drills take backups not older than this.',
+        example: '90d',
+      }),
+      jobs: withDefault(kinds.whole(1, 128), 2, {
+        description: 'How many connections pg_restore works with.',
+        example: '4',
+      }),
+      spool: withDefault(kinds.path(), '/var/tmp/pgproof', {
+        description:
+          'A directory for the files of drills. It needs room for a dump twice, and for the restored database if the scratch server is embedded.',
+        example: '/mnt/spool',
+      }),
+      deadline: withDefault(kinds.duration(), '12h', {
+        description: 'A drill that takes longer is stopped and is inconclusive.',
+        example: '4h',
+      }),
+      runAs: withDefault(kinds.text('the name of a user'), 'postgres', {
+        description:
+          'The operating system’s user for the embedded scratch server when pgproof runs as root, which PostgreSQL refuses to.',
+        example: 'postgres',
+      }),
+      keepReports: withDefault(kinds.duration(), '730d', {
+        description: 'How long drill reports stay in the store.',
+        example: '3650d',
+      }),
+    },
+  ),
+
+  postgres: section(
+    { description: 'PostgreSQL’s own programs.' },
+    {
+      binDirs: withDefault(kinds.list(kinds.path(), 'directories'), [], {
+        description: 'Directories searched first for pg_dump, pg_restore, initdb and the others.',
+        example: '[/opt/postgresql/18/bin]',
+      }),
+    },
+  ),
+
+  http: section(
+    { description: 'The HTTP API, the status page and the metrics of `pgproof serve`.' },
+    {
+      listen: withDefault(kinds.listen(), '127.0.0.1:9432', {
+        description: 'Where to listen; off for nowhere.',
+        example: '0.0.0.0:9432',
+      }),
+      tokens: sections(
+        {
+          description:
+            'Bearer tokens. Only their SHA-256 is configured: `printf %s "$TOKEN" | sha256sum`. Exactly one of hash and hashFile is needed.',
+          isRequired: false,
+        },
+        {
+          name: required(kinds.name(), { description: 'Who uses the token, for the log.', example: 'ops' }),
+          scope: required(kinds.choice('read', 'drill', 'backup'), {
+            description: 'What the token allows: read; drill, which includes read; backup, which includes both.',
+            example: 'drill',
+          }),
+          hash: optional(kinds.sha256(), {
+            description: 'The SHA-256 of the token in hexadecimal.',
+            example: '9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08',
+          }),
+          hashFile: optional(kinds.path('hash'), {
+            description: 'A file that holds the SHA-256, as sha256sum prints it.',
+            example: '/run/secrets/ops.sha256',
+          }),
+        },
+      ),
+      metricsToken: withDefault(kinds.flag(), false, {
+        description: 'Whether /metrics, /healthz and /readyz demand a token as well.',
+        example: 'true',
+      }),
+    },
+  ),
+
+  daemon: section(
+    { description: 'How `pgproof serve` behaves.' },
+    {
+      grace: withDefault(kinds.duration(), '25s', {
+        description:
+          'How long runs may take to stop after SIGTERM. Shorter than what the container’s own stop timeout allows.',
+        example: '50s',
+      }),
+      maxConcurrent: withDefault(kinds.whole(1, 64), 2, {
+        description: 'How many runs go on at the same time.',
+        example: '4',
+      }),
+      catalogRefresh: withDefault(kinds.duration(), '5m', {
+        description: 'How often the store is read again, to see what other processes did.',
+        example: '15m',
+      }),
+    },
+  ),
+
+  log: section(
+    { description: 'The log, on standard error.' },
+    {
+      level: withDefault(kinds.choice('debug', 'info', 'warn', 'error', 'silent'), 'info', {
+        description: 'The least level that is logged. LOG_LEVEL works as well.',
+        example: 'debug',
+      }),
+      format: optional(kinds.choice('json', 'text'), {
+        description: 'json for collectors, text for people. LOG_FORMAT works as well.',
+        example: 'json',
+        default: 'text on a terminal, json otherwise',
+      }),
+    },
+  ),
+})
+
+/** The configuration as the schema gives it: defaults filled in, durations in milliseconds, sizes in bytes. */
+export type Settings = z.output<typeof schema>

@@ -1,0 +1,37 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { expect, it } from 'vitest'
+import { parse } from 'yaml'
+import { everyKey } from '../../src/config/keys.ts'
+import { keyName } from '../../src/config/reference.ts'
+import { configFolder } from './folder.ts'
+
+const example = await readFile(join(import.meta.dirname, '../../config/pgproof.example.yaml'), 'utf8')
+
+it('the example - loads without fault or warning when the files it names are there', async () => {
+  await using folder = await configFolder()
+  for (const name of ['backup', 'escrow', 'signing']) await folder.write(`keys/${name}.pub.asc`, 'a key', 0o644)
+  for (const [name] of example.matchAll(/(?<=^ *\w+: \/run\/secrets\/)\S+/gm))
+    await folder.write(`secrets/${name}`, 'x')
+  await folder.write('secrets/ops.sha256', 'a'.repeat(64))
+  const yaml = example.replaceAll('/run/secrets', join(folder.path, 'secrets'))
+  const { config, warnings } = await folder.load(yaml, { S3_ACCESS_KEY_ID: 'AKIA' })
+  expect(warnings).toEqual([])
+  expect(config.store.secretAccessKey?.reveal()).toBe('x')
+})
+
+it('the example - has every key of the schema, in its place, as a setting or behind a bare #', () => {
+  const everything: unknown = parse(example.replaceAll(/^( *)#(?=\w)/gm, '$1'))
+  const missing = [...everyKey()].filter(({ path }) => lookUp(everything, path) === undefined)
+  expect(missing.map(({ path }) => keyName(path))).toEqual([])
+})
+
+it('the example - names the JSON Schema for editors, and each key has a comment near it', () => {
+  expect(example.split('\n')[0]).toBe('# yaml-language-server: $schema=./pgproof.schema.json')
+  const comments = example.split('\n').filter((line) => /^ *# /.test(line))
+  expect(comments.length).toBeGreaterThan(60)
+})
+
+function lookUp(value: unknown, path: readonly (string | number)[]): unknown {
+  return path.reduce<unknown>((inner, step) => (inner as Record<string | number, unknown> | undefined)?.[step], value)
+}
