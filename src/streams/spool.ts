@@ -1,0 +1,155 @@
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, statfs, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { basename, dirname, join, resolve } from 'node:path'
+import { PgproofError, reasonOf } from '../errors.ts'
+
+/** One drill's or restore's files on disk, gone when the scope ends. */
+export type Spool = AsyncDisposable & { readonly folder: string }
+
+/** The folder of a scratch server's socket where the spool is too deep for one; below the system's folder for such. */
+export const socketPrefix = 'pgproof-s-'
+
+const ownerFile = 'owner.json'
+const prefix = 'pgproof-'
+
+/**
+ * Makes a private folder under `root` after checking that `neededBytes` fit. Throws SPOOL_FULL or SPOOL_UNUSABLE.
+ * The owner's process id is left inside, so that a later start can tell a leftover from a drill at work.
+ */
+export async function openSpool(root: string, neededBytes: number): Promise<Spool> {
+  try {
+    await mkdir(root, { recursive: true, mode: 0o711 })
+    const { bavail, bsize } = await statfs(root)
+    const freeBytes = bavail * bsize
+    if (freeBytes < neededBytes) {
+      const reason = `${mebibytes(neededBytes)} needed, ${mebibytes(freeBytes)} free`
+      throw new PgproofError('SPOOL_FULL', { path: root, reason })
+    }
+    const folder = await makeOwnedFolder(root)
+    return { folder, [Symbol.asyncDispose]: () => removeOwnedFolder(folder) }
+  } catch (thrown) {
+    const error = asSpoolError(thrown, root)
+    if (error instanceof PgproofError) throw error
+    throw new PgproofError('SPOOL_UNUSABLE', { path: root, reason: reasonOf(error) }, { cause: error })
+  }
+}
+
+/** It takes its place only with its owner inside: a sweep at this very moment must not think it nobody's. */
+async function makeOwnedFolder(root: string): Promise<string> {
+  const opening = await mkdtemp(join(root, '.opening-'))
+  try {
+    await writeFile(join(opening, ownerFile), JSON.stringify(await processIdentity(process.pid)))
+    const folder = join(root, basename(opening).replace('.opening-', prefix))
+    await rename(opening, folder)
+    return folder
+  } catch (error) {
+    await rm(opening, { recursive: true, force: true })
+    throw error
+  }
+}
+
+/** Its owner goes last, so that what an interrupted removal leaves is still known as a leftover. */
+async function removeOwnedFolder(folder: string): Promise<void> {
+  const options = { recursive: true, force: true, maxRetries: 5 }
+  for (const name of await readdir(folder).catch(() => []))
+    if (name !== ownerFile) await rm(join(folder, name), options)
+  await rm(folder, options)
+}
+
+/** Throws SPOOL_FULL for ENOSPC and EDQUOT, anything else as it is. */
+export function asSpoolError(error: unknown, path: string): unknown {
+  const { code } = error as NodeJS.ErrnoException
+  return code === 'ENOSPC' || code === 'EDQUOT'
+    ? new PgproofError('SPOOL_FULL', { path, reason: reasonOf(error) }, { cause: error })
+    : error
+}
+
+/**
+ * Removes what drills of dead processes left: their embedded servers are killed, their folders deleted. Returns how
+ * many. A folder whose owner still lives is left alone, and so is whatever names no owner: the spool may be a folder
+ * that others use too, such as /tmp. What cannot be removed stays and is no error.
+ */
+export async function sweepSpool(root: string): Promise<number> {
+  let swept = 0
+  for (const name of await readdir(root).catch(() => [])) {
+    if (!name.startsWith(prefix)) continue
+    const folder = join(resolve(root), name)
+    try {
+      const owner = await readFile(join(folder, ownerFile), 'utf8')
+      if (await isOwnerAlive(owner)) continue
+      await killServer(join(folder, 'data'))
+      await removeOwnedFolder(folder)
+      swept += 1
+    } catch {}
+  }
+  return swept
+}
+
+/** The folder of a password file, in the system's temporary folder; the process's id and random letters follow. */
+export const passwordPrefix = 'pgproof-pass-'
+
+/** Removes password files of processes that died before they could. */
+export async function sweepPasswordFiles(): Promise<void> {
+  for (const name of await readdir(tmpdir()).catch(() => [])) {
+    const owner = name.startsWith(passwordPrefix) ? /^(\d+)-/.exec(name.slice(passwordPrefix.length))?.[1] : undefined
+    if (owner === undefined || isAlive(Number(owner))) continue
+    // Another user's is none of ours, and cannot be removed either.
+    await rm(join(tmpdir(), name), { recursive: true, force: true }).catch(() => {})
+  }
+}
+
+type ProcessIdentity = { readonly pid: number; readonly startTime: string | null }
+
+async function isOwnerAlive(text: string): Promise<boolean> {
+  try {
+    const owner = JSON.parse(text) as ProcessIdentity
+    const now = await processIdentity(owner.pid)
+    return isAlive(owner.pid) && now.startTime === owner.startTime
+  } catch {
+    return false
+  }
+}
+
+/** A process id is used again one day; with its start time (clock ticks since boot, proc(5)) it is not. */
+async function processIdentity(pid: number): Promise<ProcessIdentity> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined)
+  const [state, ...fields] = stat?.slice(stat.lastIndexOf(')') + 2).split(' ') ?? []
+  // A zombie is dead, though its parent has not asked yet.
+  return { pid, startTime: state === 'Z' ? 'zombie' : (fields[18] ?? null) }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+}
+
+/** Ends a scratch server that outlived its drill, and removes its socket; see "postmaster.pid" in miscadmin.h. */
+async function killServer(dataFolder: string): Promise<void> {
+  const text = await readFile(join(dataFolder, 'postmaster.pid'), 'utf8').catch(() => '')
+  const [pidText, folder, , , socketFolder = ''] = text.split('\n')
+  const pid = Number(pidText)
+  if (!Number.isInteger(pid) || pid <= 1 || folder !== dataFolder) return
+  const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
+  if (command.includes(dataFolder)) await endProcess(pid)
+  const isOurs = dirname(socketFolder) === tmpdir() && basename(socketFolder).startsWith(socketPrefix)
+  if (isOurs) await rm(socketFolder, { recursive: true, force: true })
+}
+
+async function endProcess(pid: number): Promise<void> {
+  process.kill(pid, 'SIGQUIT')
+  for (let attempt = 0; attempt < 100 && (await isRunning(pid)); attempt += 1)
+    await new Promise((done) => setTimeout(done, 50))
+  if (await isRunning(pid)) process.kill(pid, 'SIGKILL')
+}
+
+async function isRunning(pid: number): Promise<boolean> {
+  return isAlive(pid) && (await processIdentity(pid)).startTime !== 'zombie'
+}
+
+function mebibytes(bytes: number): string {
+  return `${Math.ceil(bytes / (1 << 20)).toLocaleString('en')} MiB`
+}
