@@ -1,0 +1,61 @@
+import { readFile } from 'node:fs/promises'
+import { type Key, type PrivateKey, readKeys } from 'openpgp'
+import { PgproofError, reasonOf } from '../errors.ts'
+
+/**
+ * Every key in the file, public or private, in its order. The file may be binary or armored, with several keys in one
+ * block or several blocks one after the other. Throws `KEY_UNREADABLE`.
+ */
+export async function readKeyFile(path: string): Promise<readonly Key[]> {
+  const contents = await readFile(path).catch((error: NodeJS.ErrnoException) => {
+    throw unreadable(path, error.code ?? reasonOf(error), error)
+  })
+  if (contents.length === 0) throw unreadable(path, 'the file is empty')
+  const keys: Key[] = []
+  try {
+    const text = contents.toString('latin1')
+    if (text.includes('-----BEGIN'))
+      for (const block of armoredBlocks(path, text)) keys.push(...(await readKeys(block)))
+    else keys.push(...(await readKeys({ binaryKeys: contents })))
+  } catch (error) {
+    if (error instanceof PgproofError) throw error
+    throw unreadable(path, 'it is not an OpenPGP key', error)
+  }
+  // OpenPGP.js passes over a key whose version or algorithm it does not know.
+  if (keys.length === 0) throw unreadable(path, 'it holds no key that OpenPGP.js can read')
+  return keys
+}
+
+/** The file's private keys; a public key among them is an error, because somebody took the wrong file. */
+export async function readPrivateKeyFile(path: string): Promise<readonly PrivateKey[]> {
+  const keys = await readKeyFile(path)
+  return keys.map((key) => {
+    if (!key.isPrivate()) throw unreadable(path, 'it is a public key, and the private one is needed here')
+    return key
+  })
+}
+
+/** As OpenPGP is written: 40 upper-case hexadecimal digits (64 for a version 6 key). */
+export function fingerprintOf(key: Pick<Key, 'getFingerprint'>): string {
+  return key.getFingerprint().toUpperCase()
+}
+
+/** The last 16 digits of a fingerprint, by which messages and signatures name a key. */
+export function keyIdOf(key: Pick<Key, 'getKeyID'>): string {
+  return key.getKeyID().toHex().toUpperCase()
+}
+
+function armoredBlocks(path: string, text: string): { armoredKeys: string }[] {
+  const blocks: { armoredKeys: string }[] = []
+  for (const [, kind] of text.matchAll(/^-----BEGIN ([A-Z0-9 ,/]+)-----/gm))
+    if (kind !== 'PGP PUBLIC KEY BLOCK' && kind !== 'PGP PRIVATE KEY BLOCK')
+      throw unreadable(path, `it holds a ${kind?.toLowerCase()}, not an OpenPGP key`)
+  const pattern = /^-----BEGIN PGP (PUBLIC|PRIVATE) KEY BLOCK-----[\s\S]*?^-----END PGP \1 KEY BLOCK-----/gm
+  for (const [armoredKeys] of text.matchAll(pattern)) blocks.push({ armoredKeys })
+  if (blocks.length === 0) throw unreadable(path, 'its armor has no end; the file is cut short')
+  return blocks
+}
+
+function unreadable(path: string, reason: string, cause?: unknown): PgproofError {
+  return new PgproofError('KEY_UNREADABLE', { path, reason }, { cause })
+}
