@@ -1,0 +1,251 @@
+import { randomBytes } from 'node:crypto'
+import { constants } from 'node:fs'
+import { type FileHandle, link, lstat, open, rename, unlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { fileURLToPath } from 'node:url'
+import type { Clock } from '../clock.ts'
+import { assertNotAborted, PgproofError } from '../errors.ts'
+import { abortError, whenAborted } from './abortable.ts'
+import { ChunkReader } from './chunk-reader.ts'
+import { codeOf, toDirectoryError } from './directory-errors.ts'
+import { DirectoryTree, ignoreAbsence } from './directory-tree.ts'
+import { assertKeyPrefix, assertObjectKey } from './key-rules.ts'
+import type { ObjectInfo, ObjectStore, WriteOptions } from './object-store.ts'
+import { readWhole } from './read-whole.ts'
+
+const bufferBytes = 256 * 1024
+
+/**
+ * A directory as a store; keys are paths below it. An object is written under a hidden name in its own folder, made
+ * durable and renamed. Only regular files are objects: no symbolic link below the root is followed.
+ */
+export class DirectoryStore implements ObjectStore {
+  readonly url: string
+  readonly #tree: DirectoryTree
+  readonly #clock: Clock
+  #skewSeconds: number | undefined
+
+  /** `url` is `file:///absolute/path` of a directory that exists; it is never created. Touches nothing yet. */
+  constructor(url: string, parts: { clock: Clock }) {
+    this.url = url
+    this.#tree = new DirectoryTree(parseFileUrl(url))
+    this.#clock = parts.clock
+  }
+
+  async put(key: string, body: Uint8Array, options: { signal: AbortSignal; ifAbsent?: boolean }): Promise<void> {
+    await this.#store(key, oneChunk(body), options.signal, options.ifAbsent ?? false)
+  }
+
+  async write(key: string, source: AsyncIterable<Uint8Array>, options: WriteOptions): Promise<{ bytes: number }> {
+    return { bytes: await this.#store(key, source, options.signal, false) }
+  }
+
+  async get(key: string, options: { signal: AbortSignal; maxBytes?: number }): Promise<Uint8Array> {
+    return await readWhole(await this.#open(key, options.signal), key, options.maxBytes)
+  }
+
+  async read(key: string, options: { signal: AbortSignal }): Promise<Readable> {
+    return (await this.#open(key, options.signal)).stream
+  }
+
+  async head(key: string, { signal }: { signal: AbortSignal }): Promise<ObjectInfo | undefined> {
+    return await this.#run(`head of ${key}`, key, signal, async () => {
+      const file = await this.#tree.findFile(key)
+      return file === undefined ? undefined : { key, bytes: file.stat.size, modifiedAt: file.stat.mtime }
+    })
+  }
+
+  async *list(prefix: string, { signal }: { signal: AbortSignal }): AsyncIterable<ObjectInfo> {
+    const operation = `list of ${prefix}`
+    assertKeyPrefix(prefix, operation)
+    assertNotAborted(signal, operation)
+    try {
+      for await (const { key, stat } of this.#tree.walk(prefix, { isTemporary: false })) {
+        assertNotAborted(signal, operation)
+        yield { key, bytes: stat.size, modifiedAt: stat.mtime }
+      }
+    } catch (error) {
+      throw toDirectoryError(error, operation, prefix)
+    }
+  }
+
+  async delete(key: string, { signal }: { signal: AbortSignal }): Promise<void> {
+    await this.#run(`delete of ${key}`, key, signal, async () => {
+      const file = await this.#tree.findFile(key)
+      if (file === undefined) return
+      await ignoreAbsence(unlink(file.path))
+      await this.#tree.syncFolderOf(key)
+      await this.#tree.removeEmptyFolders(key)
+    })
+  }
+
+  async sweepUnfinished(olderThan: Date, { signal }: { signal: AbortSignal }): Promise<number> {
+    const operation = 'sweep of unfinished writes'
+    assertNotAborted(signal, operation)
+    let swept = 0
+    try {
+      for await (const { key, path, stat } of this.#tree.walk('', { isTemporary: true })) {
+        assertNotAborted(signal, operation)
+        if (stat.mtime >= olderThan) continue
+        await ignoreAbsence(unlink(path))
+        await this.#tree.removeEmptyFolders(key)
+        swept += 1
+      }
+    } catch (error) {
+      throw toDirectoryError(error, operation, '')
+    }
+    return swept
+  }
+
+  clockSkewSeconds(): number | undefined {
+    return this.#skewSeconds
+  }
+
+  async close(): Promise<void> {}
+
+  async #store(
+    key: string,
+    source: AsyncIterable<Uint8Array>,
+    signal: AbortSignal,
+    ifAbsent: boolean,
+  ): Promise<number> {
+    const operation = `write of ${key}`
+    assertObjectKey(key, operation)
+    assertNotAborted(signal, operation)
+    const reader = new ChunkReader(source, signal, operation)
+    try {
+      return await this.#storeFrom(reader, key, signal, ifAbsent)
+    } catch (error) {
+      throw reader.hasFailed ? error : toDirectoryError(error, operation, key)
+    } finally {
+      await reader.close()
+    }
+  }
+
+  /** Returns the bytes of the finished file. */
+  async #storeFrom(reader: ChunkReader, key: string, signal: AbortSignal, ifAbsent: boolean): Promise<number> {
+    const target = this.#tree.pathOf(key)
+    const temporary = join(await this.#tree.makeFolderOf(key), `.pgproof-${randomBytes(8).toString('hex')}.part`)
+    const handle = await this.#tree.inFolderOf(key, () => open(temporary, 'wx'))
+    try {
+      const bytes = await copy(reader, handle)
+      await handle.sync()
+      const stat = await handle.stat()
+      await handle.close()
+      if (stat.size !== bytes)
+        throw new PgproofError('STORE_FAILED', {
+          operation: `write of ${key}`,
+          reason: `the file has ${stat.size} bytes of ${bytes} written`,
+        })
+      assertNotAborted(signal, `write of ${key}`)
+      this.#skewSeconds = (stat.mtimeMs - this.#clock.now().getTime()) / 1000
+      if (ifAbsent) await linkNew(temporary, target, key)
+      else await rename(temporary, target)
+    } catch (error) {
+      await handle.close().catch(() => undefined)
+      await unlink(temporary).catch(() => undefined)
+      await this.#tree.removeEmptyFolders(key)
+      throw error
+    }
+    await this.#tree.syncFolderOf(key)
+    return (await lstat(target)).size
+  }
+
+  async #open(key: string, signal: AbortSignal): Promise<{ stream: Readable; bytes: number }> {
+    return await this.#run(`read of ${key}`, key, signal, async () => {
+      const file = await this.#tree.findFile(key)
+      if (file === undefined) throw new PgproofError('STORE_NOT_FOUND', { key })
+      const handle = await open(file.path, constants.O_RDONLY | constants.O_NOFOLLOW)
+      const bytes = (await handle.stat()).size
+      const chunks = fileChunks(handle, bytes, `read of ${key}`)
+      const stream = Readable.from(chunks, { objectMode: false, highWaterMark: bufferBytes })
+      // An abort before anybody listens must not end the process; the reader still gets the error.
+      stream.on('error', () => {})
+      const release = whenAborted(signal, () => stream.destroy(abortError(signal, `read of ${key}`)))
+      stream.once('close', () => {
+        release()
+        // A generator that was never started runs no `finally`.
+        void handle.close().catch(() => undefined)
+      })
+      return { stream, bytes }
+    })
+  }
+
+  async #run<T>(operation: string, key: string, signal: AbortSignal, action: () => Promise<T>): Promise<T> {
+    assertObjectKey(key, operation)
+    assertNotAborted(signal, operation)
+    try {
+      return await action()
+    } catch (error) {
+      throw toDirectoryError(error, operation, key)
+    }
+  }
+}
+
+/** Publishes a finished file under a name that must be free. */
+async function linkNew(temporary: string, target: string, key: string): Promise<void> {
+  try {
+    await link(temporary, target)
+    await unlink(temporary)
+  } catch (error) {
+    if (codeOf(error) === 'EEXIST') throw new PgproofError('STORE_EXISTS', { key })
+    // Some network and FAT file systems have no hard links; a look before the rename is the best they allow.
+    if (!['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'].includes(codeOf(error))) throw error
+    const isTaken = await lstat(target).then(
+      () => true,
+      () => false,
+    )
+    if (isTaken) throw new PgproofError('STORE_EXISTS', { key })
+    await rename(temporary, target)
+  }
+}
+
+/** Gathers small chunks, so that each write is worth its system call. */
+async function copy(reader: ChunkReader, handle: FileHandle): Promise<number> {
+  const buffer = Buffer.allocUnsafeSlow(bufferBytes)
+  let bytes = 0
+  for (let ended = false; !ended; ) {
+    const filled = await reader.fill(buffer)
+    ended = filled.ended
+    for (let offset = 0; offset < filled.bytes; )
+      offset += (await handle.write(buffer, offset, filled.bytes - offset)).bytesWritten
+    bytes += filled.bytes
+  }
+  return bytes
+}
+
+async function* fileChunks(handle: FileHandle, bytes: number, operation: string): AsyncGenerator<Buffer> {
+  let offset = 0
+  try {
+    while (offset < bytes) {
+      const buffer = Buffer.allocUnsafeSlow(Math.min(bufferBytes, bytes - offset))
+      const { bytesRead } = await handle.read(buffer, 0, buffer.length, offset)
+      if (bytesRead === 0)
+        throw new PgproofError('STORE_FAILED', {
+          operation,
+          reason: `the file ended after ${offset} of ${bytes} bytes`,
+        })
+      offset += bytesRead
+      yield buffer.subarray(0, bytesRead)
+    }
+  } catch (error) {
+    throw toDirectoryError(error, operation, '')
+  } finally {
+    await handle.close().catch(() => undefined)
+  }
+}
+
+async function* oneChunk(body: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield body
+}
+
+function parseFileUrl(url: string): string {
+  try {
+    const parsed = new URL(url)
+    if (parsed.protocol === 'file:' && parsed.search === '' && parsed.hash === '') return fileURLToPath(parsed)
+  } catch {
+    // Reported below, without the URL: it may hold anything.
+  }
+  throw new PgproofError('USAGE_INVALID', { reason: 'the store URL is not file:///absolute/path' })
+}

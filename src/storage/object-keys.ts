@@ -1,0 +1,75 @@
+/** Where each object lives under the store's prefix; docs/format.md is the same in prose. */
+
+export const storeMarkerKey = 'pgproof.json'
+
+export const objectNames = {
+  manifest: 'manifest.json',
+  signature: 'manifest.json.sig',
+  recovery: 'RECOVERY.md',
+  evidence: 'evidence.json.pgp',
+  dumpZstd: 'dump.zst.pgp',
+  dump: 'dump.pgp',
+  roles: 'roles.sql.pgp',
+} as const
+
+/** Ends in a slash, so that `app` never matches `app_staging`. */
+export const backupsPrefix = 'backups/'
+export const rolesPrefix = 'roles/'
+export const drillsPrefix = 'drills/'
+export const prunesPrefix = 'prunes/'
+
+export type BackupPlace = {
+  readonly kind: 'database' | 'roles'
+  readonly server: string
+  readonly database: string | null
+  readonly label: string
+}
+
+/** The folder of one backup, ending in a slash. */
+export function backupFolder(place: BackupPlace): string {
+  return place.kind === 'roles'
+    ? `${rolesPrefix}${escapeName(place.server)}/${place.label}/`
+    : `${backupsPrefix}${escapeName(place.server)}/${escapeName(place.database ?? '')}/${place.label}/`
+}
+
+export function drillReportKey(server: string, database: string, label: string): string {
+  return `${drillsPrefix}${escapeName(server)}/${escapeName(database)}/${label}.json`
+}
+
+/** The table-by-table part of a drill report, encrypted like the evidence because it names tables. */
+export function drillTablesKey(server: string, database: string, label: string): string {
+  return `${drillsPrefix}${escapeName(server)}/${escapeName(database)}/${label}.tables.json.pgp`
+}
+
+export function pruneRecordKey(label: string): string {
+  return `${prunesPrefix}${label}.json`
+}
+
+/**
+ * A server's or database's name as one path segment: lower-case letters, digits, `_` and `-` stand for themselves,
+ * every other byte of its UTF-8 is `=` and two upper-case hex digits. Upper case is escaped as well, so two names
+ * that differ only by case stay apart on file systems that fold it; no result is `.`, `..` or empty.
+ */
+export function escapeName(name: string): string {
+  let escaped = ''
+  for (const byte of Buffer.from(name, 'utf8')) {
+    const character = String.fromCharCode(byte)
+    escaped += /[a-z0-9_-]/.test(character) ? character : `=${byte.toString(16).toUpperCase().padStart(2, '0')}`
+  }
+  return escaped === '' ? '=' : escaped
+}
+
+/** The inverse of `escapeName`; undefined for anything it does not produce. */
+export function unescapeName(escaped: string): string | undefined {
+  if (escaped === '=') return ''
+  if (!/^(?:[a-z0-9_-]|=[0-9A-F]{2})+$/.test(escaped)) return undefined
+  const bytes: number[] = []
+  for (let index = 0; index < escaped.length; index += 1) {
+    if (escaped[index] === '=') {
+      bytes.push(Number.parseInt(escaped.slice(index + 1, index + 3), 16))
+      index += 2
+    } else bytes.push(escaped.charCodeAt(index))
+  }
+  const name = Buffer.from(bytes).toString('utf8')
+  return escapeName(name) === escaped ? name : undefined
+}

@@ -1,0 +1,241 @@
+import { readFileSync } from 'node:fs'
+import { Agent as HttpAgent } from 'node:http'
+import { Agent as HttpsAgent } from 'node:https'
+import { getCACertificates } from 'node:tls'
+import { HeadBucketCommand, S3Client } from '@aws-sdk/client-s3'
+import { NodeHttpHandler } from '@smithy/node-http-handler'
+import type { Clock } from '../clock.ts'
+import { PgproofError, reasonOf } from '../errors.ts'
+import type { Log } from '../log.ts'
+import { abortError } from './abortable.ts'
+import { brisk, patient, retrying } from './retrying.ts'
+import { httpStatus, isTransient, nameOf, toStoreError } from './s3-errors.ts'
+import { type S3Profile, s3Profiles } from './s3-profiles.ts'
+import type { StoreSettings } from './store-settings.ts'
+
+/** How long the store may be silent, in milliseconds. */
+export type S3Timeouts = {
+  /** Until TCP is connected. */
+  readonly connectMs: number
+  /** Without a byte in either direction; covers TLS, uploads, waiting for the answer and downloads. */
+  readonly idleMs: number
+  /** From the start of a request to the first byte of its answer, however busy the line is. */
+  readonly answerMs: number
+}
+
+export type S3Parts = {
+  readonly clock: Clock
+  readonly log: Log
+  readonly timeouts?: S3Timeouts
+  /** Instead of the provider's, for a store that fits none of them. */
+  readonly profile?: S3Profile
+}
+
+/** What every call gets besides its command. */
+export type CallOptions = { readonly abortSignal: AbortSignal }
+
+const defaultTimeouts: S3Timeouts = { connectMs: 5_000, idleMs: 60_000, answerMs: 600_000 }
+
+/** One bucket of one S3 server: the client, its retries, its errors, and what its answers say about its clock. */
+export class S3Connection {
+  readonly client: S3Client
+  readonly bucket: string
+  /** Empty, or ends in a slash. */
+  readonly prefix: string
+  readonly url: string
+  readonly profile: S3Profile
+  readonly clock: Clock
+  readonly log: Log
+  readonly timeouts: S3Timeouts
+  readonly #address: string
+  #skewSeconds: number | undefined
+  #bucketIsThere = false
+
+  /** Opens nothing yet. Throws `USAGE_INVALID` for settings that cannot work and an unreadable CA file. */
+  constructor(settings: StoreSettings, parts: S3Parts) {
+    const place = parseS3Url(settings.url)
+    this.bucket = place.bucket
+    this.prefix = place.prefix
+    this.url = `s3://${place.bucket}/${place.prefix}`.replace(/\/$/, '')
+    this.profile = parts.profile ?? s3Profiles[settings.provider]
+    this.timeouts = parts.timeouts ?? defaultTimeouts
+    this.clock = parts.clock
+    this.log = parts.log
+    this.#address = settings.endpoint === undefined ? this.url : `${this.url} at ${withoutLogin(settings.endpoint)}`
+    this.client = makeClient(settings, this.profile, this.timeouts)
+    this.client.middlewareStack.add(
+      (next) => async (args) => {
+        const result = await next(args)
+        this.#noteDate(result.response)
+        return result
+      },
+      { step: 'deserialize', priority: 'low', name: 'pgproofClock' },
+    )
+  }
+
+  /** The full key in the bucket. */
+  fullKey(key: string): string {
+    return this.prefix + key
+  }
+
+  /**
+   * Makes one S3 call, with retries. Every call that pgproof makes may be repeated: reads, deletes and aborts by
+   * nature, uploads because they carry the same bytes from memory; `CreateMultipartUpload` and
+   * `CompleteMultipartUpload` settle a lost answer themselves. The SDK's own retries are off.
+   */
+  async call<T>(
+    operation: string,
+    key: string | undefined,
+    signal: AbortSignal,
+    attempt: (options: CallOptions) => Promise<T>,
+  ): Promise<T> {
+    const what = key === undefined ? operation : `${operation} of ${key}`
+    try {
+      return await this.attempt(what, signal, attempt)
+    } catch (error) {
+      throw this.toError(error, what, key, signal)
+    }
+  }
+
+  /** Like `call`, but undefined when the object or upload that is asked for does not exist. */
+  async callUnlessAbsent<T>(
+    operation: string,
+    key: string,
+    signal: AbortSignal,
+    attempt: (options: CallOptions) => Promise<T>,
+  ): Promise<T | undefined> {
+    const what = `${operation} of ${key}`
+    try {
+      return await this.attempt(what, signal, attempt)
+    } catch (error) {
+      if (isAbsent(error)) return undefined
+      throw this.toError(error, what, key, signal)
+    }
+  }
+
+  /** Like `call`, but throws the SDK's own error, for callers that must tell its kinds apart. */
+  async attempt<T>(what: string, signal: AbortSignal, attempt: (options: CallOptions) => Promise<T>): Promise<T> {
+    if (signal.aborted) throw abortError(signal, what)
+    return await retrying(() => attempt({ abortSignal: signal }), {
+      what,
+      patience: () => (this.#skewSeconds === undefined ? brisk : patient),
+      isTransient,
+      clock: this.clock,
+      log: this.log,
+      signal,
+    })
+  }
+
+  toError(error: unknown, what: string, key: string | undefined, signal: AbortSignal): PgproofError {
+    if (signal.aborted) return abortError(signal, what)
+    const clockSkewSeconds = this.#skewSeconds
+    return toStoreError(error, { operation: what, key, bucket: this.bucket, store: this.#address, clockSkewSeconds })
+  }
+
+  /**
+   * Throws `STORE_BUCKET_MISSING` if the bucket does not exist. A `HeadObject` cannot tell a missing bucket from a
+   * missing object, so an absence is believed only after this; asked once.
+   */
+  async assertBucket(signal: AbortSignal): Promise<void> {
+    if (this.#bucketIsThere) return
+    try {
+      await this.attempt('HeadBucket', signal, (options) =>
+        this.client.send(new HeadBucketCommand({ Bucket: this.bucket }), options),
+      )
+    } catch (error) {
+      if (httpStatus(error) === 404) throw new PgproofError('STORE_BUCKET_MISSING', { bucket: this.bucket })
+      // A key that may not ask for the bucket may still be allowed to use it.
+      if (httpStatus(error) !== 403) throw this.toError(error, 'HeadBucket', undefined, signal)
+    }
+    this.#bucketIsThere = true
+  }
+
+  clockSkewSeconds(): number | undefined {
+    return this.#skewSeconds
+  }
+
+  close(): void {
+    this.client.destroy()
+  }
+
+  #noteDate(response: unknown): void {
+    const headers = (response as { headers?: Record<string, string> }).headers
+    const time = Date.parse(headers?.['date'] ?? '')
+    // The header counts whole seconds; half of one is the least wrong.
+    if (!Number.isNaN(time)) this.#skewSeconds = (time + 500 - this.clock.now().getTime()) / 1000
+  }
+}
+
+function isAbsent(error: unknown): boolean {
+  return httpStatus(error) === 404 && nameOf(error) !== 'NoSuchBucket'
+}
+
+function makeClient(settings: StoreSettings, profile: S3Profile, timeouts: S3Timeouts): S3Client {
+  const { connectMs, idleMs, answerMs } = timeouts
+  const { accessKeyId, secretAccessKey, sessionToken } = settings
+  if ((accessKeyId === undefined) !== (secretAccessKey === undefined))
+    throw new PgproofError('USAGE_INVALID', {
+      reason: 'the store needs both an access key id and a secret, or neither',
+    })
+  const region = settings.region ?? regionOf(settings.endpoint) ?? profile.region
+  const quiet = () => {}
+  const logger = { trace: quiet, debug: quiet, info: quiet, warn: quiet, error: quiet }
+  return new S3Client({
+    ...(region === undefined ? {} : { region }),
+    ...(settings.endpoint === undefined ? {} : { endpoint: settings.endpoint }),
+    ...(accessKeyId === undefined || secretAccessKey === undefined
+      ? {}
+      : {
+          credentials: async () => {
+            const token = sessionToken?.()
+            return {
+              accessKeyId,
+              secretAccessKey: secretAccessKey(),
+              ...(token === undefined ? {} : { sessionToken: token }),
+            }
+          },
+        }),
+    forcePathStyle: profile.pathStyle,
+    requestChecksumCalculation: profile.integrity === 'crc32' ? 'WHEN_SUPPORTED' : 'WHEN_REQUIRED',
+    responseChecksumValidation: 'WHEN_REQUIRED',
+    // Else the SDK opens a fresh connection for every part.
+    expectContinueHeader: false,
+    maxAttempts: 1,
+    logger,
+    requestHandler: new NodeHttpHandler({
+      connectionTimeout: connectMs,
+      socketTimeout: idleMs,
+      requestTimeout: answerMs,
+      // Else a breach is only logged.
+      throwOnRequestTimeout: true,
+      httpAgent: new HttpAgent({ keepAlive: true, maxSockets: 64 }),
+      httpsAgent: new HttpsAgent({ keepAlive: true, maxSockets: 64, ...trusted(settings.caFile) }),
+      logger,
+    }),
+  })
+}
+
+function trusted(caFile: string | undefined): { ca?: string[] } {
+  if (caFile === undefined) return {}
+  try {
+    return { ca: [...getCACertificates('default'), readFileSync(caFile, 'utf8')] }
+  } catch (error) {
+    throw new PgproofError('USAGE_INVALID', { reason: `cannot read the CA file ${caFile}: ${reasonOf(error)}` })
+  }
+}
+
+/** B2 demands the region that is part of its host names, `s3.eu-central-003.backblazeb2.com`. */
+function regionOf(endpoint: string | undefined): string | undefined {
+  return endpoint === undefined ? undefined : /\/\/s3\.([a-z0-9-]+)\.backblazeb2\.com/.exec(endpoint)?.[1]
+}
+
+function parseS3Url(text: string): { bucket: string; prefix: string } {
+  const match = /^s3:\/\/([a-zA-Z0-9][a-zA-Z0-9._-]*)(?:\/(.*))?$/.exec(text)
+  if (match === null) throw new PgproofError('USAGE_INVALID', { reason: 'the store URL is not s3://bucket/prefix' })
+  const path = (match[2] ?? '').replaceAll(/\/+/g, '/').replaceAll(/^\/|\/$/g, '')
+  return { bucket: match[1] as string, prefix: path === '' ? '' : `${path}/` }
+}
+
+function withoutLogin(endpoint: string): string {
+  return endpoint.replace(/\/\/[^/@]*@/, '//')
+}

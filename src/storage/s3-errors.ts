@@ -1,0 +1,172 @@
+import { type ErrorCode, PgproofError, reasonOf } from '../errors.ts'
+
+/** What a failed call was about. */
+export type CallContext = {
+  /** In S3's words, `PutObject of backups/…`. */
+  readonly operation: string
+  readonly key: string | undefined
+  readonly bucket: string
+  /** Address for messages. */
+  readonly store: string
+  readonly clockSkewSeconds: number | undefined
+}
+
+/** A failure of an S3 call as an error of the register. Keeps no request: that would carry the session token. */
+export function toStoreError(error: unknown, context: CallContext): PgproofError {
+  if (error instanceof PgproofError) return error
+  const { operation, key, bucket, store } = context
+  const reason = reasonText(error)
+  const details = detailsOf(error)
+  const make = (code: ErrorCode, values: Readonly<Record<string, string | number>>) =>
+    new PgproofError(code, values, { details })
+
+  const name = nameOf(error)
+  const status = httpStatus(error)
+  if (name === 'NoSuchBucket') return make('STORE_BUCKET_MISSING', { bucket })
+  if (name === 'NoSuchKey') return make('STORE_NOT_FOUND', { key: key ?? '' })
+  if (name === 'RequestTimeTooSkewed')
+    return make('STORE_FAILED', { operation, reason: `${reason}${skewText(context.clockSkewSeconds)}` })
+  if (reason === 'Region is missing')
+    return make('USAGE_INVALID', { reason: 'the store needs a region: set `store.region`' })
+  if (fullNames.has(name) || status === 507) return make('STORE_FULL', { key: key ?? '' })
+  if (wrongRegionNames.has(name) || status === 301)
+    return make('STORE_DENIED', {
+      operation,
+      reason: `${reason}; the bucket is in another region than \`store.region\``,
+    })
+  if (status === 401 || status === 403 || deniedNames.has(name)) return make('STORE_DENIED', { operation, reason })
+  if (status === undefined && isNetworkError(error)) return make('STORE_UNREACHABLE', { store, reason })
+  return make('STORE_FAILED', { operation, reason })
+}
+
+/** Whether the same call may succeed when it is simply sent again. */
+export function isTransient(error: unknown): boolean {
+  if (error instanceof PgproofError || nameOf(error) === 'AbortError') return false
+  if (metadataOf(error)?.clockSkewCorrected === true) return true
+  const status = httpStatus(error)
+  if (status === undefined || status < 400) return isNetworkError(error) && !isCertificateError(error)
+  return (
+    status === 408 ||
+    status === 429 ||
+    (status >= 500 && status !== 501 && status !== 507) ||
+    transientNames.has(nameOf(error))
+  )
+}
+
+/** The HTTP status of the store's answer; undefined when none came. */
+export function httpStatus(error: unknown): number | undefined {
+  return metadataOf(error)?.httpStatusCode
+}
+
+/** S3's name for the failure, `NoSuchUpload`. */
+export function nameOf(error: unknown): string {
+  return error instanceof Error ? error.name : ''
+}
+
+const fullNames = new Set([
+  'QuotaExceeded',
+  'XMinioStorageFull',
+  'XMinioAdminBucketQuotaExceeded',
+  'InsufficientCapacity',
+])
+
+/** Answered with 400, but about who is asking. */
+const deniedNames = new Set([
+  'AccessDenied',
+  'ExpiredToken',
+  'InvalidToken',
+  'TokenRefreshRequired',
+  'CredentialsProviderError',
+  'TokenProviderError',
+])
+
+const wrongRegionNames = new Set([
+  'PermanentRedirect',
+  'AuthorizationHeaderMalformed',
+  'IllegalLocationConstraintException',
+])
+
+/** Answered with a 4xx although nothing is wrong with the request: damaged on the way, or too many at once. */
+const transientNames = new Set([
+  'BadDigest',
+  'IncompleteBody',
+  'XAmzContentSHA256Mismatch',
+  'XAmzContentChecksumMismatch',
+  'RequestTimeout',
+  'SlowDown',
+  'OperationAborted',
+  'ConditionalRequestConflict',
+])
+
+const networkCodes = new Set([
+  'ECONNRESET',
+  'ECONNREFUSED',
+  'ECONNABORTED',
+  'EPIPE',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'EHOSTDOWN',
+  'ENETUNREACH',
+  'ENETDOWN',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EPROTO',
+  'ERR_STREAM_PREMATURE_CLOSE',
+])
+
+function isNetworkError(error: unknown): boolean {
+  const code = codeOf(error)
+  return (
+    nameOf(error) === 'TimeoutError' ||
+    networkCodes.has(code) ||
+    code.startsWith('HPE_') ||
+    isCertificateError(error) ||
+    isCutAnswer(error)
+  )
+}
+
+function isCertificateError(error: unknown): boolean {
+  return /^(?:CERT_|ERR_TLS_CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_)/.test(codeOf(error))
+}
+
+/** An answer of 200 whose body ended early: the SDK's parser stumbles over the rest, or the stream says `aborted`. */
+function isCutAnswer(error: unknown): boolean {
+  const status = httpStatus(error)
+  if (status !== undefined && status < 300) return true
+  return error instanceof Error && (error.message === 'aborted' || error.message === 'terminated')
+}
+
+function codeOf(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  return typeof code === 'string' ? code : ''
+}
+
+function metadataOf(error: unknown): SdkMetadata | undefined {
+  return error instanceof Error && '$metadata' in error ? (error.$metadata as SdkMetadata) : undefined
+}
+
+type SdkMetadata = { httpStatusCode?: number; requestId?: string; clockSkewCorrected?: boolean }
+
+/** S3's name and message; some stores send no message, then the status stands in. */
+function reasonText(error: unknown): string {
+  const status = httpStatus(error)
+  const text = reasonOf(error).replace(/^@smithy\/node-http-handler - (?:\[ERROR\] )?/, '')
+  if (status === undefined) return text
+  const name = nameOf(error)
+  const title = name === '' || name === 'Unknown' || name === 'Error' || /^\d+$/.test(name) ? '' : name
+  const said = text === 'UnknownError' || text === name ? '' : text
+  return [title, said].filter((part) => part !== '').join(': ') || `HTTP status ${status}`
+}
+
+function detailsOf(error: unknown): string | undefined {
+  const metadata = metadataOf(error)
+  if (metadata?.httpStatusCode === undefined) return undefined
+  const request = metadata.requestId === undefined ? '' : `, request ${metadata.requestId}`
+  return `HTTP status ${metadata.httpStatusCode}${request}`
+}
+
+function skewText(seconds: number | undefined): string {
+  if (seconds === undefined) return ''
+  const amount = Math.abs(Math.round(seconds))
+  return `; the store's clock is ${amount} s ${seconds < 0 ? 'behind' : 'ahead of'} this machine's`
+}

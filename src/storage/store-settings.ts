@@ -1,0 +1,23 @@
+export type StoreProvider = 'aws' | 'minio' | 'r2' | 'b2' | 'ceph' | 'generic'
+
+/** Everything that opening a store needs; the configuration's `store` section with its secrets behind functions. */
+export type StoreSettings = {
+  /** `s3://bucket/prefix` or `file:///directory`. */
+  readonly url: string
+  /** For anything that is not AWS, `https://s3.example.com`. */
+  readonly endpoint?: string | undefined
+  readonly region?: string | undefined
+  readonly provider: StoreProvider
+  /** Left out: the default credential chain of the AWS SDK. */
+  readonly accessKeyId?: string | undefined
+  readonly secretAccessKey?: (() => string) | undefined
+  readonly sessionToken?: (() => string) | undefined
+  /** PEM certificates that are trusted besides the system's. */
+  readonly caFile?: string | undefined
+  /** Smallest part of a multipart upload; raised where the expected size demands it. */
+  readonly partSizeBytes?: number | undefined
+  readonly partsInFlight?: number | undefined
+  readonly objectLock?: ObjectLockSettings | undefined
+}
+
+export type ObjectLockSettings = { readonly mode: 'governance' | 'compliance'; readonly forMs: number }
