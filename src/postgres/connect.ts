@@ -1,0 +1,210 @@
+import type { Socket } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+import pg from 'pg'
+import { PgproofError, reasonOf } from '../errors.ts'
+import { type TlsSettings, tlsOptions } from './tls.ts'
+
+/** How to reach one database of one server. The password never leaves this object but for the driver and a password file. */
+export type Connection = {
+  /** The server's name in the configuration, for messages. */
+  readonly server: string
+  /** A host name, an address, or the folder of a Unix socket. */
+  readonly host: string
+  readonly port: number
+  readonly user: string
+  readonly database: string
+  readonly password?: (() => string) | undefined
+  readonly tls: TlsSettings
+}
+
+/** Reads a `postgres://` URL. A socket folder is written as the host, percent-encoded: `postgres://u@%2Frun%2Fpostgresql/db`. */
+export function parseConnectionUrl(server: string, text: string, password?: (() => string) | undefined): Connection {
+  const url = new URL(text)
+  const inUrl = url.password === '' ? undefined : decodeURIComponent(url.password)
+  const user = decodeURIComponent(url.username) || process.env['PGUSER'] || 'postgres'
+  const mode = url.searchParams.get('sslmode') ?? 'prefer'
+  return {
+    server,
+    host: decodeURIComponent(url.hostname).replace(/^\[(.*)\]$/, '$1') || 'localhost',
+    port: url.port === '' ? 5432 : Number(url.port),
+    user,
+    database: decodeURIComponent(url.pathname.slice(1)) || 'postgres',
+    password: password ?? (inUrl === undefined ? undefined : () => inUrl),
+    tls: {
+      mode: (mode === 'allow' ? 'prefer' : mode) as TlsSettings['mode'],
+      rootCertFile: url.searchParams.get('sslrootcert') ?? undefined,
+      certFile: url.searchParams.get('sslcert') ?? undefined,
+      keyFile: url.searchParams.get('sslkey') ?? undefined,
+    },
+  }
+}
+
+export function withDatabase(connection: Connection, database: string): Connection {
+  return { ...connection, database }
+}
+
+export type Client = pg.Client
+
+/** A client that ends with its scope. Its `lost` promise rejects when the connection breaks while nobody is asking. */
+export type HeldClient = AsyncDisposable & { readonly client: Client; readonly lost: Promise<never> }
+
+/**
+ * Connects, with every server-side time-out off: a snapshot is held for hours. Throws SERVER_UNREACHABLE,
+ * AUTHENTICATION_FAILED or DATABASE_UNKNOWN.
+ */
+export async function connect(
+  connection: Connection,
+  signal: AbortSignal,
+  applicationName = 'pgproof',
+): Promise<HeldClient> {
+  signal.throwIfAborted()
+  try {
+    return await open(connection, signal, applicationName, tlsOptions(connection.host, connection.tls))
+  } catch (error) {
+    signal.throwIfAborted()
+    if (!mayTryPlain(connection, error)) throw connectError(connection, error)
+  }
+  try {
+    return await open(connection, signal, applicationName, false)
+  } catch (error) {
+    signal.throwIfAborted()
+    throw connectError(connection, error)
+  }
+}
+
+/** As libpq does for `prefer`: no TLS at all, a failed handshake, or a pg_hba.conf that refuses TLS. */
+function mayTryPlain({ tls }: Connection, error: unknown): boolean {
+  if (tls.mode !== 'prefer') return false
+  const { code = '' } = error as { code?: string }
+  return code === '28000' || /^ERR_SSL|^EPROTO/.test(code) || /does not support SSL/i.test(reasonOf(error))
+}
+
+async function open(
+  connection: Connection,
+  signal: AbortSignal,
+  applicationName: string,
+  ssl: pg.ClientConfig['ssl'],
+): Promise<HeldClient> {
+  const client = new pg.Client({
+    ...clientConfig(connection, ssl),
+    application_name: applicationName,
+    connectionTimeoutMillis: 15_000,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: 30_000,
+  })
+  const state = { isOpen: false, isLost: false, hasEnded: false, pid: 0 }
+  const lost = new Promise<never>((_, reject) => {
+    client.on('error', (error) => {
+      state.isLost = true
+      reject(connectError(connection, error))
+    })
+  })
+  lost.catch(() => {})
+  const isBusy = (): boolean => state.isOpen && !state.isLost && !isReadyForQuery(client)
+  const end = async (): Promise<void> => {
+    if (state.hasEnded) return
+    state.hasEnded = true
+    signal.removeEventListener('abort', onAbort)
+    // Its backend would go on with a query that nobody waits for, and keep its snapshot and locks.
+    if (isBusy()) await cancelQuery(connection, ssl, state.pid)
+    await endClient(client)
+  }
+  // An abort ends the running query, and its backend's work with it. A cancel that arrives between two queries is lost,
+  // so this goes on until the scope ends; a connection on which it does not help is cut.
+  const onAbort = async (): Promise<void> => {
+    for (let attempt = 0; !state.hasEnded; attempt += 1) {
+      const isStuck = !state.isOpen || (isBusy() && (attempt > 40 || !(await cancelQuery(connection, ssl, state.pid))))
+      if (isStuck) return void socketOf(client).destroy()
+      await delay(250)
+    }
+  }
+  try {
+    signal.addEventListener('abort', onAbort, { once: true })
+    await client.connect()
+    await client.query(sessionSettings)
+    const { rows } = await client.query<{ version: number; pid: number }>(
+      "SELECT pg_catalog.current_setting('server_version_num')::int AS version, pg_catalog.pg_backend_pid() AS pid",
+    )
+    state.pid = rows[0]?.pid ?? 0
+    if ((rows[0]?.version ?? 0) >= 170000) await client.query('SET transaction_timeout = 0')
+    state.isOpen = true
+    signal.throwIfAborted()
+  } catch (error) {
+    await end()
+    throw error
+  }
+  return { client, lost, [Symbol.asyncDispose]: end }
+}
+
+function clientConfig(connection: Connection, ssl: pg.ClientConfig['ssl']): pg.ClientConfig {
+  const password = connection.password?.()
+  return {
+    host: connection.host,
+    port: connection.port,
+    user: connection.user,
+    database: connection.database,
+    ...(password === undefined ? {} : { password }),
+    ...(ssl === undefined ? {} : { ssl }),
+  }
+}
+
+function isReadyForQuery(client: Client): boolean {
+  return (client as unknown as { readyForQuery: boolean }).readyForQuery
+}
+
+/** The socket below a client; TLS puts another one in its place. */
+function socketOf(client: Client): Socket {
+  return (client as unknown as { connection: { stream: Socket } }).connection.stream
+}
+
+/** Says goodbye, and hangs up if nobody answers: a cut network must not hold up whoever cleans up. */
+async function endClient(client: Client): Promise<void> {
+  const timer = setTimeout(() => socketOf(client).destroy(), 2_000)
+  await client.end().catch(() => {})
+  clearTimeout(timer)
+}
+
+/**
+ * Pins everything that may change what a query sees or how a value is written as text: the census must not depend on
+ * settings of a role or a database (`ALTER ROLE … SET`). Sources: pg_dump.c `setup_connection`, and the list of
+ * settings in PostgreSQL's manual under "Client Connection Defaults".
+ */
+const sessionSettings = `
+  SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET idle_session_timeout = 0;
+  SET row_security = off; SET search_path = ''; SET client_encoding = 'UTF8'; SET standard_conforming_strings = on;
+  SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET extra_float_digits = 3;
+  SET bytea_output = 'hex'; SET xmlbinary = 'base64'; SET lc_monetary = 'C'; SET quote_all_identifiers = off; SET jit = off;
+  SET default_transaction_read_only = off; SET default_transaction_deferrable = off; SET synchronize_seqscans = off`
+
+/** Cancels what a backend runs, over a connection of its own; whether that could be asked. */
+async function cancelQuery(connection: Connection, ssl: pg.ClientConfig['ssl'], pid: number): Promise<boolean> {
+  const limits = { connectionTimeoutMillis: 5_000, query_timeout: 5_000 }
+  const helper = new pg.Client({ ...clientConfig(connection, ssl), application_name: 'pgproof cancel', ...limits })
+  helper.on('error', () => {})
+  try {
+    await helper.connect()
+    // Not the process id of the greeting: a pooler invents that.
+    await helper.query('SELECT pg_catalog.pg_cancel_backend($1)', [pid])
+    return true
+  } catch {
+    return false
+  } finally {
+    await endClient(helper)
+  }
+}
+
+function connectError(connection: Connection, error: unknown): PgproofError {
+  if (error instanceof PgproofError) return error
+  const reason = reasonOf(error)
+  const { server, database } = connection
+  const sqlState = (error as { code?: string }).code ?? ''
+  if (sqlState === '3D000') return new PgproofError('DATABASE_UNKNOWN', { server, database }, { cause: error })
+  // 42501: no CONNECT on the database.
+  if (sqlState.startsWith('28') || sqlState === '42501' || /password must be a string|client password/i.test(reason))
+    return new PgproofError('AUTHENTICATION_FAILED', { server, reason: noPassword(reason) }, { cause: error })
+  return new PgproofError('SERVER_UNREACHABLE', { server, reason }, { cause: error })
+}
+
+function noPassword(reason: string): string {
+  return /must be a string/.test(reason) ? 'the server asks for a password and none is configured' : reason
+}

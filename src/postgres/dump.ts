@@ -1,0 +1,75 @@
+import { PgproofError } from '../errors.ts'
+import { ProgramError, programOutput } from '../streams/child-process.ts'
+import type { Connection } from './connect.ts'
+import { programEnvironment } from './program-environment.ts'
+import type { FoundProgram } from './programs.ts'
+
+export type DumpCompression = { readonly method: 'zstd' | 'gzip' | 'lz4' | 'none'; readonly level: number }
+
+export type DumpRequest = {
+  readonly connection: Connection
+  readonly program: FoundProgram
+  readonly snapshotId: string
+  readonly compression: DumpCompression
+  readonly lockTimeoutMs: number
+}
+
+/** `pg_dump -Fc` of one snapshot; ends only if pg_dump exits with 0, else throws DUMP_FAILED. */
+export async function* dumpDatabase(request: DumpRequest, signal: AbortSignal): AsyncGenerator<Uint8Array, void, void> {
+  await using environment = await programEnvironment(request.connection, 'pgproof pg_dump')
+  const args = [
+    '--format=custom',
+    '--no-password',
+    `--snapshot=${request.snapshotId}`,
+    `--lock-wait-timeout=${request.lockTimeoutMs}`,
+    `--compress=${compressArgument(request.compression)}`,
+  ]
+  yield* outputOf({ path: request.program.path, args, env: environment.env }, 'pg_dump', signal)
+}
+
+export type RolesDumpRequest = {
+  readonly connection: Connection
+  readonly program: FoundProgram
+  readonly withPasswords: boolean
+}
+
+/** `pg_dumpall --roles-only` as SQL. Holds password verifiers: encrypt it, never log it. */
+export async function* dumpRoles(
+  request: RolesDumpRequest,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void, void> {
+  await using environment = await programEnvironment(request.connection, 'pgproof pg_dumpall')
+  const { database } = request.connection
+  const args = ['--roles-only', '--no-password', '--encoding=UTF8', `--database=${conninfoOf(database)}`]
+  if (!request.withPasswords) args.push('--no-role-passwords')
+  yield* outputOf({ path: request.program.path, args, env: environment.env }, 'pg_dumpall', signal)
+}
+
+/** A connection string naming just a database; quoted, since libpq would expand `host=evil` given as a bare name. */
+export function conninfoOf(database: string): string {
+  return `dbname='${database.replaceAll(/[\\']/g, '\\$&')}'`
+}
+
+async function* outputOf(
+  program: Parameters<typeof programOutput>[0],
+  name: string,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void, void> {
+  try {
+    yield* programOutput(program, { signal })
+  } catch (error) {
+    if (error instanceof ProgramError)
+      throw new PgproofError(
+        'DUMP_FAILED',
+        { program: name, outcome: error.outcome },
+        { cause: error, details: error.stderrTail },
+      )
+    throw error
+  }
+}
+
+function compressArgument({ method, level }: DumpCompression): string {
+  // zstd is applied by pgproof outside the archive, so pg_dump leaves the data alone.
+  if (method === 'zstd' || method === 'none') return '0'
+  return method === 'gzip' ? String(level) : `lz4:${level}`
+}

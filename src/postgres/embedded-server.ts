@@ -1,0 +1,179 @@
+import { appendFile, chmod, chown, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { cpus, tmpdir, totalmem } from 'node:os'
+import { join } from 'node:path'
+import type { Clock } from '../clock.ts'
+import { PgproofError, reasonOf } from '../errors.ts'
+import { ProgramError, type RunningProgram, runProgram, startProgram } from '../streams/child-process.ts'
+import { socketPrefix } from '../streams/spool.ts'
+import { type Connection, connect } from './connect.ts'
+import { findProgram } from './programs.ts'
+
+export type EmbeddedServer = AsyncDisposable & {
+  /** As the bootstrap superuser, over a Unix socket that nobody else can reach. */
+  readonly connection: Connection
+  readonly version: string
+}
+
+export type EmbeddedRequest = {
+  /** An existing private folder; the server's files go below it. */
+  readonly folder: string
+  readonly major: number
+  readonly binDirs: readonly string[]
+  /** The name of the bootstrap superuser; the source's, so that grants by it replay. */
+  readonly bootstrapRole: string
+  /** The OS user to run as when pgproof itself is root, which PostgreSQL refuses. */
+  readonly runAs: string
+  readonly jobs: number
+}
+
+/**
+ * A throw-away PostgreSQL server: unix socket only, tuned for one restore that nobody needs after a crash, run as an
+ * unprivileged user, ended when the scope ends. Throws PROGRAM_MISSING or SCRATCH_FAILED.
+ */
+export async function startEmbeddedServer(
+  request: EmbeddedRequest,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<EmbeddedServer> {
+  const initdb = await findProgram('initdb', request.major, request.binDirs, signal)
+  const postgres = await findProgram('postgres', request.major, request.binDirs, signal)
+  const user = await unprivilegedUser(request.runAs)
+  const dataFolder = join(request.folder, 'data')
+  let socketFolder: string | undefined
+  let hasDataFolder = false
+  let server: RunningProgram | undefined
+  const dispose = async (): Promise<void> => {
+    // Immediate shutdown: nothing in it is worth a checkpoint.
+    await server?.stop('SIGQUIT')
+    if (socketFolder !== undefined) await rm(socketFolder, { recursive: true, force: true })
+    if (hasDataFolder) await rm(dataFolder, { recursive: true, force: true, maxRetries: 5 })
+  }
+  try {
+    socketFolder = await makeSocketFolder(request.folder)
+    await mkdir(dataFolder, { mode: 0o700 })
+    hasDataFolder = true
+    if (user !== undefined) {
+      await chmod(request.folder, 0o711)
+      await chown(dataFolder, user.uid, user.gid)
+      await chown(socketFolder, user.uid, user.gid)
+    }
+    // initdb refuses the one and stumbles over the other; such a role is replayed like any.
+    const bootstrapRole = /^pg_|["$'\\]/.test(request.bootstrapRole) ? 'pgproof' : request.bootstrapRole
+    const env = { PATH: '/usr/bin:/bin', LC_ALL: 'C.UTF-8', TZ: 'UTC' }
+    const args = [
+      `--pgdata=${dataFolder}`,
+      `--username=${bootstrapRole}`,
+      '--auth=trust',
+      '--encoding=UTF8',
+      '--locale=C',
+      '--no-sync',
+    ]
+    await runProgram({ path: initdb.path, args, env, user }, { signal })
+    await appendFile(join(dataFolder, 'postgresql.conf'), settings(socketFolder, request.jobs))
+    server = startProgram({ path: postgres.path, args: ['-D', dataFolder], env, user }, { signal })
+    const connection: Connection = {
+      server: 'scratch',
+      host: socketFolder,
+      port: 5432,
+      user: bootstrapRole,
+      database: 'postgres',
+      tls: { mode: 'disable' },
+    }
+    await untilReady(connection, server, clock, signal)
+    return { connection, version: postgres.version, [Symbol.asyncDispose]: dispose }
+  } catch (error) {
+    const details = server?.stderrTail()
+    await dispose()
+    signal.throwIfAborted()
+    if (error instanceof PgproofError) throw error
+    const tail = error instanceof ProgramError ? error.stderrTail : details
+    const lastLine = tail?.trim().split('\n').at(-1)
+    const reason = lastLine === undefined || lastLine === '' ? reasonOf(error) : `${reasonOf(error)}: ${lastLine}`
+    throw new PgproofError('SCRATCH_FAILED', { reason }, { cause: error, details: tail })
+  }
+}
+
+/** In the spool, so that it is swept with it; but the path of a socket may have 107 bytes at most (unix(7)). */
+async function makeSocketFolder(folder: string): Promise<string> {
+  const inside = join(folder, 's')
+  if (Buffer.byteLength(join(inside, '.s.PGSQL.5432')) > 107) return await mkdtemp(join(tmpdir(), socketPrefix))
+  await mkdir(inside, { mode: 0o700 })
+  return inside
+}
+
+/** The unprivileged user of a root process; undefined when pgproof is not root. Throws SCRATCH_FAILED. */
+export async function unprivilegedUser(name: string): Promise<{ uid: number; gid: number } | undefined> {
+  if (process.getuid?.() !== 0) return undefined
+  const line = (await readFile('/etc/passwd', 'utf8')).split('\n').find((entry) => entry.startsWith(`${name}:`))
+  const [, , uid, gid] = line?.split(':') ?? []
+  if (uid === undefined || gid === undefined || uid === '0')
+    throw new PgproofError('SCRATCH_FAILED', {
+      reason: `PostgreSQL refuses to run as root, and there is no unprivileged user "${name}" (drill.runAs)`,
+    })
+  return { uid: Number(uid), gid: Number(gid) }
+}
+
+/** PostgreSQL manual, "Non-Durable Settings" and "Populating a Database". */
+function settings(socketFolder: string, jobs: number): string {
+  const memory = totalmem()
+  const mebibytes = (share: number, least: number, most: number): string =>
+    `${Math.floor(Math.min(most, Math.max(least, (memory * share) / (1 << 20))))}MB`
+  return `
+listen_addresses = ''
+unix_socket_directories = '${folderInList(socketFolder)}'
+unix_socket_permissions = 0700
+port = 5432
+fsync = off
+full_page_writes = off
+synchronous_commit = off
+wal_level = minimal
+max_wal_senders = 0
+archive_mode = off
+max_wal_size = 4GB
+checkpoint_timeout = 1d
+autovacuum = off
+shared_buffers = ${mebibytes(0.1, 64, 1024)}
+maintenance_work_mem = ${mebibytes(0.05, 64, 512)}
+max_parallel_maintenance_workers = ${Math.max(0, Math.min(2, cpus().length - jobs))}
+max_connections = ${20 + jobs}
+max_locks_per_transaction = 1024
+shared_preload_libraries = ''
+log_min_messages = error
+log_min_error_statement = panic
+jit = off
+`
+}
+
+/** A folder as an element of a list, in quotes, within a string of postgresql.conf. */
+function folderInList(path: string): string {
+  return `"${path.replaceAll('"', '""')}"`.replaceAll('\\', '\\\\').replaceAll("'", "''")
+}
+
+async function untilReady(
+  connection: Connection,
+  server: RunningProgram,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<void> {
+  let hasEnded = false
+  void server.ended.then(() => {
+    hasEnded = true
+  })
+  const deadline = clock.monotonicMs() + 60_000
+  for (;;) {
+    try {
+      await using _ready = await connect(connection, signal, 'pgproof probe')
+      return
+    } catch (error) {
+      signal.throwIfAborted()
+      if (hasEnded)
+        throw new PgproofError(
+          'SCRATCH_FAILED',
+          { reason: 'it ended while starting' },
+          { details: server.stderrTail() },
+        )
+      if (clock.monotonicMs() > deadline) throw error
+    }
+    await clock.sleep(50, signal)
+  }
+}

@@ -1,0 +1,48 @@
+import { readFile, stat } from 'node:fs/promises'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+
+/** Where libpq looks for passwords that nobody configured. */
+export function passwordFilePath(): string {
+  return process.env['PGPASSFILE'] ?? join(homedir(), '.pgpass')
+}
+
+/**
+ * The password of the first line that fits, as libpq reads the file (manual, "The Password File"): a file that others
+ * may read is passed over. Undefined if there is none.
+ */
+export async function passwordFromFile(login: {
+  readonly host: string
+  readonly port: number
+  readonly database: string
+  readonly user: string
+}): Promise<string | undefined> {
+  const path = passwordFilePath()
+  const text = await readPrivate(path)
+  const wanted = [login.host, String(login.port), login.database, login.user]
+  for (const line of text.split(/\r?\n/)) {
+    const [password, ...fields] = takeApart(line).reverse()
+    const found = fields.reverse()
+    if (found.length === 4 && found.every((field, index) => field.raw === '*' || field.text === wanted[index]))
+      return password?.text
+  }
+  return undefined
+}
+
+async function readPrivate(path: string): Promise<string> {
+  try {
+    const found = await stat(path)
+    return found.isFile() && (found.mode & 0o077) === 0 ? await readFile(path, 'utf8') : ''
+  } catch {
+    return ''
+  }
+}
+
+type Field = { readonly raw: string; readonly text: string }
+
+/** Four fields and the password, in which a backslash takes a colon or a backslash as it is. */
+function takeApart(line: string): Field[] {
+  if (line.startsWith('#')) return []
+  const raws = line.match(/(?:\\[\s\S]|[^:\\])*(?::|$)/g)?.map((raw) => raw.replace(/:$/, '')) ?? []
+  return raws.slice(0, 5).map((raw) => ({ raw, text: raw.replaceAll(/\\([\s\S])/g, '$1') }))
+}

@@ -1,0 +1,62 @@
+import { access, constants } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import { PgproofError } from '../errors.ts'
+import { ProgramError, runProgram } from '../streams/child-process.ts'
+
+export type ProgramName = 'pg_dump' | 'pg_dumpall' | 'pg_restore' | 'initdb' | 'postgres'
+export type FoundProgram = { readonly path: string; readonly version: string }
+
+/** The oldest server that pgproof backs up: `hash_record_extended` exists from 14 on, and 13 gets no more fixes. */
+export const oldestMajor = 14
+
+/**
+ * Finds a program of exactly the given major version: client programs match the source's major, because a newer
+ * pg_dump writes settings that an older server refuses, and an older one refuses the server. Looks in `binDirs`, then
+ * where Debian, PGDG, Homebrew and source builds put them, then on the PATH. Throws PROGRAM_MISSING.
+ */
+export async function findProgram(
+  name: ProgramName,
+  major: number,
+  binDirs: readonly string[],
+  signal: AbortSignal,
+): Promise<FoundProgram> {
+  for (const folder of [...binDirs, ...usualFolders(major), ...(process.env['PATH'] ?? '').split(':')]) {
+    if (folder === '') continue
+    const found = await probe(resolve(folder, name), signal)
+    if (found !== undefined && majorOf(found.version) === major) return found
+  }
+  const isServer = name === 'initdb' || name === 'postgres'
+  throw new PgproofError('PROGRAM_MISSING', {
+    program: name,
+    major,
+    package: `${isServer ? 'postgresql' : 'postgresql-client'}-${major}`,
+  })
+}
+
+/** `17` of `17.4 (Debian 17.4-1)`. */
+export function majorOf(version: string): number {
+  return Number.parseInt(version, 10)
+}
+
+async function probe(path: string, signal: AbortSignal): Promise<FoundProgram | undefined> {
+  try {
+    await access(path, constants.X_OK)
+    const output = await runProgram({ path, args: ['--version'], env: { LC_ALL: 'C' } }, { signal })
+    const version = /\(PostgreSQL\) (.+)/.exec(output)?.[1]?.trim()
+    return version === undefined ? undefined : { path, version }
+  } catch (error) {
+    signal.throwIfAborted()
+    if (error instanceof ProgramError || (error as NodeJS.ErrnoException).code !== undefined) return undefined
+    throw error
+  }
+}
+
+function usualFolders(major: number): string[] {
+  return [
+    `/usr/lib/postgresql/${major}/bin`,
+    `/usr/pgsql-${major}/bin`,
+    `/opt/homebrew/opt/postgresql@${major}/bin`,
+    `/usr/local/opt/postgresql@${major}/bin`,
+    '/usr/local/pgsql/bin',
+  ]
+}

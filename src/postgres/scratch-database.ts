@@ -1,0 +1,109 @@
+import { PgproofError, reasonOf } from '../errors.ts'
+import { type Client, type Connection, connect, withDatabase } from './connect.ts'
+import type { DatabaseProperties } from './facts.ts'
+import { quoteIdentifier, quoteLiteral } from './tables.ts'
+
+/** The throw-away database of one drill: made by it, marked, and dropped when the scope ends. */
+export type ScratchDatabase = AsyncDisposable & { readonly connection: Connection }
+
+const mark = 'pgproof scratch database'
+const never = new AbortController().signal
+
+/**
+ * Creates an empty twin of the source database from template0. The owner is the source's where that role exists.
+ * An abort takes effect before or after: a database that was made but not marked would stay for ever.
+ * Throws LOCALE_MISSING or SCRATCH_FAILED.
+ */
+export async function createScratchDatabase(
+  server: Connection,
+  name: string,
+  properties: DatabaseProperties,
+  signal: AbortSignal,
+): Promise<ScratchDatabase> {
+  signal.throwIfAborted()
+  await using admin = await connect(server, never, 'pgproof drill')
+  const { client } = admin
+  const clauses = [
+    `TEMPLATE template0 ENCODING ${quoteLiteral(properties.encoding)}`,
+    `LC_COLLATE ${quoteLiteral(properties.collate)} LC_CTYPE ${quoteLiteral(properties.ctype)}`,
+    ...localeClauses(properties, await readMajor(client)),
+    ...((await roleExists(client, properties.owner)) ? [`OWNER ${quoteIdentifier(properties.owner)}`] : []),
+  ]
+  try {
+    await client.query(`CREATE DATABASE ${quoteIdentifier(name)} ${clauses.join(' ')}`)
+  } catch (error) {
+    const reason = reasonOf(error)
+    if (/locale|collation|encoding/i.test(reason))
+      throw new PgproofError(
+        'LOCALE_MISSING',
+        { locale: properties.locale ?? properties.collate },
+        { cause: error, details: reason },
+      )
+    throw new PgproofError('SCRATCH_FAILED', { reason }, { cause: error })
+  }
+  try {
+    await client.query(`COMMENT ON DATABASE ${quoteIdentifier(name)} IS ${quoteLiteral(mark)}`)
+    signal.throwIfAborted()
+  } catch (error) {
+    await client.query(`DROP DATABASE IF EXISTS ${quoteIdentifier(name)}`).catch(() => {})
+    signal.throwIfAborted()
+    throw new PgproofError('SCRATCH_FAILED', { reason: reasonOf(error) }, { cause: error })
+  }
+  return {
+    connection: withDatabase(server, name),
+    [Symbol.asyncDispose]: async () => {
+      try {
+        // Dropping must work while everything else is being cancelled.
+        await dropScratchDatabase(server, name, never)
+      } catch (error) {
+        // A server that has ended says more by what failed before; an embedded one takes its databases along.
+        if (!(error instanceof PgproofError && error.code === 'SERVER_UNREACHABLE')) throw error
+      }
+    },
+  }
+}
+
+/** Drops a scratch database; an absent one is no error. Throws SCRATCH_FAILED, also for any database without the mark. */
+export async function dropScratchDatabase(server: Connection, name: string, signal: AbortSignal): Promise<void> {
+  await using admin = await connect(server, signal, 'pgproof drill')
+  const { rows } = await admin.client.query<{ comment: string | null }>(
+    `SELECT pg_catalog.shobj_description(oid, 'pg_database') AS comment FROM pg_catalog.pg_database WHERE datname = $1`,
+    [name],
+  )
+  const [found] = rows
+  if (found === undefined) return
+  if (found.comment !== mark)
+    throw new PgproofError('SCRATCH_FAILED', { reason: `database "${name}" is not marked as a scratch database` })
+  await admin.client.query(`DROP DATABASE ${quoteIdentifier(name)} WITH (FORCE)`).catch((error: unknown) => {
+    throw new PgproofError('SCRATCH_FAILED', { reason: reasonOf(error) }, { cause: error })
+  })
+}
+
+/** Marked scratch databases that an earlier drill left behind. */
+export async function listScratchDatabases(server: Connection, signal: AbortSignal): Promise<string[]> {
+  await using admin = await connect(server, signal, 'pgproof drill')
+  const { rows } = await admin.client.query<{ name: string }>(
+    `SELECT datname AS name FROM pg_catalog.pg_database WHERE pg_catalog.shobj_description(oid, 'pg_database') = $1`,
+    [mark],
+  )
+  return rows.map(({ name }) => name)
+}
+
+async function roleExists(client: Client, role: string): Promise<boolean> {
+  const { rowCount } = await client.query('SELECT FROM pg_catalog.pg_roles WHERE rolname = $1', [role])
+  return rowCount === 1
+}
+
+async function readMajor(client: Client): Promise<number> {
+  const { rows } = await client.query<{ major: number }>(
+    "SELECT pg_catalog.current_setting('server_version_num')::int / 10000 AS major",
+  )
+  return rows[0]?.major ?? 0
+}
+
+/** The provider is always said where it can be: template0 of the scratch server may have another one. */
+function localeClauses({ localeProvider, locale }: DatabaseProperties, major: number): string[] {
+  if (localeProvider === 'i') return [`LOCALE_PROVIDER icu ICU_LOCALE ${quoteLiteral(locale ?? 'und')}`]
+  if (localeProvider === 'b') return [`LOCALE_PROVIDER builtin BUILTIN_LOCALE ${quoteLiteral(locale ?? 'C')}`]
+  return major >= 15 ? ['LOCALE_PROVIDER libc'] : []
+}

@@ -1,0 +1,290 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
+import { chmod, mkdir, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { systemClock } from '../../src/clock.ts'
+import { connect } from '../../src/postgres/connect.ts'
+import {
+  type EmbeddedRequest,
+  type EmbeddedServer,
+  startEmbeddedServer,
+  unprivilegedUser,
+} from '../../src/postgres/embedded-server.ts'
+import { openSpool, type Spool, socketPrefix, sweepSpool } from '../../src/streams/spool.ts'
+import { serverBinDir } from '../support/postgres-server.ts'
+import { codeOf, errorOf, eventually, signal } from './sandbox.ts'
+import { major, openSpoolRoot, type SpoolRoot } from './spool-root.ts'
+
+const isRoot = process.getuid?.() === 0
+let root: SpoolRoot
+let spool: Spool
+beforeEach(async () => {
+  root = await openSpoolRoot()
+  spool = await openSpool(root.path, 0)
+})
+afterEach(async () => {
+  await spool[Symbol.asyncDispose]()
+  await eventually(() => processesOf(root.path)).toEqual([])
+  await root[Symbol.asyncDispose]()
+})
+
+function start(over: Partial<EmbeddedRequest> = {}, abort: AbortSignal = signal): Promise<EmbeddedServer> {
+  const request = { folder: spool.folder, major, binDirs: [], bootstrapRole: 'postgres', runAs: 'postgres', jobs: 2 }
+  return startEmbeddedServer({ ...request, ...over }, systemClock, abort)
+}
+
+describe('an embedded server', () => {
+  it('answers on its socket alone, as an unprivileged user, in private folders; afterwards nothing is left of it', async () => {
+    process.env['PGPROOF_TEST_SECRET'] = 'sesame'
+    const server = await start()
+    delete process.env['PGPROOF_TEST_SECRET']
+    const { connection } = server
+    {
+      await using held = await connect(connection, signal)
+      const { rows } = await held.client.query(`SELECT current_user AS me, current_setting('listen_addresses') AS tcp,
+        current_setting('fsync') AS fsync, current_setting('autovacuum') AS autovacuum, current_setting('server_encoding') AS encoding`)
+      expect(rows).toEqual([{ me: 'postgres', tcp: '', fsync: 'off', autovacuum: 'off', encoding: 'UTF8' }])
+    }
+    const pids = processesOf(spool.folder)
+    expect(pids.length).toBeGreaterThan(0)
+    for (const pid of pids) {
+      expect(tcpSocketsOf(pid)).toEqual([])
+      if (isRoot) expect(readFileSync(`/proc/${pid}/status`, 'utf8')).not.toMatch(/^Uid:\s+(0\s|\d+\s+0\s)/m)
+      expect(readFileSync(`/proc/${pid}/environ`, 'latin1')).not.toContain('sesame')
+    }
+    for (const folder of [connection.host, join(spool.folder, 'data')]) {
+      const { mode, uid } = statSync(folder)
+      expect(mode & 0o777, folder).toBe(0o700)
+      expect(uid === 0, folder).toBe(false)
+    }
+    expect(connection.host.startsWith(spool.folder)).toBe(true)
+    expect(sharedMemoryOf(pids).length).toBeGreaterThan(0)
+    await server[Symbol.asyncDispose]()
+    expect(processesOf(spool.folder)).toEqual([])
+    expect(sharedMemoryOf(pids)).toEqual([])
+    expect(readdirSync(spool.folder)).toEqual(['owner.json'])
+    expect(await codeOf(connect(connection, signal))).toBe('SERVER_UNREACHABLE')
+  })
+
+  it('ended in the middle of work, with sessions in it - gone all the same, and at once', async () => {
+    const server = await start()
+    await using held = await connect(server.connection, signal)
+    const running = errorOf(
+      held.client.query('CREATE TABLE public.t AS SELECT g, md5(g::text) FROM generate_series(1, 100000000) g'),
+    )
+    await eventually(() => processesOf(spool.folder).length).toBeGreaterThan(0)
+    const begun = performance.now()
+    await server[Symbol.asyncDispose]()
+    expect(performance.now() - begun).toBeLessThan(5_000)
+    await running
+    expect(readdirSync(spool.folder)).toEqual(['owner.json'])
+  })
+
+  it.each([
+    ['we-ird; role é', 'we-ird; role é'],
+    [`one $"that" initdb \\ can't take`, 'pgproof'],
+    ['pg_write_all_data', 'pgproof'],
+  ])('the bootstrap role is to be called %s - it is %s', async (asked, expected) => {
+    await using server = await start({ bootstrapRole: asked })
+    await using held = await connect(server.connection, signal)
+    const { rows } = await held.client.query('SELECT rolname, oid::int FROM pg_roles WHERE rolname = current_user')
+    expect(rows).toEqual([{ rolname: expected, oid: 10 }])
+  })
+
+  it.each([`a, b"c'd\\e é`, 'deep'.repeat(25)])(
+    'a spool at %s - works, and leaves nothing in the system’s temporary folder',
+    async (name) => {
+      const socketFolders = (): string[] => readdirSync(tmpdir()).filter((entry) => entry.startsWith(socketPrefix))
+      const place = join(root.path, name)
+      await using own = await openSpool(place, 0)
+      const before = socketFolders()
+      const server = await start({ folder: own.folder })
+      await (await connect(server.connection, signal))[Symbol.asyncDispose]()
+      await server[Symbol.asyncDispose]()
+      expect(existsSync(server.connection.host)).toBe(false)
+      expect(
+        socketFolders().filter(
+          (entry) => !before.includes(entry) && statSync(join(tmpdir(), entry)).ctimeMs < Date.now() - 60_000,
+        ),
+      ).toEqual([])
+      expect(readdirSync(own.folder)).toEqual(['owner.json'])
+    },
+  )
+})
+
+describe('a server that cannot be started', () => {
+  it('no programs of that major - PROGRAM_MISSING that names the server’s package', async () => {
+    expect(await errorOf(start({ major: 37 }))).toMatchObject({
+      code: 'PROGRAM_MISSING',
+      hint: expect.stringContaining('postgresql-37'),
+    })
+  })
+
+  it('it ends while starting - SCRATCH_FAILED with its last words, nothing left', async () => {
+    const binDir = await standIn('postgres', 'echo "FATAL:  could not create shared memory segment" >&2; exit 1')
+    expect(await errorOf(start({ binDirs: [binDir] }))).toMatchObject({
+      code: 'SCRATCH_FAILED',
+      details: expect.stringContaining('shared memory'),
+    })
+    expect(readdirSync(spool.folder)).toEqual(['owner.json'])
+  })
+
+  it('initdb fails - SCRATCH_FAILED with its last words, nothing left', async () => {
+    const binDir = await standIn('initdb', 'echo "initdb: error: invalid locale settings" >&2; exit 1')
+    expect(await errorOf(start({ binDirs: [binDir] }))).toMatchObject({
+      code: 'SCRATCH_FAILED',
+      details: expect.stringContaining('invalid locale'),
+    })
+    expect(readdirSync(spool.folder)).toEqual(['owner.json'])
+  })
+
+  it('another server is there already - SCRATCH_FAILED, and that one goes on', async () => {
+    await using server = await start()
+    expect(await codeOf(start())).toBe('SCRATCH_FAILED')
+    await (await connect(server.connection, signal))[Symbol.asyncDispose]()
+  })
+
+  it('an OS user that is not there, or is root itself - SCRATCH_FAILED; without root nobody is asked for', async () => {
+    if (isRoot)
+      for (const name of ['nobody_like_that', 'root', '']) {
+        expect(await codeOf(unprivilegedUser(name))).toBe('SCRATCH_FAILED')
+        expect(await codeOf(start({ runAs: name }))).toBe('SCRATCH_FAILED')
+      }
+    else expect(await unprivilegedUser('nobody_like_that')).toBeUndefined()
+    expect(readdirSync(spool.folder)).toEqual(['owner.json'])
+  })
+})
+
+describe('an abort', () => {
+  it.each([0, 100, 400, 650])(
+    '%i ms after the start - the reason, no process, folder or shared memory left',
+    async (delayMs) => {
+      const controller = new AbortController()
+      const starting = start({}, controller.signal).then(
+        async (server) => {
+          await server[Symbol.asyncDispose]()
+          return 'started'
+        },
+        (error: unknown) => (error as Error).message,
+      )
+      await new Promise((done) => setTimeout(done, delayMs))
+      const pids = processesOf(spool.folder)
+      controller.abort(new Error('stop'))
+      expect(await starting).toMatch(/^(stop|started)$/)
+      expect(processesOf(spool.folder)).toEqual([])
+      expect(sharedMemoryOf(pids)).toEqual([])
+      expect(readdirSync(spool.folder)).toEqual(['owner.json'])
+    },
+  )
+
+  it('while it runs and a session is in it - it ends, and the end of its scope is quick', async () => {
+    const controller = new AbortController()
+    const server = await start({}, controller.signal)
+    await using held = await connect(server.connection, signal)
+    const running = errorOf(held.client.query('SELECT pg_sleep(60)'))
+    controller.abort(new Error('stop'))
+    const begun = performance.now()
+    await server[Symbol.asyncDispose]()
+    expect(performance.now() - begun).toBeLessThan(5_000)
+    await running
+    expect(readdirSync(spool.folder)).toEqual(['owner.json'])
+  })
+})
+
+describe('a server whose pgproof was killed', () => {
+  it.each([
+    ['in its spool', ''],
+    ['in a folder of its own', 'deep'.repeat(25)],
+  ])('socket %s - left alone while that pgproof lives, then ended and removed by a sweep', async (_, below) => {
+    const place = join(root.path, below)
+    const child = spawn(
+      process.execPath,
+      [join(import.meta.dirname, 'embedded-server.child.ts'), place, String(major)],
+      {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      },
+    )
+    try {
+      const [line] = (await once(child.stdout, 'data')) as [Buffer]
+      const folder = line.toString().trim()
+      const pids = processesOf(folder)
+      const socketFolder = readFileSync(join(folder, 'data', 'postmaster.pid'), 'utf8').split('\n')[4] ?? ''
+      expect(await sweepSpool(place)).toBe(0)
+      expect(processesOf(folder)).toEqual(pids)
+      const connection = {
+        server: 'scratch',
+        host: socketFolder,
+        port: 5432,
+        user: 'postgres',
+        database: 'postgres',
+        tls: { mode: 'disable' as const },
+      }
+      await (await connect(connection, signal))[Symbol.asyncDispose]()
+
+      child.kill('SIGKILL')
+      await once(child, 'close')
+      // It survives its owner: that is why a sweep is needed.
+      await (await connect(connection, signal))[Symbol.asyncDispose]()
+      // Our own spool lives in the same root and is not touched.
+      expect(await sweepSpool(place)).toBe(1)
+      expect(processesOf(folder)).toEqual([])
+      expect(sharedMemoryOf(pids)).toEqual([])
+      expect([existsSync(folder), existsSync(socketFolder), existsSync(spool.folder)]).toEqual([false, false, true])
+    } finally {
+      child.kill('SIGKILL')
+      await sweepSpool(place)
+    }
+  })
+})
+
+/** Process ids whose arguments name a folder. */
+function processesOf(folder: string): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
+    .filter(
+      (pid) => textOf(`/proc/${pid}/cmdline`).includes(folder) && !/^\d+ \(.*\) Z/.test(textOf(`/proc/${pid}/stat`)),
+    )
+    .map(Number)
+}
+
+/** System V shared memory that one of these processes has made. */
+function sharedMemoryOf(pids: readonly number[]): string[] {
+  const lines = textOf('/proc/sysvipc/shm').split('\n').slice(1)
+  return lines.filter((line) => pids.includes(Number(line.trim().split(/\s+/)[4])))
+}
+
+/** What a process has open among the TCP sockets of this machine. */
+function tcpSocketsOf(pid: number): string[] {
+  const table = textOf('/proc/net/tcp') + textOf('/proc/net/tcp6')
+  const inodes = new Set(table.split('\n').map((line) => line.trim().split(/\s+/)[9]))
+  return readdirSync(`/proc/${pid}/fd`)
+    .map((fd) => {
+      try {
+        return readlinkSync(`/proc/${pid}/fd/${fd}`)
+      } catch {
+        return ''
+      }
+    })
+    .filter((target) => inodes.has(/^socket:\[(\d+)\]$/.exec(target)?.[1] ?? 'none'))
+}
+
+/** A folder in which one server program does what a script says. */
+async function standIn(name: string, script: string): Promise<string> {
+  const binDir = join(root.path, `bin-${name}`)
+  await mkdir(binDir)
+  const path = join(binDir, name)
+  await writeFile(path, `#!/bin/sh\n[ "$1" = --version ] && exec ${join(serverBinDir(), name)} --version\n${script}\n`)
+  await chmod(path, 0o755)
+  return binDir
+}
+
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, 'latin1')
+  } catch {
+    return ''
+  }
+}

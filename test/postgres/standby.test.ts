@@ -1,0 +1,101 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { appendFileSync, chownSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { readSequences } from '../../src/postgres/census.ts'
+import { type Connection, connect, parseConnectionUrl } from '../../src/postgres/connect.ts'
+import { findProgram } from '../../src/postgres/programs.ts'
+import { restoreDump } from '../../src/postgres/restore-dump.ts'
+import { holdSnapshot } from '../../src/postgres/snapshot.ts'
+import { listLeftOut } from '../../src/postgres/tables.ts'
+import { freePort, query, startPostgres, type TestServer, unprivileged } from '../support/postgres-server.ts'
+import { contentsOf, dumpTo, openSandbox, signal } from './sandbox.ts'
+import { major } from './spool-root.ts'
+
+/** A server that follows another one, and answers queries meanwhile. */
+type Standby = AsyncDisposable & { readonly connection: Connection }
+
+async function startStandby(primary: TestServer): Promise<Standby> {
+  const [row] = await query(primary.url(), 'SHOW hba_file')
+  const hba = String(row?.['hba_file'])
+  writeFileSync(hba, `host replication postgres 127.0.0.1/32 trust\n${readFileSync(hba, 'utf8')}`)
+  await query(primary.url(), 'SELECT pg_reload_conf()')
+  const folder = mkdtempSync(join(tmpdir(), 'pgproof-test-standby-'))
+  const user = unprivileged()
+  if (user !== undefined) chownSync(folder, user.uid, user.gid)
+  const data = join(folder, 'data')
+  const options = { stdio: 'ignore' as const, cwd: '/', ...user }
+  const from = ['-h', '127.0.0.1', '-p', String(primary.port), '-U', 'postgres']
+  execFileSync(join(primary.binDir, 'pg_basebackup'), [...from, '-D', data, '-R', '--no-sync', '-c', 'fast'], options)
+  const port = await freePort()
+  appendFileSync(join(data, 'postgresql.conf'), `port=${port}\nunix_socket_directories='${folder}'\n`)
+  const child = spawn(join(primary.binDir, 'postgres'), ['-D', data], options)
+  const ended = once(child, 'close')
+  const connection = { ...parseConnectionUrl('standby', primary.url('shop')), port }
+  const deadline = performance.now() + 30_000
+  while (!(await replayedOn(connection))) if (performance.now() > deadline) throw new Error('the standby lags behind')
+  return {
+    connection,
+    [Symbol.asyncDispose]: async () => {
+      child.kill('SIGQUIT')
+      await ended
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+async function replayedOn(connection: Connection): Promise<boolean> {
+  try {
+    await using held = await connect(connection, signal)
+    const { rows } = await held.client.query("SELECT FROM pg_class WHERE relname = 'last'")
+    return rows.length === 1
+  } catch {
+    return false
+  }
+}
+
+let primary: TestServer
+let standby: Standby
+beforeAll(async () => {
+  primary = await startPostgres('wal_level = replica')
+  await query(primary.url(), 'CREATE DATABASE shop')
+  await query(
+    primary.url('shop'),
+    `CREATE TABLE t AS SELECT g, md5(g::text) AS v FROM generate_series(1, 1000) g;
+    CREATE UNLOGGED TABLE fast (id serial, v text); INSERT INTO fast (v) VALUES ('x'); CREATE SEQUENCE s; CREATE TABLE last ()`,
+  )
+  standby = await startStandby(primary)
+})
+afterAll(async () => {
+  await standby[Symbol.asyncDispose]()
+  await primary.stop()
+})
+
+describe('a standby as the source', () => {
+  it('a snapshot is held there, dumped and restored; unlogged tables are known to be missing', async () => {
+    await using copy = await openSandbox()
+    await using snapshot = await holdSnapshot(standby.connection, { lockTimeoutMs: 5_000 }, signal)
+    expect(snapshot.facts).toMatchObject({ isStandby: true, major })
+    expect(snapshot.tables.map(({ name }) => name)).toEqual(['last', 't'])
+    expect((await readSequences(snapshot.client)).map(({ name }) => name)).toContain('s')
+    expect(await listLeftOut(snapshot.client, true)).toEqual([
+      expect.objectContaining({ kind: 'unlogged data on a standby', object: 'public.fast' }),
+    ])
+    const folder = mkdtempSync(join(tmpdir(), 'pgproof-test-dump-'))
+    try {
+      const file = join(folder, 'dump')
+      await dumpTo(file, standby.connection, snapshot.id)
+      const program = await findProgram('pg_restore', major, [], signal)
+      await restoreDump({ connection: copy.connection, program, file, jobs: 1 }, signal)
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+    const restored = await contentsOf(copy.client)
+    expect(restored['public.fast']?.rows).toBe(0)
+    await using held = await connect(parseConnectionUrl('main', primary.url('shop')), signal)
+    const original = await contentsOf(held.client)
+    expect(restored['public.t']).toEqual(original['public.t'])
+  })
+})
