@@ -1,0 +1,144 @@
+import type { DrillReport } from '../domain/drill-report.ts'
+import type { Manifest } from '../domain/manifest.ts'
+import type { PruneRecord } from '../domain/prune-record.ts'
+import type { PgproofError } from '../errors.ts'
+import { type BackupPlace, objectNames } from '../storage/object-keys.ts'
+import type { ObjectInfo } from '../storage/object-store.ts'
+import { placeOfFolder } from './places.ts'
+import type { StoredDocument } from './read-document.ts'
+
+/** A backup as the store holds it: its manifest, and what the listing says about its objects. */
+export type StoredBackup = {
+  readonly manifest: Manifest
+  /** Of the manifest's bytes as stored. */
+  readonly manifestSha256: string
+  /** Key prefix of its objects, ending in a slash. */
+  readonly folder: string
+  readonly hasSignature: boolean
+  /** All objects in the folder together, as the store lists them. */
+  readonly storedBytes: number
+  /** Objects that the manifest names and the store lacks or holds in another size; such a backup cannot be restored. */
+  readonly faults: readonly string[]
+}
+
+/** An object that should describe a backup, drill or prune and does not; never counted as one. */
+export type DamagedObject = {
+  readonly key: string
+  readonly bytes: number
+  readonly modifiedAt: Date
+  readonly error: PgproofError
+}
+
+/** Objects in the folder of a backup that has no manifest: left by a crash, or still being written. */
+export type OrphanFolder = BackupPlace & {
+  readonly folder: string
+  readonly objects: readonly ObjectInfo[]
+  readonly bytes: number
+  /** When the youngest of them was written. */
+  readonly modifiedAt: Date
+}
+
+/** What was read before, so that a rebuild reads an unchanged object only once. */
+export type KnownDocuments = ReadonlyMap<string, KnownDocument>
+export type KnownDocument = { readonly info: ObjectInfo; readonly document: StoredDocument }
+
+export type StoreContents = {
+  readonly backups: Map<string, StoredBackup>
+  readonly drills: Map<string, DrillReport>
+  readonly prunes: Map<string, PruneRecord>
+  readonly damaged: Map<string, DamagedObject>
+  readonly orphans: Map<string, OrphanFolder>
+  readonly known: KnownDocuments
+  /** False if the store listed a document and then did not hand it out: what it says is unknown. */
+  readonly isComplete: boolean
+}
+
+export function emptyContents(): StoreContents {
+  return {
+    backups: new Map(),
+    drills: new Map(),
+    prunes: new Map(),
+    damaged: new Map(),
+    orphans: new Map(),
+    known: new Map(),
+    isComplete: false,
+  }
+}
+
+/** Puts together what was listed and read; `refusals` are documents that the store did not hand out. */
+export function arrange(
+  objects: readonly ObjectInfo[],
+  documents: KnownDocuments,
+  refusals: readonly DamagedObject[],
+): StoreContents {
+  const contents = { ...emptyContents(), known: documents, isComplete: refusals.length === 0 }
+  for (const refusal of refusals) contents.damaged.set(refusal.key, refusal)
+  for (const [key, { info, document }] of documents) {
+    if (document.kind === 'drill') contents.drills.set(key, document.report)
+    if (document.kind === 'prune') contents.prunes.set(key, document.record)
+    if (document.kind === 'damaged') contents.damaged.set(key, { ...info, error: document.error })
+  }
+  for (const [folder, group] of groupByFolder(objects)) {
+    if (group === undefined) continue
+    const { place, inside } = group
+    const manifest = documents.get(`${folder}${objectNames.manifest}`)?.document
+    if (manifest?.kind === 'manifest') contents.backups.set(folder, storedBackup(folder, manifest, inside))
+    else if (!inside.has(objectNames.manifest))
+      contents.orphans.set(folder, orphanFolder(folder, place, [...inside.values()]))
+  }
+  return contents
+}
+
+/** What is wrong with a backup's objects, given how to find one by name. */
+export function faultsOf(manifest: Manifest, find: (name: string) => ObjectInfo | undefined): readonly string[] {
+  const { dump, evidence, recovery } = manifest.objects
+  return [dump, recovery, ...(evidence === null ? [] : [evidence])].flatMap(({ name, bytes }) => {
+    const held = find(name)
+    if (held === undefined) return [`${name} is missing`]
+    return held.bytes === bytes ? [] : [`${name} has ${held.bytes} bytes, its manifest says ${bytes}`]
+  })
+}
+
+type Folder = { readonly place: BackupPlace; readonly inside: Map<string, ObjectInfo> }
+
+/** Undefined for a folder that is of no backup. */
+function groupByFolder(objects: readonly ObjectInfo[]): Map<string, Folder | undefined> {
+  const folders = new Map<string, Folder | undefined>()
+  for (const info of objects) {
+    const end = info.key.lastIndexOf('/') + 1
+    // Some tools leave an empty object named like a folder.
+    if (end === info.key.length) continue
+    const folder = info.key.slice(0, end)
+    if (!folders.has(folder)) folders.set(folder, openFolder(folder))
+    folders.get(folder)?.inside.set(info.key.slice(end), info)
+  }
+  return folders
+}
+
+function openFolder(folder: string): Folder | undefined {
+  const place = placeOfFolder(folder)
+  return place === undefined ? undefined : { place, inside: new Map() }
+}
+
+function storedBackup(
+  folder: string,
+  { manifest, sha256 }: { manifest: Manifest; sha256: string },
+  inside: ReadonlyMap<string, ObjectInfo>,
+): StoredBackup {
+  let storedBytes = 0
+  for (const { bytes } of inside.values()) storedBytes += bytes
+  const hasSignature = inside.has(objectNames.signature)
+  const faults = faultsOf(manifest, (name) => inside.get(name))
+  return { manifest, manifestSha256: sha256, folder, hasSignature, storedBytes, faults }
+}
+
+function orphanFolder(folder: string, place: BackupPlace, objects: readonly ObjectInfo[]): OrphanFolder {
+  const newest = Math.max(...objects.map(({ modifiedAt }) => modifiedAt.getTime()))
+  return {
+    ...place,
+    folder,
+    objects,
+    bytes: objects.reduce((sum, { bytes }) => sum + bytes, 0),
+    modifiedAt: new Date(newest),
+  }
+}

@@ -1,0 +1,73 @@
+import type { DrillReport } from '../domain/drill-report.ts'
+import { drillsThatCount, forecastRestoreSeconds, type PastRestore } from '../domain/restore-forecast.ts'
+import type { Catalog, CatalogBackup } from './catalog.ts'
+
+/** What is protected and what is proven of one database. Null where nothing is known. */
+export type DatabaseStatus = {
+  readonly server: string
+  readonly database: string
+  readonly newestBackup: CatalogBackup | null
+  /** The newest backup whose objects are all in the store: one with a fault brings nothing back. */
+  readonly recoveryPoint: CatalogBackup | null
+  /** The newest such backup that passed a drill. */
+  readonly verifiedRecoveryPoint: CatalogBackup | null
+  /** How many such backups there are, and how many of them passed a drill. */
+  readonly retained: { readonly any: number; readonly verified: number }
+  readonly oldestUnverified: CatalogBackup | null
+  readonly lastBackupAttempt: Date | null
+  readonly lastDrillAttempt: Date | null
+  readonly lastDrill: DrillReport | null
+  readonly lastPassedDrill: DrillReport | null
+  /** What a restore of the newest backup would take, by the drills that passed. */
+  readonly forecastSeconds: number | null
+  readonly rpoSeconds: number | null
+  readonly rtoSeconds: number | null
+}
+
+/** Milliseconds, as configured for the server. */
+export type Objectives = { readonly rpoMs?: number | undefined; readonly rtoMs?: number | undefined }
+
+export function readDatabaseStatus(
+  { server, database }: { readonly server: string; readonly database: string },
+  catalog: Catalog,
+  objectives: Objectives,
+  now: Date,
+): DatabaseStatus {
+  const backups = catalog.backups({ server, database, kind: 'database' })
+  const restorable = backups.filter(({ faults }) => faults.length === 0)
+  const verified = restorable.filter(({ verifiedAt }) => verifiedAt !== null)
+  const drills = catalog.drills({ server, database })
+  const recoveryPoint = restorable[0] ?? null
+  return {
+    server,
+    database,
+    newestBackup: backups[0] ?? null,
+    recoveryPoint,
+    verifiedRecoveryPoint: verified[0] ?? null,
+    retained: { any: restorable.length, verified: verified.length },
+    oldestUnverified: restorable.findLast(({ verifiedAt }) => verifiedAt === null) ?? null,
+    lastBackupAttempt: catalog.lastStart(server, database, 'backup', now),
+    lastDrillAttempt: catalog.lastStart(server, database, 'drill', now),
+    lastDrill: drills[0] ?? null,
+    lastPassedDrill: drills.find(({ verdict }) => verdict === 'passed') ?? null,
+    forecastSeconds:
+      recoveryPoint === null ? null : forecastRestoreSeconds(pastRestores(drills), recoveryPoint.manifest.dump.bytes),
+    rpoSeconds: secondsOf(objectives.rpoMs),
+    rtoSeconds: secondsOf(objectives.rtoMs),
+  }
+}
+
+/** The newest drills that passed, as many as the forecast looks at. */
+function pastRestores(drills: readonly DrillReport[]): PastRestore[] {
+  const restores: PastRestore[] = []
+  for (const { backup, verdict, finishedAt, restoreTimeSeconds } of drills) {
+    if (restores.length === drillsThatCount) break
+    if (verdict !== 'passed' || restoreTimeSeconds === null) continue
+    restores.push({ verdict, finishedAt: new Date(finishedAt), dumpBytes: backup.dumpBytes, restoreTimeSeconds })
+  }
+  return restores
+}
+
+function secondsOf(durationMs: number | undefined): number | null {
+  return durationMs === undefined ? null : durationMs / 1000
+}

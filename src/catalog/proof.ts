@@ -1,0 +1,41 @@
+import type { DrillReport, Verdict } from '../domain/drill-report.ts'
+import type { StoredBackup } from './contents.ts'
+
+/** What drills have shown of one backup. */
+export type Proof = {
+  /** End of the newest drill that passed, unless one failed since: a failed drill takes the proof back. */
+  readonly verifiedAt: Date | null
+  /** End of the newest drill, whatever its verdict. */
+  readonly lastDrilledAt: Date | null
+  readonly lastVerdict: Verdict | null
+}
+
+/**
+ * The proof of every backup, from all reports. A report counts for a backup only if it is of the very manifest that is in
+ * the store now. A roles backup is proven by the drills that passed with its roles; one that failed does not say whether
+ * the roles were to blame, and takes nothing back.
+ */
+export function collectProofs(reports: Iterable<DrillReport>): (backup: StoredBackup) => Proof {
+  const proofs = new Map<string, Proof>()
+  const timed = Array.from(reports, (report) => ({ report, finishedAt: new Date(report.finishedAt) }))
+  timed.sort((a, b) => a.finishedAt.getTime() - b.finishedAt.getTime())
+  for (const { report, finishedAt } of timed) {
+    const { server, database, verdict, backup, rolesBackup } = report
+    const drilled = keyOf('database', server, database, backup.label, backup.manifestSha256)
+    const verifiedBefore = proofs.get(drilled)?.verifiedAt ?? null
+    const verifiedAt = verdict === 'passed' ? finishedAt : verdict === 'failed' ? null : verifiedBefore
+    proofs.set(drilled, { verifiedAt, lastDrilledAt: finishedAt, lastVerdict: verdict })
+    if (rolesBackup === null) continue
+    const roles = keyOf('roles', server, null, rolesBackup, null)
+    const rolesVerifiedAt = verdict === 'passed' ? finishedAt : (proofs.get(roles)?.verifiedAt ?? null)
+    proofs.set(roles, { verifiedAt: rolesVerifiedAt, lastDrilledAt: finishedAt, lastVerdict: verdict })
+  }
+  return ({ manifest: { kind, server, database, label }, manifestSha256 }) =>
+    proofs.get(keyOf(kind, server, database, label, kind === 'roles' ? null : manifestSha256)) ?? unproven
+}
+
+const unproven: Proof = { verifiedAt: null, lastDrilledAt: null, lastVerdict: null }
+
+function keyOf(...parts: readonly (string | null)[]): string {
+  return JSON.stringify(parts)
+}

@@ -1,0 +1,72 @@
+import { createHash } from 'node:crypto'
+import { type DrillReport, decodeDrillReport } from '../domain/drill-report.ts'
+import { decodeManifest, type Manifest } from '../domain/manifest.ts'
+import { decodePruneRecord, type PruneRecord } from '../domain/prune-record.ts'
+import { PgproofError } from '../errors.ts'
+import { objectNames } from '../storage/object-keys.ts'
+import type { ObjectInfo, ObjectStore } from '../storage/object-store.ts'
+import { isDrillReportKey, isOwnDrillKey, isOwnFolder, isOwnPruneKey, isPruneRecordKey } from './places.ts'
+
+/** What an object of the store turned out to be; the same key and bytes always give the same. */
+export type StoredDocument =
+  | { readonly kind: 'manifest'; readonly manifest: Manifest; readonly sha256: string }
+  | { readonly kind: 'drill'; readonly report: DrillReport }
+  | { readonly kind: 'prune'; readonly record: PruneRecord }
+  | { readonly kind: 'damaged'; readonly error: PgproofError }
+
+/** Manifests and reports name no tables, so they stay small; prune records grow with what was removed. */
+const maxBytes = { manifest: 1 << 20, drill: 1 << 20, prune: 16 << 20 } as const
+
+/** Whether the catalog reads the object under this key. */
+export function isDocumentKey(key: string): boolean {
+  return documentKind(key) !== undefined
+}
+
+/**
+ * Reads and decodes one document. One that is not what pgproof writes, or that is in another's place, is `damaged`; gone
+ * since it was listed is undefined. Throws where the store does not answer.
+ */
+export async function readDocument(
+  store: ObjectStore,
+  { key, bytes }: ObjectInfo,
+  signal: AbortSignal,
+): Promise<StoredDocument | undefined> {
+  const kind = documentKind(key)
+  if (kind === undefined) return undefined
+  try {
+    if (bytes > maxBytes[kind]) throw notOurs(key, `${bytes} bytes are more than pgproof ever writes`)
+    return decode(kind, key, await store.get(key, { signal, maxBytes: maxBytes[kind] }))
+  } catch (error) {
+    if (!(error instanceof PgproofError)) throw error
+    if (error.code === 'STORE_NOT_FOUND') return undefined
+    if (error.code === 'STORE_FORMAT_INVALID' || error.code === 'STORE_FORMAT_NEWER') return { kind: 'damaged', error }
+    throw error
+  }
+}
+
+function documentKind(key: string): 'manifest' | 'drill' | 'prune' | undefined {
+  if (isDrillReportKey(key)) return 'drill'
+  if (isPruneRecordKey(key)) return 'prune'
+  return key.endsWith(`/${objectNames.manifest}`) ? 'manifest' : undefined
+}
+
+function decode(kind: 'manifest' | 'drill' | 'prune', key: string, bytes: Uint8Array): StoredDocument {
+  const elsewhere = (): PgproofError => notOurs(key, 'it describes something of another place')
+  if (kind === 'drill') {
+    const report = decodeDrillReport(bytes, key)
+    if (!isOwnDrillKey(key, report)) throw elsewhere()
+    return { kind, report }
+  }
+  if (kind === 'prune') {
+    const record = decodePruneRecord(bytes, key)
+    if (!isOwnPruneKey(key, record)) throw elsewhere()
+    return { kind, record }
+  }
+  const manifest = decodeManifest(bytes, key)
+  if (!isOwnFolder(key, manifest)) throw elsewhere()
+  return { kind, manifest, sha256: createHash('sha256').update(bytes).digest('hex') }
+}
+
+function notOurs(key: string, reason: string): PgproofError {
+  return new PgproofError('STORE_FORMAT_INVALID', { what: key, reason })
+}

@@ -1,0 +1,111 @@
+export type Job = 'backup' | 'roles' | 'drill' | 'prune'
+export type RunState = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled' | 'inconclusive'
+
+/** How far a run is; whatever its job can tell. */
+export type RunProgress = {
+  readonly phase?: string
+  readonly doneBytes?: number
+  readonly totalBytes?: number
+  readonly dumpBytes?: number
+  readonly tablesDone?: number
+  readonly tablesTotal?: number
+}
+
+/** One execution of a job by this process, whatever its outcome. */
+export type Run = {
+  readonly id: string
+  readonly job: Job
+  readonly server: string
+  readonly database: string | null
+  readonly trigger: 'schedule' | 'http' | 'cli'
+  readonly state: RunState
+  readonly queuedAt: Date
+  /** Null while queued. */
+  readonly startedAt: Date | null
+  readonly finishedAt: Date | null
+  /** Of the backup or drill that it made. */
+  readonly label: string | null
+  readonly error: { readonly code: string; readonly message: string; readonly hint: string } | null
+  readonly progress: RunProgress | null
+}
+
+/** What the scheduler plans, for the status and the metrics. */
+export type PlannedJob = {
+  readonly job: Exclude<Job, 'prune'>
+  readonly server: string
+  readonly database: string | null
+  readonly nextAt: Date
+  /** The longest gap between two due times. */
+  readonly intervalSeconds: number
+}
+
+export type RunChanges = Partial<Omit<Run, 'id' | 'job' | 'server' | 'database' | 'trigger' | 'queuedAt'>>
+
+/** The newest runs of this process. Runs that have not finished are never forgotten, finished ones oldest first. */
+export class RunLog {
+  readonly #capacity: number
+  readonly #runs = new Map<string, Run>()
+  /** Outlives the runs themselves, or a busy hour would make the scheduler forget the night. */
+  readonly #lastAttempts = new Map<string, Run>()
+  readonly #watchers = new Set<(run: Run) => void>()
+
+  constructor(capacity: number) {
+    this.#capacity = capacity
+  }
+
+  add(run: Run): void {
+    this.#keep(run)
+    this.#forgetOldest()
+  }
+
+  /** The run after the changes; undefined if it was forgotten. */
+  update(id: string, changes: RunChanges): Run | undefined {
+    const before = this.#runs.get(id)
+    if (before === undefined) return undefined
+    const run = { ...before, ...changes }
+    this.#keep(run)
+    if (isFinished(run)) this.#forgetOldest()
+    return run
+  }
+
+  find(id: string): Run | undefined {
+    return this.#runs.get(id)
+  }
+
+  /** Newest first. */
+  all(): readonly Run[] {
+    return [...this.#runs.values()].reverse()
+  }
+
+  lastAttempt(server: string, database: string | null, job: Job): Run | undefined {
+    return this.#lastAttempts.get(attemptKey({ server, database, job }))
+  }
+
+  /** Calls `watcher` with every new or changed run until the returned function is called. */
+  watch(watcher: (run: Run) => void): () => void {
+    this.#watchers.add(watcher)
+    return () => this.#watchers.delete(watcher)
+  }
+
+  #keep(run: Run): void {
+    this.#runs.set(run.id, run)
+    const last = this.#lastAttempts.get(attemptKey(run))
+    if (last === undefined || last.queuedAt <= run.queuedAt) this.#lastAttempts.set(attemptKey(run), run)
+    for (const watcher of this.#watchers) watcher(run)
+  }
+
+  #forgetOldest(): void {
+    for (const [id, run] of this.#runs) {
+      if (this.#runs.size <= this.#capacity) return
+      if (isFinished(run)) this.#runs.delete(id)
+    }
+  }
+}
+
+export function isFinished({ state }: Run): boolean {
+  return state !== 'queued' && state !== 'running'
+}
+
+function attemptKey({ server, database, job }: Pick<Run, 'server' | 'database' | 'job'>): string {
+  return JSON.stringify([server, database, job])
+}

@@ -1,0 +1,96 @@
+import type { DrillReport } from '../domain/drill-report.ts'
+import type { Manifest } from '../domain/manifest.ts'
+import type { StoreContents, StoredBackup } from './contents.ts'
+import { collectProofs, type Proof } from './proof.ts'
+import type { Job } from './runs.ts'
+
+/** A backup in the store, with what is proven of it. */
+export type CatalogBackup = StoredBackup & Proof & { readonly snapshotTime: Date }
+
+export type BackupFilter = {
+  readonly kind?: 'database' | 'roles' | undefined
+  readonly server?: string | undefined
+  readonly database?: string | undefined
+}
+
+/** The contents of the store in the orders in which they are asked for; built once for each change. */
+export type CatalogView = {
+  /** Newest first, as every list here. */
+  readonly backups: readonly CatalogBackup[]
+  readonly backupsByPlace: ReadonlyMap<string, readonly CatalogBackup[]>
+  readonly backupsByLabel: ReadonlyMap<string, readonly CatalogBackup[]>
+  readonly drills: readonly DrillReport[]
+  readonly drillsByPlace: ReadonlyMap<string, readonly DrillReport[]>
+}
+
+export function buildView(contents: StoreContents): CatalogView {
+  const proofOf = collectProofs(contents.drills.values())
+  const backups = Array.from(contents.backups.values(), (backup): CatalogBackup => {
+    return { ...backup, ...proofOf(backup), snapshotTime: new Date(backup.manifest.snapshotTime) }
+  })
+  backups.sort((a, b) => b.snapshotTime.getTime() - a.snapshotTime.getTime() || (a.folder < b.folder ? 1 : -1))
+  const finished = Array.from(contents.drills.values(), (report) => ({ report, at: Date.parse(report.finishedAt) }))
+  finished.sort((a, b) => b.at - a.at || (a.report.label < b.report.label ? 1 : -1))
+  const drills = finished.map(({ report }) => report)
+  return {
+    backups,
+    backupsByPlace: Map.groupBy(backups, ({ manifest }) => placeKey(manifest.kind, manifest.server, manifest.database)),
+    backupsByLabel: Map.groupBy(backups, ({ manifest }) => manifest.label),
+    drills,
+    drillsByPlace: Map.groupBy(drills, ({ server, database }) => placeKey('database', server, database)),
+  }
+}
+
+/** Every database with a backup, in order of server and name. */
+export function databasesIn(view: CatalogView): readonly { readonly server: string; readonly database: string }[] {
+  const keys = [...view.backupsByPlace.keys()].sort()
+  return keys.flatMap((key) => {
+    const { kind, server, database } = view.backupsByPlace.get(key)?.[0]?.manifest ?? {}
+    return kind !== 'database' || server === undefined || database == null ? [] : [{ server, database }]
+  })
+}
+
+/** The drills of a server, of a database, or all. */
+export function drillsIn(view: CatalogView, { server, database }: Omit<BackupFilter, 'kind'>): readonly DrillReport[] {
+  if (server !== undefined && database !== undefined)
+    return view.drillsByPlace.get(placeKey('database', server, database)) ?? []
+  return view.drills.filter(
+    (report) => (server ?? report.server) === report.server && (database ?? report.database) === report.database,
+  )
+}
+
+/**
+ * When the job last started by what the store holds, not after `now`. Runs of one place do not overlap, so the first
+ * that fits in a list of the newest first is the last that started; dates are parsed only up to there.
+ */
+export function lastStoredStart(
+  view: CatalogView,
+  server: string,
+  database: string | null,
+  job: Exclude<Job, 'prune'>,
+  now: Date,
+): readonly Date[] {
+  const key = job === 'roles' ? placeKey('roles', server, null) : placeKey('database', server, database)
+  const newestFirst = job === 'drill' ? (view.drillsByPlace.get(key) ?? []) : (view.backupsByPlace.get(key) ?? [])
+  for (const entry of newestFirst) {
+    const start = new Date('manifest' in entry ? entry.manifest.startedAt : entry.startedAt)
+    if (start <= now) return [start]
+  }
+  return []
+}
+
+export function latestUntil(now: Date, instants: readonly Date[]): Date | null {
+  return instants.reduce<Date | null>((latest, instant) => {
+    return instant > now || (latest !== null && latest > instant) ? latest : instant
+  }, null)
+}
+
+export function isOf(manifest: Manifest, { kind, server, database }: BackupFilter): boolean {
+  if (kind !== undefined && manifest.kind !== kind) return false
+  if (server !== undefined && manifest.server !== server) return false
+  return database === undefined || manifest.database === database
+}
+
+export function placeKey(kind: 'database' | 'roles', server: string, database: string | null): string {
+  return JSON.stringify([kind, server, database])
+}
