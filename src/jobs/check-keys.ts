@@ -1,0 +1,63 @@
+import { readPrivateKeys, readRecipients, readSigningKey } from '../encryption/keys.ts'
+import { type Findings, goOn } from './findings.ts'
+import { type Installation, readSigners } from './installation.ts'
+
+const monthMs = 30 * 24 * 3_600_000
+
+/** Recipients, signing key, trusted signers and private keys, each looked at whatever is wrong with the others. */
+export async function checkKeys(
+  installation: Pick<Installation, 'config' | 'clock'>,
+  findings: Findings,
+  signal: AbortSignal,
+): Promise<void> {
+  const { config, clock } = installation
+  const { encryption } = config
+  const now = clock.now()
+  const warnOfExpiry = ({ fingerprint, expiresAt }: { fingerprint: string; expiresAt: Date | null }): void => {
+    if (expiresAt === null || expiresAt.getTime() >= now.getTime() + monthMs) return
+    findings.warn(
+      `key ${fingerprint} expires at ${expiresAt.toISOString()}`,
+      'Extend it or replace it before: from then on every backup fails.',
+    )
+  }
+  const recipients = await goOn(findings, signal, () => readRecipients(encryption.recipients, now))
+  if (recipients !== undefined) {
+    const count = recipients.fingerprints.length
+    findings.ok(`encrypts to ${count === 1 ? '1 recipient' : `${count} recipients`}`)
+    for (const key of recipients.expiries) warnOfExpiry(key)
+    if (count < 2)
+      findings.warn(
+        'only one recipient: if its private key is lost, so is every backup',
+        'Add an escrow key kept elsewhere to `encryption.recipients`.',
+      )
+  }
+
+  const signers = await goOn(findings, signal, () => readSigners(config, now))
+  const { signingKeyFile, signingPassphrase } = encryption
+  if (signingKeyFile !== undefined)
+    await goOn(findings, signal, async () => {
+      const passphrase = signingPassphrase && (() => signingPassphrase.reveal())
+      const signingKey = await readSigningKey(signingKeyFile, passphrase, now)
+      findings.ok(`signs manifests with ${signingKey.fingerprint}`)
+      warnOfExpiry(signingKey)
+      if (signers != null && !signers.fingerprints.includes(signingKey.fingerprint))
+        findings.warn(
+          'the signing key is not among `encryption.trustedSigners`',
+          'Drills here would refuse the backups made here; add its public key.',
+        )
+    })
+
+  const { privateKeyFiles, passphrase } = encryption
+  if (privateKeyFiles.length === 0) return
+  await goOn(findings, signal, async () => {
+    const keys = await readPrivateKeys(privateKeyFiles, passphrase && (() => passphrase.reveal()), now)
+    if (recipients === undefined) return
+    if (keys.fingerprints.some((fingerprint) => recipients.fingerprints.includes(fingerprint)))
+      findings.ok('the private key opens what is encrypted here')
+    else
+      findings.warn(
+        'no configured private key belongs to a recipient',
+        'Drills could not open new backups; configure the private key of one of the recipients.',
+      )
+  })
+}

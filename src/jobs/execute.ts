@@ -1,0 +1,172 @@
+import type { Run, RunProgress } from '../catalog/runs.ts'
+import { seedAfter } from '../domain/pick-backup.ts'
+import { type PgproofError, toPgproofError } from '../errors.ts'
+import { parseConnectionUrl } from '../postgres/connect.ts'
+import { type BackupResult, runBackup } from './backup.ts'
+import type { Committed } from './commit-backup.ts'
+import { runDrill } from './drill.ts'
+import type { DrillRequest, DrillResult } from './drill-request.ts'
+import { connectionTo, type Installation, readBackupKeys, readDrillKeys, serverNamed } from './installation.ts'
+import { type PruneResult, runPrune } from './prune.ts'
+import { runRolesBackup } from './roles-backup.ts'
+import { type JobEnd, newRun, runJob } from './run-job.ts'
+import type { ScratchSettings } from './scratch.ts'
+
+/** What may be said about a drill when it is ordered. */
+export type DrillWish = {
+  readonly backup?: string | undefined
+  readonly pick?: 'random' | 'latest' | undefined
+  readonly seed?: number | undefined
+}
+
+export type Finished = JobEnd & {
+  readonly backup?: Committed & Partial<Pick<BackupResult, 'evidence'>>
+  /** What the backup's own prune did; its failure does not undo the backup. */
+  readonly prune?: PruneResult | null
+  readonly pruneError?: PgproofError | null
+  readonly drill?: DrillResult
+}
+
+/**
+ * Carries out one order, the same way for the scheduler, the HTTP API and the command line. The catalog has been
+ * refreshed before, or is refreshed by the daemon. Throws register errors; the run is recorded in any case.
+ */
+export async function executeRun(
+  run: Run,
+  wish: DrillWish,
+  installation: Installation,
+  signal: AbortSignal,
+): Promise<Finished> {
+  const deadlineMs = deadlineOf(run, installation)
+  return await runJob<Finished>(
+    run,
+    { deadlineMs },
+    async (jobSignal, onProgress) => {
+      switch (run.job) {
+        case 'backup':
+          return await backUp(run, installation, jobSignal, onProgress)
+        case 'roles':
+          return await backUpRoles(run, installation, jobSignal)
+        case 'drill':
+          return await drill(run, wish, installation, jobSignal, onProgress)
+        case 'prune': {
+          const prune = await runPrune({ isDryRun: false }, installation, jobSignal)
+          return { label: null, prune }
+        }
+      }
+    },
+    installation,
+    signal,
+  )
+}
+
+function deadlineOf({ job, server }: Run, { config }: Installation): number {
+  if (job === 'drill') return config.drill.deadlineMs
+  return job === 'prune' ? pruneDeadlineMs : serverNamed(config, server).backupDeadlineMs
+}
+
+const pruneDeadlineMs = 6 * 3_600_000
+
+async function backUp(
+  run: Run,
+  installation: Installation,
+  signal: AbortSignal,
+  onProgress: (progress: RunProgress) => void,
+): Promise<Finished> {
+  const server = serverNamed(installation.config, run.server)
+  const database = run.database ?? ''
+  const keys = await readBackupKeys(installation)
+  const { compression, evidence, lockTimeoutMs, censusConnections } = server
+  const { binDirs } = installation.config.postgres
+  const connection = connectionTo(server, database)
+  const request = { connection, ...keys, compression, evidence, lockTimeoutMs, censusConnections, binDirs }
+  const backup = await runBackup(request, { ...installation, onProgress }, signal)
+  const prune = await pruneAfter(run, installation, signal)
+  return { label: backup.manifest.label, bytes: backup.manifest.objects.dump.bytes, backup, ...prune }
+}
+
+async function backUpRoles(run: Run, installation: Installation, signal: AbortSignal): Promise<Finished> {
+  const server = serverNamed(installation.config, run.server)
+  const keys = await readBackupKeys(installation)
+  const request = { connection: connectionTo(server), ...keys, binDirs: installation.config.postgres.binDirs }
+  const backup = await runRolesBackup(request, installation, signal)
+  const prune = await pruneAfter(run, installation, signal)
+  return { label: backup.manifest.label, bytes: backup.manifest.objects.dump.bytes, backup, ...prune }
+}
+
+/** A backup that succeeded stays a success when the prune after it does not; that has an outcome of its own. */
+async function pruneAfter(
+  { server, database, trigger }: Run,
+  installation: Installation,
+  signal: AbortSignal,
+): Promise<Pick<Finished, 'prune' | 'pruneError'>> {
+  const only = { server, database }
+  const run = newRun({ job: 'prune', ...only, trigger }, installation)
+  try {
+    const end = await runJob(
+      run,
+      { deadlineMs: pruneDeadlineMs },
+      async (jobSignal) => ({ label: null, prune: await runPrune({ only, isDryRun: false }, installation, jobSignal) }),
+      installation,
+      signal,
+    )
+    return { prune: end.prune, pruneError: null }
+  } catch (error) {
+    // Even if it was cancelled: the backup before it exists, and that is what the run is about.
+    return { prune: null, pruneError: toPgproofError(error) }
+  }
+}
+
+async function drill(
+  run: Run,
+  wish: DrillWish,
+  installation: Installation,
+  signal: AbortSignal,
+  onProgress: (progress: RunProgress) => void,
+): Promise<Finished> {
+  const request = await drillRequest(run, wish, installation)
+  const result = await runDrill(request, { ...installation, onProgress }, signal)
+  return { label: result.report.label, error: result.error, drill: result }
+}
+
+/** Throws keys' errors, SERVER_UNKNOWN. */
+export async function drillRequest(
+  run: Pick<Run, 'server' | 'database' | 'queuedAt'>,
+  wish: DrillWish,
+  installation: Installation,
+): Promise<DrillRequest> {
+  const { config, catalog, clock } = installation
+  const server = serverNamed(config, run.server)
+  const database = run.database ?? ''
+  const keys = await readDrillKeys(installation, 'a drill')
+  const { jobs, spool } = config.drill
+  const last = catalog
+    .drills({ server: server.name, database })
+    .find(({ pick }) => pick.rule === 'random' && pick.seed !== null)
+  return {
+    server: server.name,
+    database,
+    backup: wish.backup ?? null,
+    rule: wish.pick ?? config.drill.pick,
+    seed: wish.seed ?? seedAfter(last?.pick.seed ?? null),
+    ...keys,
+    scratch: scratchSettings(config),
+    spoolRoot: spool,
+    jobs,
+    binDirs: config.postgres.binDirs,
+    checks: server.checks.filter((check) => check.database === undefined || check.database === database),
+    rtoMs: server.objectives.rtoMs ?? null,
+    queuedSeconds: Math.max(0, clock.now().getTime() - run.queuedAt.getTime()) / 1000,
+  }
+}
+
+/** Where drills restore to. */
+export function scratchSettings(config: Installation['config']): ScratchSettings {
+  const { scratch, runAs, jobs } = config.drill
+  if (scratch.kind === 'embedded') return { kind: 'embedded', runAs, jobs, binDirs: config.postgres.binDirs }
+  const { password } = scratch
+  return {
+    kind: 'server',
+    connection: parseConnectionUrl('scratch', scratch.url, password && (() => password.reveal())),
+  }
+}

@@ -1,0 +1,113 @@
+import { join } from 'node:path'
+import type { Clock } from '../clock.ts'
+import type { Evidence } from '../domain/evidence.ts'
+import { PgproofError } from '../errors.ts'
+import type { Log } from '../log.ts'
+import { type Connection, connect } from '../postgres/connect.ts'
+import { startEmbeddedServer } from '../postgres/embedded-server.ts'
+import { readServerFacts } from '../postgres/facts.ts'
+import { dropRoles, type ReplayedRoles, replayRoles } from '../postgres/replay-roles.ts'
+import {
+  createScratchDatabase,
+  dropScratchDatabase,
+  listScratchDatabases,
+  type ScratchDatabase,
+} from '../postgres/scratch-database.ts'
+import type { ReadManifest } from './read-backup.ts'
+
+export type ScratchSettings =
+  | { readonly kind: 'embedded'; readonly runAs: string; readonly binDirs: readonly string[]; readonly jobs: number }
+  | { readonly kind: 'server'; readonly connection: Connection }
+
+/** The server that a drill restores into; whatever the drill put there is gone when the scope ends. */
+export type ScratchServer = AsyncDisposable & {
+  readonly connection: Connection
+  readonly version: string
+  readonly major: number
+  replayRoles(script: string, signal: AbortSignal): Promise<ReplayedRoles>
+  createDatabase(name: string, properties: Evidence['properties'], signal: AbortSignal): Promise<ScratchDatabase>
+}
+
+/** Throws SCRATCH_IS_SOURCE, SCRATCH_FAILED or PROGRAM_MISSING. */
+export async function openScratchServer(
+  settings: ScratchSettings,
+  read: ReadManifest,
+  bootstrapRole: string,
+  folder: string,
+  parts: { readonly clock: Clock; readonly log: Log },
+  signal: AbortSignal,
+): Promise<ScratchServer> {
+  const { major } = read.manifest.source
+  if (settings.kind === 'server') return await openKeptServer(settings.connection, read, parts.log, signal)
+  const request = { ...settings, folder: join(folder), major, bootstrapRole }
+  const server = await startEmbeddedServer(request, parts.clock, signal)
+  return {
+    connection: server.connection,
+    version: server.version,
+    major,
+    replayRoles: async (script, replaySignal) => {
+      await using admin = await connect(server.connection, replaySignal, 'pgproof drill')
+      return await replayRoles(admin.client, script, replaySignal)
+    },
+    createDatabase: (name, properties, createSignal) =>
+      createScratchDatabase(server.connection, name, properties, createSignal),
+    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+  }
+}
+
+/** One drill at a time on a server that is kept for drills: roles are shared by all its databases. */
+const scratchLock = { classId: 0x70677072, objectId: 0x64726c } as const
+
+async function openKeptServer(
+  connection: Connection,
+  read: ReadManifest,
+  log: Log,
+  signal: AbortSignal,
+): Promise<ScratchServer> {
+  const holder = await connect(connection, signal, 'pgproof drill')
+  const createdRoles: string[] = []
+  try {
+    const facts = await readServerFacts(holder.client, connection)
+    if (facts.systemIdentifier === read.manifest.source.systemIdentifier) throw new PgproofError('SCRATCH_IS_SOURCE')
+    if (facts.major < read.manifest.source.major)
+      throw new PgproofError('SCRATCH_FAILED', {
+        reason: `it runs PostgreSQL ${facts.major}, the backup comes from ${read.manifest.source.major}`,
+      })
+    const { rows } = await holder.client.query<{ taken: boolean }>(
+      'SELECT pg_catalog.pg_try_advisory_lock($1, $2) AS taken',
+      [scratchLock.classId, scratchLock.objectId],
+    )
+    if (rows[0]?.taken !== true) throw new PgproofError('LOCKED', { what: 'the scratch server' })
+    // The lock is ours, so whatever carries the mark belongs to a drill that was killed.
+    for (const name of await listScratchDatabases(connection, signal)) {
+      log.warn({ database: name }, 'removed a scratch database that an interrupted drill had left')
+      await dropScratchDatabase(connection, name, signal)
+    }
+    return {
+      connection,
+      version: facts.version,
+      major: facts.major,
+      replayRoles: async (script, replaySignal) => {
+        const replayed = await replayRoles(holder.client, script, replaySignal, (role) => createdRoles.push(role))
+        return replayed
+      },
+      createDatabase: (name, properties, createSignal) =>
+        createScratchDatabase(connection, name, properties, createSignal),
+      [Symbol.asyncDispose]: async () => {
+        // A cancelled drill has cancelled this connection's query; the drop needs one that nobody cancels.
+        await dropCreated(connection, createdRoles, log)
+        await holder[Symbol.asyncDispose]()
+      },
+    }
+  } catch (error) {
+    await holder[Symbol.asyncDispose]()
+    throw error
+  }
+}
+
+async function dropCreated(connection: Connection, roles: readonly string[], log: Log): Promise<void> {
+  if (roles.length === 0) return
+  await using admin = await connect(connection, new AbortController().signal, 'pgproof drill')
+  const stuck = await dropRoles(admin.client, roles)
+  if (stuck.length > 0) log.warn({ roles: stuck }, 'roles of a drill could not be dropped from the scratch server')
+}
