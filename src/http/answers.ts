@@ -1,0 +1,159 @@
+import { z } from 'zod'
+import type { CatalogBackup } from '../catalog/catalog.ts'
+import type { Run } from '../catalog/runs.ts'
+import type { DrillReport } from '../domain/drill-report.ts'
+import { publicMessage } from './problem.ts'
+
+/** What answers hold, and how it is made from what the catalog knows. Times are ISO 8601, sizes bytes. */
+
+const instant = z.iso.datetime()
+const count = z.int().nonnegative()
+const seconds = z.number().nonnegative()
+
+export const failureSchema = z.strictObject({ code: z.string(), message: z.string(), hint: z.string() })
+
+export const runSchema = z.strictObject({
+  id: z.string(),
+  job: z.enum(['backup', 'roles', 'drill', 'prune']),
+  server: z.string(),
+  database: z.string().nullable(),
+  trigger: z.enum(['schedule', 'http', 'cli']),
+  state: z.enum(['queued', 'running', 'succeeded', 'failed', 'cancelled', 'inconclusive']),
+  position: count.nullable().describe('How many runs wait before this one; null when it does not wait.'),
+  queuedAt: instant,
+  startedAt: instant.nullable(),
+  finishedAt: instant.nullable(),
+  label: z.string().nullable().describe('Of the backup or drill that it made.'),
+  error: failureSchema.nullable(),
+  progress: z
+    .strictObject({
+      phase: z.string().optional(),
+      doneBytes: count.optional(),
+      totalBytes: count.optional(),
+      dumpBytes: count.optional(),
+      tablesDone: count.optional(),
+      tablesTotal: count.optional(),
+    })
+    .nullable(),
+})
+export type RunAnswer = z.infer<typeof runSchema>
+
+export const backupSchema = z.strictObject({
+  label: z.string(),
+  kind: z.enum(['database', 'roles']),
+  server: z.string(),
+  database: z.string().nullable(),
+  snapshotTime: instant.describe('The instant that the dump is consistent with.'),
+  startedAt: instant,
+  finishedAt: instant,
+  dumpBytes: count.describe('Before compression and encryption.'),
+  storedBytes: count.describe('All objects of the backup in the store.'),
+  isSigned: z.boolean(),
+  verifiedAt: instant.nullable().describe('When a drill of this backup passed, unless one failed since.'),
+  lastDrilledAt: instant.nullable(),
+  lastVerdict: z.enum(['passed', 'failed', 'inconclusive']).nullable(),
+  faults: z.array(z.string()).describe('Objects that are missing or of another size; such a backup is of no use.'),
+})
+export type BackupAnswer = z.infer<typeof backupSchema>
+
+export const backupDetailsSchema = backupSchema.extend({
+  manifest: z.record(z.string(), z.unknown()).describe('As docs/format.md describes it.'),
+})
+
+export const drillSchema = z.strictObject({
+  label: z.string(),
+  server: z.string(),
+  database: z.string(),
+  backup: z.strictObject({ label: z.string(), snapshotTime: instant, manifestSha256: z.string(), dumpBytes: count }),
+  rolesBackup: z.string().nullable(),
+  pick: z.strictObject({ rule: z.enum(['random', 'latest', 'named']), seed: count.nullable() }),
+  startedAt: instant,
+  finishedAt: instant,
+  verdict: z.enum(['passed', 'failed', 'inconclusive']),
+  reason: failureSchema.nullable().describe('Why it did not pass.'),
+  restoreTimeSeconds: seconds.nullable(),
+  rtoSeconds: seconds.nullable(),
+})
+export type DrillAnswer = z.infer<typeof drillSchema>
+
+export const drillDetailsSchema = drillSchema.extend({
+  checks: z.array(
+    z.strictObject({
+      name: z.string(),
+      result: z.enum(['passed', 'failed', 'inconclusive', 'skipped']),
+      detail: z.string().nullable(),
+    }),
+  ),
+  phases: z.array(z.strictObject({ name: z.string(), seconds })),
+  compared: z.strictObject({ tables: count, rows: count, differences: count }),
+  environment: z.record(z.string(), z.unknown()),
+  pgproofVersion: z.string(),
+  tablesSha256: z.string().nullable(),
+})
+
+export const pageOfSchema = <T extends z.ZodType>(item: T) =>
+  z.strictObject({
+    items: z.array(item).describe('Newest first.'),
+    next: z.string().nullable().describe('The cursor of the next page; null after the last.'),
+  })
+
+export function runAnswer(run: Run, position: number | null): RunAnswer {
+  const { id, job, server, database, trigger, state, label, error, progress } = run
+  const { queuedAt, startedAt, finishedAt } = run
+  return {
+    ...{ id, job, server, database, trigger, state, position },
+    queuedAt: queuedAt.toISOString(),
+    startedAt: startedAt?.toISOString() ?? null,
+    finishedAt: finishedAt?.toISOString() ?? null,
+    label,
+    error: failureAnswer(error),
+    progress,
+  }
+}
+
+export function backupAnswer(backup: CatalogBackup): BackupAnswer {
+  const { label, kind, server, database, snapshotTime, startedAt, finishedAt, dump } = backup.manifest
+  return {
+    ...{ label, kind, server, database, snapshotTime, startedAt, finishedAt },
+    dumpBytes: dump.bytes,
+    storedBytes: backup.storedBytes,
+    isSigned: backup.hasSignature,
+    verifiedAt: backup.verifiedAt?.toISOString() ?? null,
+    lastDrilledAt: backup.lastDrilledAt?.toISOString() ?? null,
+    lastVerdict: backup.lastVerdict,
+    faults: [...backup.faults],
+  }
+}
+
+export function backupDetailsAnswer(backup: CatalogBackup): z.infer<typeof backupDetailsSchema> {
+  return { ...backupAnswer(backup), manifest: { ...backup.manifest } }
+}
+
+export function drillAnswer(report: DrillReport): DrillAnswer {
+  const { label, server, database, backup, rolesBackup, pick, startedAt, finishedAt, verdict } = report
+  const { restoreTimeSeconds, rtoSeconds } = report
+  return {
+    ...{ label, server, database, backup, rolesBackup, pick, startedAt, finishedAt, verdict },
+    reason: failureAnswer(report.reason),
+    ...{ restoreTimeSeconds, rtoSeconds },
+  }
+}
+
+export function drillDetailsAnswer(report: DrillReport): z.infer<typeof drillDetailsSchema> {
+  const { phases, compared, environment, pgproofVersion, tablesSha256, checks } = report
+  return {
+    ...drillAnswer(report),
+    checks: checks.map((check) => ({ ...check, detail: publicDetail(check) })),
+    ...{ phases, compared, environment, pgproofVersion, tablesSha256 },
+  }
+}
+
+export function failureAnswer(error: Run['error']): Run['error'] {
+  return error === null ? null : { ...error, message: publicMessage(error.code, error.message) }
+}
+
+/** What a check of the restored data says when it fails is PostgreSQL's own message, and names tables. */
+function publicDetail({ name, result, detail }: DrillReport['checks'][number]): string | null {
+  const isOfData = name.startsWith('sql: ') || name === 'roles' || name === 'restore'
+  return isOfData && result !== 'passed' ? (detail?.replace(/: .*$/s, '') ?? null) : detail
+}

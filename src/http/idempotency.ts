@@ -1,0 +1,71 @@
+import { createHash } from 'node:crypto'
+import type { Catalog } from '../catalog/catalog.ts'
+import type { Run } from '../catalog/runs.ts'
+import type { Clock } from '../clock.ts'
+import type { TokenConfig } from '../config/config.ts'
+import { PgproofError } from '../errors.ts'
+
+const keptMs = 24 * 3_600_000
+/** Of each token; the oldest is forgotten first. */
+const keysPerToken = 1000
+
+type Kept = { readonly requestSha256: string; readonly orderedMs: number; run: Run }
+
+/** Which order was made under which `Idempotency-Key`, so that a request that is sent again orders nothing again. */
+export class IdempotencyKeys {
+  readonly #clock: Pick<Clock, 'monotonicMs'>
+  readonly #byToken = new Map<string, Map<string, Kept>>()
+  readonly #byRun = new Map<string, Kept>()
+
+  constructor(parts: { readonly catalog: Catalog; readonly clock: Pick<Clock, 'monotonicMs'> }) {
+    this.#clock = parts.clock
+    // The catalog forgets runs sooner than keys are forgotten here.
+    parts.catalog.watchRuns((run) => {
+      const kept = this.#byRun.get(run.id)
+      if (kept !== undefined) kept.run = run
+    })
+  }
+
+  /** The run that was ordered under this key; undefined if none was. Throws IDEMPOTENCY_CONFLICT or REQUEST_INVALID. */
+  find(token: TokenConfig, key: string, request: unknown): Run | undefined {
+    if (!/^[\x20-\x7e]{1,255}$/.test(key))
+      throw new PgproofError('REQUEST_INVALID', { reason: 'Idempotency-Key has 1 to 255 printable ASCII characters' })
+    const keys = this.#byToken.get(token.sha256)
+    const kept = keys?.get(key)
+    if (kept === undefined || this.#isOver(kept)) return undefined
+    if (kept.requestSha256 !== sha256Of(request)) throw new PgproofError('IDEMPOTENCY_CONFLICT')
+    return kept.run
+  }
+
+  keep(token: TokenConfig, key: string, request: unknown, run: Run): void {
+    const keys = this.#byToken.get(token.sha256) ?? new Map<string, Kept>()
+    this.#byToken.set(token.sha256, keys)
+    const kept = { requestSha256: sha256Of(request), orderedMs: this.#clock.monotonicMs(), run }
+    this.#forget(keys, key)
+    keys.set(key, kept)
+    this.#byRun.set(run.id, kept)
+    for (const [oldest, { orderedMs }] of keys) {
+      if (keys.size <= keysPerToken && !this.#isOver({ orderedMs })) return
+      this.#forget(keys, oldest)
+    }
+  }
+
+  #forget(keys: Map<string, Kept>, key: string): void {
+    const kept = keys.get(key)
+    keys.delete(key)
+    if (kept !== undefined) this.#byRun.delete(kept.run.id)
+  }
+
+  #isOver({ orderedMs }: Pick<Kept, 'orderedMs'>): boolean {
+    return this.#clock.monotonicMs() - orderedMs > keptMs
+  }
+}
+
+/** Of the request as it was understood: neither spaces nor the order of fields make another one. */
+function sha256Of(request: unknown): string {
+  const sorted = (_key: string, value: unknown): unknown =>
+    typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? Object.fromEntries(Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1)))
+      : value
+  return createHash('sha256').update(JSON.stringify(request, sorted)).digest('hex')
+}

@@ -1,0 +1,159 @@
+import { z } from 'zod'
+import type { Run } from '../catalog/runs.ts'
+import { isFinished } from '../catalog/runs.ts'
+import type { TokenScope } from '../config/config.ts'
+import { PgproofError } from '../errors.ts'
+import type { Order } from '../jobs/orders.ts'
+import { logKeys } from '../log.ts'
+import { pageOfSchema, type RunAnswer, runAnswer, runSchema } from './answers.ts'
+import { assertScope, type Caller, tokenOf } from './authentication.ts'
+import type { HttpParts } from './http-parts.ts'
+import { IdempotencyKeys } from './idempotency.ts'
+import { pageOf } from './pages.ts'
+import { backupOrder, drillOrder, runParams, runsQuery } from './requests.ts'
+import { type Answer, type Route, type RouteRequest, route } from './route.ts'
+import { endEventId, type RunEvents } from './run-events.ts'
+
+/** Orders, and the runs that come of them. */
+export function runRoutes(parts: HttpParts, events: RunEvents): Route[] {
+  const { catalog, log } = parts.installation
+  const keys = new IdempotencyKeys(parts.installation)
+  const answer = (run: Run): RunAnswer => runAnswer(run, parts.orders.position(run.id))
+  const ordered = { 202: { description: 'The run that was ordered.', schema: runSchema } }
+  const orderRefusals = ['SERVER_UNKNOWN', 'DATABASE_NOT_CONFIGURED', 'LOCKED', 'IDEMPOTENCY_CONFLICT'] as const
+
+  return [
+    route({
+      method: 'GET',
+      path: '/v1/runs',
+      access: 'read',
+      summary: 'The runs of this process, newest first.',
+      query: runsQuery,
+      answers: { 200: { description: 'A page of them.', schema: pageOfSchema(runSchema) } },
+      handle: ({ query }) => {
+        const { server, database, job, state } = query
+        const runs = catalog
+          .runs()
+          .filter((run) => server === undefined || run.server === server)
+          .filter((run) => database === undefined || run.database === database)
+          .filter((run) => job === undefined || run.job === job)
+          .filter((run) => state === undefined || run.state === state)
+        const { items, next } = pageOf(runs, query, ({ queuedAt, id }) => ({ at: queuedAt, key: id }))
+        return { status: 200, body: { items: items.map(answer), next } }
+      },
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/runs/:id',
+      access: 'read',
+      summary: 'One run.',
+      params: runParams,
+      answers: { 200: { description: 'The run.', schema: runSchema } },
+      refusals: ['RUN_UNKNOWN'],
+      handle: ({ params: { id } }) => ({ status: 200, body: answer(findRun(id)) }),
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/runs/:id/events',
+      access: 'read',
+      summary: 'Server-sent events: `progress` with the run whenever it changes, and `end` with the run at its end.',
+      params: runParams,
+      answers: {
+        200: { description: 'A stream that ends with the run.', type: 'text/event-stream', schema: z.string() },
+        204: { description: 'The client says that it has seen the end.', type: 'text/event-stream' },
+      },
+      refusals: ['RUN_UNKNOWN', 'RATE_LIMITED', 'SHUTTING_DOWN'],
+      handle: ({ params: { id }, headers, reply }) => {
+        const run = findRun(id)
+        // A browser asks again after each end of a stream, until it is told that there is no more.
+        if (isFinished(run) && headers['last-event-id'] === endEventId)
+          return { status: 204, body: '', type: 'text/event-stream' }
+        events.assertRoom()
+        reply.hijack()
+        const headersSoFar = Object.entries(reply.getHeaders()).map(([name, value]) => [name, String(value)])
+        reply.raw.writeHead(200, {
+          ...Object.fromEntries(headersSoFar),
+          'content-type': 'text/event-stream; charset=utf-8',
+          'x-accel-buffering': 'no',
+        })
+        events.stream(run, reply.raw)
+        return undefined
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/drills',
+      access: 'drill',
+      summary: 'Orders a drill.',
+      body: drillOrder,
+      takesIdempotencyKey: true,
+      answers: ordered,
+      refusals: [...orderRefusals, 'NO_BACKUP', 'LABEL_UNKNOWN', 'SHUTTING_DOWN'],
+      handle: (request) => {
+        const { server, database, ...wish } = request.body
+        return order({ job: 'drill', server, database, trigger: 'http', wish }, request)
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/backups',
+      access: 'backup',
+      summary: 'Orders a backup of a database, or of the roles of a server.',
+      body: backupOrder,
+      takesIdempotencyKey: true,
+      answers: ordered,
+      refusals: [...orderRefusals, 'SHUTTING_DOWN'],
+      handle: (request) => {
+        const { server, database = null } = request.body
+        return order({ job: database === null ? 'roles' : 'backup', server, database, trigger: 'http' }, request)
+      },
+    }),
+    route({
+      method: 'DELETE',
+      path: '/v1/runs/:id',
+      access: 'drill',
+      summary: 'Cancels a run; one that is not a drill needs the scope `backup`.',
+      params: runParams,
+      answers: { 202: { description: 'The run, which ends soon.', schema: runSchema } },
+      refusals: ['RUN_UNKNOWN', 'RUN_FINISHED'],
+      handle: ({ params: { id }, caller }) => {
+        const scope: TokenScope = findRun(id).job === 'drill' ? 'drill' : 'backup'
+        assertScope(caller.token, scope)
+        const run = parts.orders.cancel(id)
+        logOf(run, caller).info('run cancelled over HTTP')
+        return { status: 202, body: answer(run) }
+      },
+    }),
+  ]
+
+  function findRun(id: string): Run {
+    const run = catalog.findRun(id)
+    if (run === undefined) throw new PgproofError('RUN_UNKNOWN', { id })
+    return run
+  }
+
+  function order(
+    wanted: Order,
+    { headers, caller }: Pick<RouteRequest<unknown, unknown, unknown>, 'headers' | 'caller'>,
+  ): Answer {
+    const token = tokenOf(caller)
+    const { 'idempotency-key': key } = headers
+    const before = typeof key === 'string' ? keys.find(token, key, wanted) : undefined
+    const run = before ?? parts.orders.order(wanted)
+    if (before === undefined) {
+      if (typeof key === 'string') keys.keep(token, key, wanted, run)
+      logOf(run, caller).info('run ordered over HTTP')
+    }
+    return { status: 202, body: answer(catalog.findRun(run.id) ?? run), headers: { location: `/v1/runs/${run.id}` } }
+  }
+
+  function logOf({ id, job, server, database }: Run, { token }: Caller) {
+    return log.child({
+      [logKeys.run]: id,
+      [logKeys.job]: job,
+      [logKeys.server]: server,
+      ...(database === null ? {} : { [logKeys.database]: database }),
+      token: token?.name,
+    })
+  }
+}

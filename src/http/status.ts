@@ -1,0 +1,148 @@
+import { z } from 'zod'
+import { type DatabaseStatus, readDatabaseStatus } from '../catalog/database-status.ts'
+import type { PlannedJob, Run } from '../catalog/runs.ts'
+import { isFinished } from '../catalog/runs.ts'
+import { objectivesOf } from '../config/config.ts'
+import { judgeObjectives } from '../domain/objectives.ts'
+import { knownDatabases } from '../metrics/scrape.ts'
+import { backupAnswer, backupSchema, drillAnswer, drillSchema, runAnswer, runSchema } from './answers.ts'
+import type { HttpParts } from './http-parts.ts'
+
+const seconds = z.number().nonnegative()
+const instant = z.iso.datetime()
+const count = z.int().nonnegative()
+
+const objectiveSchema = z.strictObject({
+  objectiveSeconds: seconds.nullable(),
+  measuredSeconds: seconds.nullable(),
+  status: z.enum(['met', 'missed', 'unmeasured', 'no objective']),
+})
+
+export const databaseStatusSchema = z.strictObject({
+  server: z.string(),
+  database: z.string(),
+  newestBackup: backupSchema.nullable(),
+  recoveryPoint: instant.nullable().describe('Snapshot time of the newest backup whose objects are all in the store.'),
+  verifiedRecoveryPoint: instant.nullable().describe('The same, of the newest that passed a drill.'),
+  retained: z.strictObject({ any: count, verified: count }),
+  lastDrill: drillSchema.nullable(),
+  lastPassedDrill: drillSchema.nullable(),
+  restoreTimeForecastSeconds: seconds.nullable().describe('What a restore of the newest backup would take.'),
+  objectives: z.strictObject({
+    recoveryPoint: objectiveSchema.describe('Its age against the RPO.'),
+    restoreTime: objectiveSchema.describe('Against the RTO.'),
+    forecast: objectiveSchema.describe('Against the RTO.'),
+  }),
+  next: z.array(z.strictObject({ job: z.enum(['backup', 'drill']), at: instant })),
+})
+
+export const statusSchema = z.strictObject({
+  version: z.string(),
+  time: instant,
+  isReady: z.boolean(),
+  reasons: z.array(z.string()).describe('Why it is not ready.'),
+  databases: z.array(databaseStatusSchema),
+  roles: z.array(
+    z.strictObject({ server: z.string(), newestBackup: backupSchema.nullable(), next: instant.nullable() }),
+  ),
+  runs: z.array(runSchema).describe('Those that wait or go on.'),
+  failures: z.array(runSchema).describe('The last runs of this process that did not succeed, newest first.'),
+  store: z.strictObject({
+    readAt: instant.nullable().describe('When it was last read; null if it never was.'),
+    isComplete: z.boolean().describe('Whether everything in it could be read then.'),
+    clockSkewSeconds: z.number().nullable(),
+    orphanObjects: count.describe('Objects of backups without a manifest.'),
+    damagedObjects: count.describe('Manifests and reports that cannot be read; they count as nothing.'),
+    historyGaps: z
+      .array(
+        z.strictObject({
+          kind: z.enum(['database', 'roles']),
+          server: z.string(),
+          database: z.string().nullable(),
+          label: z.string(),
+          previousLabel: z.string(),
+          found: z.enum(['removed', 'replaced']),
+        }),
+      )
+      .describe('Backups that somebody other than a prune removed or replaced.'),
+  }),
+})
+export type Status = z.infer<typeof statusSchema>
+export type StatusOfDatabase = z.infer<typeof databaseStatusSchema>
+
+const failuresShown = 20
+
+/** What is protected, what is proven, what goes on and what went wrong, as far as this process and the store know. */
+export function readStatus(parts: HttpParts): Status {
+  const { installation, orders, version } = parts
+  const { catalog, clock, config, store } = installation
+  const now = clock.now()
+  const planned = parts.planned()
+  const { ready, reasons } = parts.isReady()
+  const answer = (run: Run) => runAnswer(run, orders.position(run.id))
+  const runs = catalog.runs()
+  const rolesServers = new Set([
+    ...config.servers.map(({ name }) => name),
+    ...catalog.backups({ kind: 'roles' }).map(({ manifest }) => manifest.server),
+  ])
+  return {
+    version,
+    time: now.toISOString(),
+    isReady: ready,
+    reasons: [...reasons],
+    databases: knownDatabases(catalog, planned).map((place) =>
+      databaseAnswer(readDatabaseStatus(place, catalog, objectivesOf(place.server, config), now), planned, now),
+    ),
+    roles: [...rolesServers].map((server) => {
+      const newest = catalog.backups({ kind: 'roles', server })[0]
+      const next = planned.find((one) => one.job === 'roles' && one.server === server)
+      return {
+        server,
+        newestBackup: newest === undefined ? null : backupAnswer(newest),
+        next: next?.nextAt.toISOString() ?? null,
+      }
+    }),
+    runs: runs.filter((run) => !isFinished(run)).map(answer),
+    failures: runs
+      .filter(({ state }) => state === 'failed' || state === 'inconclusive')
+      .slice(0, failuresShown)
+      .map(answer),
+    store: {
+      readAt: catalog.lastRefreshedAt?.toISOString() ?? null,
+      isComplete: catalog.isComplete,
+      clockSkewSeconds: store.clockSkewSeconds() ?? null,
+      orphanObjects: catalog.orphans().reduce((sum, { objects }) => sum + objects.length, 0),
+      damagedObjects: catalog.damaged().length,
+      historyGaps: [...catalog.historyGaps()],
+    },
+  }
+}
+
+function databaseAnswer(status: DatabaseStatus, planned: readonly PlannedJob[], now: Date): StatusOfDatabase {
+  const { server, database, newestBackup, recoveryPoint, verifiedRecoveryPoint, lastDrill, lastPassedDrill } = status
+  const { rpoSeconds, rtoSeconds, forecastSeconds } = status
+  return {
+    server,
+    database,
+    newestBackup: newestBackup === null ? null : backupAnswer(newestBackup),
+    recoveryPoint: recoveryPoint?.snapshotTime.toISOString() ?? null,
+    verifiedRecoveryPoint: verifiedRecoveryPoint?.snapshotTime.toISOString() ?? null,
+    retained: status.retained,
+    lastDrill: lastDrill === null ? null : drillAnswer(lastDrill),
+    lastPassedDrill: lastPassedDrill === null ? null : drillAnswer(lastPassedDrill),
+    restoreTimeForecastSeconds: forecastSeconds,
+    objectives: judgeObjectives({
+      rpoSeconds,
+      rtoSeconds,
+      recoveryPoint: recoveryPoint?.snapshotTime ?? null,
+      restoreTimeSeconds: lastPassedDrill?.restoreTimeSeconds ?? null,
+      forecastSeconds,
+      now,
+    }),
+    next: planned.flatMap((one) =>
+      one.job !== 'roles' && one.server === server && one.database === database
+        ? [{ job: one.job, at: one.nextAt.toISOString() }]
+        : [],
+    ),
+  }
+}

@@ -1,0 +1,136 @@
+import type { DatabaseStatus } from '../catalog/database-status.ts'
+import type { Verdict } from '../domain/drill-report.ts'
+import type { Scrape } from './scrape.ts'
+import { perPlace, type StoredMetric } from './stored-metrics.ts'
+
+/** What is protected and what is proven of each database. */
+export const databaseMetrics: readonly StoredMetric[] = [
+  one(
+    'pgproof_backup_last_attempt_timestamp_seconds',
+    'When a backup was last started, whatever came of it.',
+    ({ lastBackupAttempt }) => seconds(lastBackupAttempt),
+  ),
+  one(
+    'pgproof_backup_last_success_timestamp_seconds',
+    'When the newest backup in the store was finished.',
+    ({ newestBackup }) => seconds(newestBackup?.manifest.finishedAt),
+  ),
+  one('pgproof_backup_duration_seconds', 'How long the newest backup took.', ({ newestBackup }) => {
+    if (newestBackup === null) return null
+    const { startedAt, finishedAt } = newestBackup.manifest
+    return (Date.parse(finishedAt) - Date.parse(startedAt)) / 1000
+  }),
+  one(
+    'pgproof_backup_dump_bytes',
+    'Size of the dump in the newest backup, before compression and encryption.',
+    ({ newestBackup }) => newestBackup?.manifest.dump.bytes,
+  ),
+  one(
+    'pgproof_backup_stored_bytes',
+    'Size in the store of all objects of the newest backup.',
+    ({ newestBackup }) => newestBackup?.storedBytes,
+  ),
+  several(
+    'pgproof_recovery_point_timestamp_seconds',
+    'Snapshot time of the newest backup whose objects are all in the store (any), and of the newest such backup that passed a drill (verified).',
+    'proof',
+    ({ recoveryPoint, verifiedRecoveryPoint }) => [
+      ['any', seconds(recoveryPoint?.snapshotTime)],
+      ['verified', seconds(verifiedRecoveryPoint?.snapshotTime)],
+    ],
+  ),
+  several(
+    'pgproof_backups_retained',
+    'Backups whose objects are all in the store (any), and those of them that passed a drill (verified).',
+    'proof',
+    ({ retained }, { isStoreRead }) => (isStoreRead ? Object.entries(retained) : []),
+  ),
+  one(
+    'pgproof_oldest_unverified_backup_timestamp_seconds',
+    'Snapshot time of the oldest backup that has not passed a drill.',
+    ({ oldestUnverified }) => seconds(oldestUnverified?.snapshotTime),
+  ),
+  one(
+    'pgproof_drill_last_attempt_timestamp_seconds',
+    'When a drill was last started, whatever came of it.',
+    ({ lastDrillAttempt }) => seconds(lastDrillAttempt),
+  ),
+  one(
+    'pgproof_drill_last_passed_timestamp_seconds',
+    'When the newest drill that passed was finished.',
+    ({ lastPassedDrill }) => seconds(lastPassedDrill?.finishedAt),
+  ),
+  several(
+    'pgproof_drill_verdict',
+    '1 for the verdict of the newest drill, 0 for the other two.',
+    'verdict',
+    ({ lastDrill }) =>
+      lastDrill === null ? [] : verdicts.map((verdict) => [verdict, verdict === lastDrill.verdict ? 1 : 0]),
+  ),
+  several(
+    'pgproof_drill_phase_seconds',
+    'Time in each phase of the newest drill that passed; fetch and scratch run side by side.',
+    'phase',
+    ({ lastPassedDrill }) => lastPassedDrill?.phases.map(({ name, seconds: time }) => [name, time]) ?? [],
+  ),
+  one(
+    'pgproof_restore_time_seconds',
+    'Measured in the newest drill that passed: from the start of the fetch to the answer of the first query.',
+    ({ lastPassedDrill }) => lastPassedDrill?.restoreTimeSeconds,
+  ),
+  one(
+    'pgproof_restore_time_forecast_seconds',
+    'What a restore of the newest backup would take, by its size and by the drills that passed.',
+    ({ forecastSeconds }) => forecastSeconds,
+  ),
+  one('pgproof_rto_objective_seconds', 'The objective for the restore time.', ({ rtoSeconds }) => rtoSeconds),
+  one(
+    'pgproof_rpo_objective_seconds',
+    'The objective for the age of the recovery point.',
+    (status) => status.rpoSeconds,
+  ),
+]
+
+const verdicts: readonly Verdict[] = ['passed', 'failed', 'inconclusive']
+
+type Value = number | null | undefined
+
+function one(name: StoredMetric['name'], help: string, pick: (status: DatabaseStatus) => Value): StoredMetric {
+  return {
+    name,
+    type: 'gauge',
+    help,
+    labels: perPlace,
+    *read({ databases }) {
+      for (const status of databases) {
+        const value = pick(status)
+        if (value != null) yield { labels: { server: status.server, database: status.database }, value }
+      }
+    },
+  }
+}
+
+/** With one more label, whose values come with the samples. */
+function several(
+  name: StoredMetric['name'],
+  help: string,
+  label: string,
+  pick: (status: DatabaseStatus, scrape: Scrape) => readonly (readonly [string, Value])[],
+): StoredMetric {
+  return {
+    name,
+    type: 'gauge',
+    help,
+    labels: [...perPlace, label],
+    *read(scrape) {
+      for (const status of scrape.databases)
+        for (const [labelValue, value] of pick(status, scrape))
+          if (value != null)
+            yield { labels: { server: status.server, database: status.database, [label]: labelValue }, value }
+    },
+  }
+}
+
+function seconds(instant: Date | string | null | undefined): number | null {
+  return instant == null ? null : new Date(instant).getTime() / 1000
+}

@@ -1,0 +1,98 @@
+import type { Catalog, CatalogBackup } from '../catalog/catalog.ts'
+import { type DatabaseStatus, readDatabaseStatus } from '../catalog/database-status.ts'
+import type { PlannedJob, Run } from '../catalog/runs.ts'
+import type { Clock } from '../clock.ts'
+import { type Config, objectivesOf } from '../config/config.ts'
+
+export type KeyExpiry = {
+  readonly fingerprint: string
+  readonly use: 'recipient' | 'signer' | 'private'
+  /** Null: it never expires. */
+  readonly expiresAt: Date | null
+}
+
+export type MetricsParts = {
+  readonly catalog: Catalog
+  readonly config: Pick<Config, 'servers'>
+  readonly clock: Clock
+  readonly store: { clockSkewSeconds(): number | undefined }
+  readonly planned: () => readonly PlannedJob[]
+  /** Whether the store could be read when it was last tried; null before the first time. */
+  readonly storeUp: () => boolean | null
+  readonly keyExpiries: () => readonly KeyExpiry[]
+  readonly version: string
+}
+
+export type Place = { readonly server: string; readonly database: string }
+
+/** Everything that the answer to one scrape is made of. */
+export type Scrape = {
+  readonly parts: MetricsParts
+  readonly catalog: Catalog
+  readonly databases: readonly DatabaseStatus[]
+  /** The newest roles backup of each server that has one. */
+  readonly newestRoles: ReadonlyMap<string, CatalogBackup>
+  readonly planned: readonly PlannedJob[]
+  readonly running: readonly Run[]
+  readonly runPlaces: readonly RunPlace[]
+  readonly keyExpiries: ReadonlyMap<{ readonly fingerprint: string; readonly use: string }, Date>
+  readonly isStoreUp: boolean | null
+  readonly clockSkewSeconds: number | undefined
+  /** Whether the store was ever read: then "none" is known and not merely unseen. */
+  readonly isStoreRead: boolean
+}
+
+/** Where runs of a job can be: `database` is empty for the roles of a server, both are for a prune of everything. */
+export type RunPlace = Place & { readonly job: Run['job'] }
+
+export function readScrape(parts: MetricsParts): Scrape {
+  const { catalog, config, clock } = parts
+  const now = clock.now()
+  const planned = parts.planned()
+  const places = knownDatabases(catalog, planned)
+  const newestRoles = new Map<string, CatalogBackup>()
+  for (const backup of catalog.backups({ kind: 'roles' }))
+    if (!newestRoles.has(backup.manifest.server)) newestRoles.set(backup.manifest.server, backup)
+  return {
+    parts,
+    catalog,
+    databases: places.map((place) => readDatabaseStatus(place, catalog, objectivesOf(place.server, config), now)),
+    newestRoles,
+    planned,
+    running: catalog.runs().filter(({ state }) => state === 'running'),
+    runPlaces: runPlaces(places, config),
+    keyExpiries: expiring(parts.keyExpiries()),
+    isStoreUp: parts.storeUp(),
+    clockSkewSeconds: parts.store.clockSkewSeconds(),
+    isStoreRead: catalog.lastRefreshedAt !== null,
+  }
+}
+
+/** Those that are planned and those with a backup in the store, each once, in order of their names. */
+export function knownDatabases(
+  catalog: Catalog,
+  planned: readonly { readonly server: string; readonly database: string | null }[],
+): readonly Place[] {
+  const places = new Map<string, Place>()
+  for (const { server, database } of [...catalog.databases(), ...planned])
+    if (database !== null) places.set(JSON.stringify([server, database]), { server, database })
+  return [...places].sort(([one], [other]) => (one < other ? -1 : 1)).map(([, place]) => place)
+}
+
+export function runPlaces(places: readonly Place[], { servers }: Pick<Config, 'servers'>): readonly RunPlace[] {
+  const ofDatabase = ['backup', 'drill', 'prune'] as const
+  const ofServer = ['roles', 'prune'] as const
+  return [
+    ...places.flatMap(({ server, database }) => ofDatabase.map((job) => ({ server, database, job }))),
+    ...servers.flatMap(({ name }) => ofServer.map((job) => ({ server: name, database: '', job }))),
+    { server: '', database: '', job: 'prune' },
+  ]
+}
+
+/** One key may be in several files; the last one counts. */
+function expiring(expiries: readonly KeyExpiry[]): Scrape['keyExpiries'] {
+  const byKey = new Map<string, readonly [{ fingerprint: string; use: string }, Date]>()
+  for (const { fingerprint, use, expiresAt } of expiries)
+    if (expiresAt !== null) byKey.set(`${use} ${fingerprint}`, [{ fingerprint, use }, expiresAt])
+  return new Map(byKey.values())
+}

@@ -1,0 +1,128 @@
+import type { Scrape } from './scrape.ts'
+
+export type Sample = { readonly labels: Readonly<Record<string, string>>; readonly value: number }
+
+/**
+ * A gauge, or a counter that the store remembers. What is unknown has no sample; it is never 0. Samples with the same
+ * labels add up.
+ */
+export type StoredMetric = {
+  readonly name: `pgproof_${string}`
+  readonly type: 'gauge' | 'counter'
+  readonly help: string
+  readonly labels: readonly string[]
+  read(scrape: Scrape): Iterable<Sample>
+}
+
+export const perPlace = ['server', 'database'] as const
+
+/** What is true of the installation as a whole, or counted by place; `database` is empty for what is the server's. */
+export const installationMetrics: readonly StoredMetric[] = [
+  {
+    name: 'pgproof_build_info',
+    type: 'gauge',
+    help: 'Always 1; the labels say which program answers.',
+    labels: ['version', 'nodeversion'],
+    read: ({ parts }) => [{ labels: { version: parts.version, nodeversion: process.version }, value: 1 }],
+  },
+  {
+    name: 'pgproof_roles_last_success_timestamp_seconds',
+    type: 'gauge',
+    help: 'When the newest roles backup in the store was finished.',
+    labels: ['server'],
+    *read({ newestRoles }) {
+      for (const [server, { manifest }] of newestRoles)
+        yield { labels: { server }, value: Date.parse(manifest.finishedAt) / 1000 }
+    },
+  },
+  {
+    name: 'pgproof_run_in_progress',
+    type: 'gauge',
+    help: 'How many runs of this process are going on.',
+    labels: [...perPlace, 'job'],
+    *read({ runPlaces, running }) {
+      for (const labels of runPlaces) yield { labels, value: 0 }
+      for (const { server, database, job } of running)
+        yield { labels: { server, database: database ?? '', job }, value: 1 }
+    },
+  },
+  {
+    name: 'pgproof_schedule_next_timestamp_seconds',
+    type: 'gauge',
+    help: 'When the job is due next.',
+    labels: [...perPlace, 'job'],
+    *read({ planned }) {
+      for (const { server, database, job, nextAt } of planned)
+        yield { labels: { server, database: database ?? '', job }, value: nextAt.getTime() / 1000 }
+    },
+  },
+  {
+    name: 'pgproof_schedule_interval_seconds',
+    type: 'gauge',
+    help: 'The longest time between two due times of the job.',
+    labels: [...perPlace, 'job'],
+    *read({ planned }) {
+      for (const { server, database, job, intervalSeconds } of planned)
+        yield { labels: { server, database: database ?? '', job }, value: intervalSeconds }
+    },
+  },
+  {
+    name: 'pgproof_key_expiry_timestamp_seconds',
+    type: 'gauge',
+    help: 'When the OpenPGP key expires; absent for a key that never does.',
+    labels: ['fingerprint', 'use'],
+    *read({ keyExpiries }) {
+      for (const [labels, expiresAt] of keyExpiries) yield { labels, value: expiresAt.getTime() / 1000 }
+    },
+  },
+  {
+    name: 'pgproof_store_up',
+    type: 'gauge',
+    help: '1 if the store could be read when it was last tried, 0 if not.',
+    labels: [],
+    *read({ isStoreUp }) {
+      if (isStoreUp !== null) yield { labels: {}, value: isStoreUp ? 1 : 0 }
+    },
+  },
+  {
+    name: 'pgproof_store_clock_skew_seconds',
+    type: 'gauge',
+    help: 'The clock of the store minus the clock of pgproof.',
+    labels: [],
+    *read({ clockSkewSeconds }) {
+      if (clockSkewSeconds !== undefined) yield { labels: {}, value: clockSkewSeconds }
+    },
+  },
+  {
+    name: 'pgproof_orphan_objects',
+    type: 'gauge',
+    help: 'Objects of backups without a manifest: left by a crash, or still being written.',
+    labels: perPlace,
+    *read({ catalog, databases, isStoreRead }) {
+      if (!isStoreRead) return
+      for (const { server, database } of databases) yield { labels: { server, database }, value: 0 }
+      for (const { server, database, objects } of catalog.orphans())
+        yield { labels: { server, database: database ?? '' }, value: objects.length }
+    },
+  },
+  {
+    name: 'pgproof_prune_removed_total',
+    type: 'counter',
+    help: 'Backups that prunes have removed from the store, by the records they left there.',
+    labels: perPlace,
+    *read({ catalog, databases, isStoreRead }) {
+      if (!isStoreRead) return
+      for (const { server, database } of databases) yield { labels: { server, database }, value: 0 }
+      const counted = new Set<string>()
+      for (const { removed } of catalog.prunes())
+        for (const { kind, server, database, label, manifestSha256 } of removed) {
+          // A prune records what it is about to remove; what it then could not remove, the next one records again.
+          if (counted.has(manifestSha256)) continue
+          counted.add(manifestSha256)
+          const place = database === null ? { kind, server } : { kind, server, database }
+          if (catalog.find(label, place)?.manifestSha256 === manifestSha256) continue
+          yield { labels: { server, database: database ?? '' }, value: 1 }
+        }
+    },
+  },
+]

@@ -1,0 +1,305 @@
+import { spawnSync } from 'node:child_process'
+import { describe, expect, it } from 'vitest'
+import { Catalog } from '../../src/catalog/catalog.ts'
+import type { Run } from '../../src/catalog/runs.ts'
+import { createMetrics, type MetricsParts } from '../../src/metrics/metrics.ts'
+import { backupFolder } from '../../src/storage/object-keys.ts'
+import { manifestAt, recordOf, reportOf, rolesManifestAt, sha256Of, signal } from '../catalog/stored.ts'
+import { type Contents, clockAt, madeUpCatalog, serverConfig } from './made-up-catalog.ts'
+
+const now = '2026-11-20T12:00:00Z'
+const at = (instant: string): number => Date.parse(instant) / 1000
+const dumpOf = (bytes: number) => ({ bytes, sha256: 'd'.repeat(64), compression: 'zstd' as const })
+
+const old = manifestAt('2026-11-18T02:00:00Z', { dump: dumpOf(500) })
+const middle = manifestAt('2026-11-19T02:00:00Z', { dump: dumpOf(800) })
+const newest = manifestAt('2026-11-20T02:00:00Z', {
+  dump: dumpOf(1000),
+  snapshotTime: '2026-11-20T02:00:01.000Z',
+  finishedAt: '2026-11-20T02:01:00.000Z',
+})
+
+async function metricsOf(
+  contents: Contents,
+  changes: Partial<MetricsParts> = {},
+): Promise<{ catalog: Catalog; samples: () => Promise<Map<string, number>>; text: () => Promise<string> }> {
+  const clock = clockAt(now)
+  const parts: MetricsParts = {
+    catalog: changes.catalog ?? (await madeUpCatalog(clock, contents)).catalog,
+    config: { servers: [serverConfig('main', { objectives: { rpoMs: 93_600_000, rtoMs: 1_800_000 } })] },
+    clock,
+    store: { clockSkewSeconds: () => 0.25 },
+    planned: () => [],
+    storeUp: () => true,
+    keyExpiries: () => [],
+    version: '9.9.9',
+    ...changes,
+  }
+  const metrics = createMetrics(parts)
+  return { catalog: parts.catalog, text: metrics.text, samples: async () => parse(await metrics.text()) }
+}
+
+/** `pgproof_x{a="b"}` → value. */
+function parse(text: string): Map<string, number> {
+  const lines = text.split('\n').filter((line) => line.startsWith('pgproof_'))
+  return new Map(lines.map((line) => [line.slice(0, line.lastIndexOf(' ')), Number(line.split(' ').at(-1))]))
+}
+
+const app = 'server="main",database="app"'
+
+describe('metrics of the store', () => {
+  it('a store with backups and drills - the first scrape says it all', async () => {
+    const { samples } = await metricsOf({
+      manifests: [
+        old,
+        middle,
+        newest,
+        rolesManifestAt('2026-11-15T03:00:00Z'),
+        rolesManifestAt('2026-11-08T03:00:00Z'),
+      ],
+      reports: [
+        reportOf(old, '2026-11-18T05:00:00Z', { restoreTimeSeconds: 20 }),
+        reportOf(middle, '2026-11-19T05:00:00Z', { restoreTimeSeconds: 40 }),
+        reportOf(newest, '2026-11-20T05:00:00Z', { verdict: 'inconclusive', phases: [{ name: 'fetch', seconds: 9 }] }),
+      ],
+    })
+    const found = await samples()
+    const expected: Record<string, number> = {
+      [`pgproof_backup_last_attempt_timestamp_seconds{${app}}`]: at('2026-11-20T02:00:00Z'),
+      [`pgproof_backup_last_success_timestamp_seconds{${app}}`]: at('2026-11-20T02:01:00Z'),
+      [`pgproof_backup_duration_seconds{${app}}`]: 60,
+      [`pgproof_backup_dump_bytes{${app}}`]: 1000,
+      'pgproof_roles_last_success_timestamp_seconds{server="main"}': at('2026-11-15T03:00:00Z'),
+      [`pgproof_recovery_point_timestamp_seconds{${app},proof="any"}`]: at('2026-11-20T02:00:01Z'),
+      [`pgproof_recovery_point_timestamp_seconds{${app},proof="verified"}`]: at('2026-11-19T02:00:00Z'),
+      [`pgproof_drill_last_attempt_timestamp_seconds{${app}}`]: at('2026-11-20T05:00:00Z'),
+      [`pgproof_drill_last_passed_timestamp_seconds{${app}}`]: at('2026-11-19T05:00:00Z'),
+      [`pgproof_drill_verdict{${app},verdict="passed"}`]: 0,
+      [`pgproof_drill_verdict{${app},verdict="failed"}`]: 0,
+      [`pgproof_drill_verdict{${app},verdict="inconclusive"}`]: 1,
+      [`pgproof_drill_phase_seconds{${app},phase="restore"}`]: 12,
+      [`pgproof_restore_time_seconds{${app}}`]: 40,
+      // Seconds per byte of the drills that passed: 0.04 and 0.05; the newest dump has 1000 bytes.
+      [`pgproof_restore_time_forecast_seconds{${app}}`]: 66.66666666666667,
+      [`pgproof_rto_objective_seconds{${app}}`]: 1800,
+      [`pgproof_rpo_objective_seconds{${app}}`]: 93_600,
+      [`pgproof_backups_retained{${app},proof="any"}`]: 3,
+      [`pgproof_backups_retained{${app},proof="verified"}`]: 2,
+      [`pgproof_oldest_unverified_backup_timestamp_seconds{${app}}`]: at('2026-11-20T02:00:01Z'),
+      [`pgproof_orphan_objects{${app}}`]: 0,
+      [`pgproof_prune_removed_total{${app}}`]: 0,
+      pgproof_store_up: 1,
+      pgproof_store_clock_skew_seconds: 0.25,
+      [`pgproof_build_info{version="9.9.9",nodeversion="${process.version}"}`]: 1,
+    }
+    for (const [name, value] of Object.entries(expected)) expect([name, found.get(name)]).toEqual([name, value])
+    expect(found.get(`pgproof_backup_stored_bytes{${app}}`)).toBeGreaterThan(70)
+    expect(found.has(`pgproof_drill_phase_seconds{${app},phase="fetch"}`)).toBe(false)
+  })
+
+  it('a database that is planned and has no backup - its ages are absent, not 0', async () => {
+    const nextAt = new Date('2026-11-21T02:00:00Z')
+    const { samples } = await metricsOf(
+      {},
+      { planned: () => [{ job: 'backup', server: 'main', database: 'app', nextAt, intervalSeconds: 86_400 }] },
+    )
+    const found = await samples()
+    expect(found.get(`pgproof_schedule_next_timestamp_seconds{${app},job="backup"}`)).toBe(nextAt.getTime() / 1000)
+    expect(found.get(`pgproof_schedule_interval_seconds{${app},job="backup"}`)).toBe(86_400)
+    expect(found.get(`pgproof_backups_retained{${app},proof="any"}`)).toBe(0)
+    expect(found.get(`pgproof_rpo_objective_seconds{${app}}`)).toBe(93_600)
+    const measured = /_(backup|drill|restore|recovery|oldest)_(?!s)/
+    expect([...found.keys()].filter((name) => measured.test(name))).toEqual([])
+  })
+
+  it('what is unknown of store and keys - is absent', async () => {
+    const { samples } = await metricsOf(
+      {},
+      {
+        storeUp: () => null,
+        store: { clockSkewSeconds: () => undefined },
+        keyExpiries: () => [{ fingerprint: 'A'.repeat(40), use: 'recipient', expiresAt: null }],
+      },
+    )
+    expect([...(await samples()).keys()].filter((name) => /store_|key_/.test(name))).toEqual([])
+  })
+
+  it('a store that is down, a key of two files that expires - 0, and when', async () => {
+    const key = { fingerprint: 'A'.repeat(40), use: 'recipient' as const, expiresAt: new Date(now) }
+    const { samples } = await metricsOf({}, { storeUp: () => false, keyExpiries: () => [key, key] })
+    const found = await samples()
+    expect(found.get('pgproof_store_up')).toBe(0)
+    const name = `pgproof_key_expiry_timestamp_seconds{fingerprint="${key.fingerprint}",use="recipient"}`
+    expect(found.get(name)).toBe(at(now))
+  })
+
+  it('a store that was never read - nothing is said to be none', async () => {
+    const nextAt = new Date(now)
+    const { samples } = await metricsOf(
+      {},
+      {
+        catalog: new Catalog({ clock: clockAt(now) }),
+        planned: () => [{ job: 'backup', server: 'main', database: 'app', nextAt, intervalSeconds: 1 }],
+      },
+    )
+    expect([...(await samples()).keys()].filter((name) => /retained|orphan|prune_removed/.test(name))).toEqual([])
+  })
+
+  it('the dump of the newest backup is gone - the recovery point is the one before it', async () => {
+    const { catalog, store } = await madeUpCatalog(clockAt(now), { manifests: [middle, newest] })
+    store.objects.delete(`${backupFolder(newest)}dump.zst.pgp`)
+    await catalog.refresh(store, signal)
+    const { samples } = await metricsOf({}, { catalog })
+    const found = await samples()
+    expect(found.get(`pgproof_recovery_point_timestamp_seconds{${app},proof="any"}`)).toBe(at('2026-11-19T02:00:00Z'))
+    expect(found.get(`pgproof_backups_retained{${app},proof="any"}`)).toBe(1)
+    expect(found.get(`pgproof_backup_last_success_timestamp_seconds{${app}}`)).toBe(at('2026-11-20T02:01:00Z'))
+  })
+
+  it('a backup and a drill that the catalog learns of - show at the next scrape, and go with the backup', async () => {
+    const { catalog, samples } = await metricsOf({ manifests: [old] })
+    expect((await samples()).has(`pgproof_drill_verdict{${app},verdict="passed"}`)).toBe(false)
+    catalog.addDrill(reportOf(old, '2026-11-18T05:00:00Z'))
+    catalog.addBackup(newest, sha256Of(newest), false)
+    const after = await samples()
+    expect(after.get(`pgproof_drill_verdict{${app},verdict="passed"}`)).toBe(1)
+    expect(after.get(`pgproof_backups_retained{${app},proof="any"}`)).toBe(2)
+    catalog.removeBackup(backupFolder(newest))
+    catalog.removeBackup(backupFolder(old))
+    expect([...(await samples()).keys()].filter((name) => name.includes('recovery_point'))).toEqual([])
+  })
+
+  it('objects without a manifest - are counted as orphans of their place', async () => {
+    const { catalog, store } = await madeUpCatalog(clockAt(now), { manifests: [old] })
+    for (const name of ['dump.zst.pgp', 'evidence.json.pgp'])
+      await store.put(`${backupFolder(newest)}${name}`, Buffer.from('x'), { signal })
+    await catalog.refresh(store, signal)
+    const { samples } = await metricsOf({}, { catalog })
+    expect((await samples()).get(`pgproof_orphan_objects{${app}}`)).toBe(2)
+  })
+
+  it('prunes that recorded one backup twice and could not remove another - what is gone counts once', async () => {
+    const records = [
+      recordOf([old, middle], '2026-11-19T03:00:00Z'),
+      recordOf([middle, newest], '2026-11-20T03:00:00Z'),
+    ]
+    const { samples } = await metricsOf({ manifests: [newest], records })
+    expect((await samples()).get(`pgproof_prune_removed_total{${app}}`)).toBe(2)
+  })
+
+  it('a name with a quote, a backslash and a line break - is one label value', async () => {
+    const { text } = await metricsOf({ manifests: [manifestAt(now, { database: 'a"b\\c\nd' })] })
+    expect(await text()).toContain('pgproof_backup_dump_bytes{server="main",database="a\\"b\\\\c\\nd"} 8000')
+  })
+})
+
+describe('metrics of runs', () => {
+  const queued: Run = {
+    id: 'r1',
+    job: 'backup',
+    server: 'main',
+    database: 'app',
+    trigger: 'schedule',
+    state: 'queued',
+    queuedAt: new Date(now),
+    startedAt: null,
+    finishedAt: null,
+    label: null,
+    error: null,
+    progress: null,
+  }
+  const outcome = (job: string, state: string, place = app): string =>
+    `pgproof_runs_total{${place},job="${job}",outcome="${state}"}`
+
+  it('nothing has run yet - every counter of a known database and server is 0', async () => {
+    const { samples } = await metricsOf({ manifests: [old] })
+    const found = await samples()
+    for (const state of ['succeeded', 'failed', 'cancelled', 'inconclusive']) {
+      for (const job of ['backup', 'drill', 'prune']) expect(found.get(outcome(job, state))).toBe(0)
+      expect(found.get(outcome('roles', state, 'server="main",database=""'))).toBe(0)
+    }
+    expect(found.get(`pgproof_run_in_progress{${app},job="backup"}`)).toBe(0)
+  })
+
+  it('a run starts, reports progress and ends - in progress meanwhile, then counted once with its time', async () => {
+    const { catalog, samples } = await metricsOf({ manifests: [old] })
+    catalog.addRun(queued)
+    catalog.updateRun('r1', { state: 'running', startedAt: new Date('2026-11-20T12:00:00Z') })
+    catalog.updateRun('r1', { progress: { dumpBytes: 1 } })
+    expect((await samples()).get(`pgproof_run_in_progress{${app},job="backup"}`)).toBe(1)
+    catalog.updateRun('r1', { state: 'failed', finishedAt: new Date('2026-11-20T12:00:45Z') })
+    catalog.updateRun('r1', { progress: { dumpBytes: 2 } })
+    const found = await samples()
+    expect(found.get(outcome('backup', 'failed'))).toBe(1)
+    expect(found.get(outcome('backup', 'succeeded'))).toBe(0)
+    expect(found.get(`pgproof_run_in_progress{${app},job="backup"}`)).toBe(0)
+    expect(found.get(`pgproof_run_duration_seconds_sum{${app},job="backup"}`)).toBe(45)
+    expect(found.get(`pgproof_run_duration_seconds_bucket{le="60",${app},job="backup"}`)).toBe(1)
+    expect(found.get(`pgproof_run_duration_seconds_bucket{le="30",${app},job="backup"}`)).toBe(0)
+  })
+
+  it('a run that ended before the metrics were made and never started - is counted, without a time', async () => {
+    const catalog = new Catalog({ clock: clockAt(now) })
+    catalog.addRun(queued)
+    catalog.updateRun('r1', { state: 'cancelled', finishedAt: new Date(now) })
+    const found = await (await metricsOf({}, { catalog })).samples()
+    expect(found.get(outcome('backup', 'cancelled'))).toBe(1)
+    expect([...found.keys()].filter((name) => name.startsWith('pgproof_run_duration_seconds_count'))).toEqual([])
+  })
+
+  it('promtool check metrics - has nothing to say', async () => {
+    const { catalog, text } = await metricsOf({
+      manifests: [old, newest, rolesManifestAt('2026-11-15T03:00:00Z')],
+      reports: [reportOf(old, '2026-11-18T05:00:00Z')],
+    })
+    catalog.addRun(queued)
+    catalog.updateRun('r1', { state: 'succeeded', startedAt: new Date(now), finishedAt: new Date(now) })
+    const { error, status, stdout, stderr } = spawnSync('promtool', ['check', 'metrics'], {
+      input: await text(),
+      encoding: 'utf8',
+    })
+    if (error !== undefined) throw new Error('no promtool: apt-get install prometheus', { cause: error })
+    expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: '', stderr: '' })
+  })
+
+  it('the names of pgproof’s own metrics - are exactly those of the contract', async () => {
+    const text = await (await metricsOf({})).text()
+    const names = [...text.matchAll(/^# TYPE pgproof_(\w+)/gm)].map(([, name]) => name)
+    expect(names.toSorted()).toEqual([
+      'backup_dump_bytes',
+      'backup_duration_seconds',
+      'backup_last_attempt_timestamp_seconds',
+      'backup_last_success_timestamp_seconds',
+      'backup_stored_bytes',
+      'backups_retained',
+      'build_info',
+      'drill_last_attempt_timestamp_seconds',
+      'drill_last_passed_timestamp_seconds',
+      'drill_phase_seconds',
+      'drill_verdict',
+      'key_expiry_timestamp_seconds',
+      'oldest_unverified_backup_timestamp_seconds',
+      'orphan_objects',
+      'prune_removed_total',
+      'recovery_point_timestamp_seconds',
+      'restore_time_forecast_seconds',
+      'restore_time_seconds',
+      'roles_last_success_timestamp_seconds',
+      'rpo_objective_seconds',
+      'rto_objective_seconds',
+      'run_duration_seconds',
+      'run_in_progress',
+      'runs_total',
+      'schedule_interval_seconds',
+      'schedule_next_timestamp_seconds',
+      'store_clock_skew_seconds',
+      'store_up',
+    ])
+  })
+
+  it('the names - are those of pgproof, of the process and of Node, each with help that is a sentence', async () => {
+    const help = (await (await metricsOf({})).text()).split('\n').filter((line) => line.startsWith('# HELP'))
+    expect(help.filter((line) => !/^# HELP (pgproof|process|nodejs)_/.test(line))).toEqual([])
+    expect(help.filter((line) => line.startsWith('# HELP pgproof') && !line.endsWith('.'))).toEqual([])
+  })
+})
