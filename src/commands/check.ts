@@ -1,0 +1,49 @@
+import { Catalog } from '../catalog/catalog.ts'
+import { PgproofError } from '../errors.ts'
+import { runCheck } from '../jobs/check.ts'
+import type { Finding } from '../jobs/findings.ts'
+import { wire } from '../wire.ts'
+import type { Answer, CommandContext } from './context.ts'
+import { commandLog, openConfig } from './open.ts'
+import { printable } from './print.ts'
+
+/** Preflight of everything: goes on after each problem, so that one run shows all of them. */
+export async function checkCommand(context: CommandContext): Promise<Answer> {
+  const config = await openConfig(context)
+  const log = commandLog(context, config.log)
+  // Neither a marker nor an index: a store that does not answer is a finding, not a failure of the command.
+  await using wired = await wire(
+    config,
+    { writes: false, needsCatalog: false, needsMarker: false, log },
+    context.signal,
+  )
+  const findings = await (async () => {
+    using _looking = context.progress.begin('looking')
+    return await runCheck({ ...wired.installation, catalog: new Catalog(context) }, context.signal)
+  })()
+  const problems = findings.filter(({ result }) => result === 'problem').length
+  const count = problems === 1 ? '1 problem' : `${problems} problems`
+  return {
+    document: { findings },
+    text: pageOf(findings, context),
+    error: problems === 0 ? null : new PgproofError('CHECK_FAILED', { count }),
+  }
+}
+
+function pageOf(findings: readonly Finding[], { paint }: CommandContext): string {
+  const lines: string[] = []
+  let subject = ''
+  for (const finding of findings) {
+    if (finding.subject !== subject) lines.push(...(subject === '' ? [] : ['']), printable(finding.subject))
+    subject = finding.subject
+    const mark = { ok: paint('ok', 'good'), warning: paint('warning', 'doubtful'), problem: paint('problem', 'bad') }[
+      finding.result
+    ]
+    const [first = '', ...rest] = finding.message.split('\n')
+    lines.push(`  ${mark}  ${printable(first)}`)
+    for (const line of rest.slice(0, 30)) lines.push(`      ${printable(line)}`)
+    if (rest.length > 30) lines.push(`      and ${rest.length - 30} more (--json shows all)`)
+    if (finding.hint !== null) lines.push(`      hint: ${printable(finding.hint)}`)
+  }
+  return lines.join('\n')
+}

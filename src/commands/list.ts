@@ -1,0 +1,109 @@
+import type { CatalogBackup } from '../catalog/catalog.ts'
+import type { DrillReport, Verdict } from '../domain/drill-report.ts'
+import type { Installation } from '../jobs/installation.ts'
+import type { Answer, CommandContext } from './context.ts'
+import { backupDocument, drillSummary, troubleDocument } from './documents.ts'
+import { openConfig, openInstallation } from './open.ts'
+import {
+  type Cell,
+  formatAge,
+  formatBytes,
+  formatCount,
+  formatSeconds,
+  formatTable,
+  type Painter,
+  printable,
+  type Tone,
+} from './print.ts'
+import { placeName, serverUnknown } from './target.ts'
+import { historyGapLines, proofCell, troubleLines } from './wording.ts'
+
+/** Which backups or drills are meant. */
+export type PlaceFlags = { readonly server?: string; readonly database?: string }
+export type ListFlags = PlaceFlags & { readonly drills?: boolean; readonly history?: boolean }
+
+/** Backups or drills, newest first, and what is wrong in the store. */
+export async function listCommand(context: CommandContext, flags: ListFlags): Promise<Answer> {
+  const config = await openConfig(context)
+  await using wired = await openInstallation(context, config, { writes: false, needsCatalog: true })
+  const { catalog, clock } = wired.installation
+  const now = clock.now()
+  const place = { server: flags.server, database: flags.database }
+  const backups = catalog.backups(place)
+  const drills = catalog.drills(place)
+  const isKnown = config.servers.some(({ name }) => name === flags.server) || backups.length + drills.length > 0
+  if (flags.server !== undefined && !isKnown) throw serverUnknown(flags.server, config.servers)
+
+  const lists =
+    flags.drills === true
+      ? { drills: drills.map(drillSummary) }
+      : { backups: backups.map((backup) => backupDocument(backup, now)) }
+  const { historyGaps, ...troubles } = troubleDocument(catalog)
+  const document = { ...lists, ...troubles, ...(flags.history === true ? { historyGaps } : {}) }
+  const table =
+    flags.drills === true ? drillTable(drills, now, context.paint) : backupTable(backups, now, context.paint)
+  return { document, text: [table, ...endLines(wired.installation, flags, now)].join('\n') }
+}
+
+export const verdictTones: Readonly<Record<Verdict, Tone>> = { passed: 'good', failed: 'bad', inconclusive: 'doubtful' }
+
+/** One line for each drill. */
+export function drillTable(drills: readonly DrillReport[], now: Date, paint: Painter): string {
+  if (drills.length === 0) return 'No drills.'
+  const rows = drills.map((report): Cell[] => [
+    report.label,
+    placeName(report),
+    report.backup.label,
+    formatAge(new Date(report.finishedAt), now),
+    { text: report.verdict, tone: verdictTones[report.verdict] },
+    report.restoreTimeSeconds === null ? '' : formatSeconds(report.restoreTimeSeconds),
+    report.reason?.message ??
+      `${formatCount(report.compared.rows)} rows in ${formatCount(report.compared.tables)} tables compared`,
+  ])
+  const titles = ['DRILL', 'OF', 'BACKUP', 'AGE', 'VERDICT', 'RESTORE TIME', 'RESULT']
+  return formatTable(
+    titles.map((title) => ({ title, align: /AGE|TIME/.test(title) ? 'right' : 'left' })),
+    rows,
+    paint,
+  )
+}
+
+function backupTable(backups: readonly CatalogBackup[], now: Date, paint: Painter): string {
+  if (backups.length === 0) return 'No backups.'
+  const rows = backups.map((backup): Cell[] => {
+    const { label, dump, evidence, kind } = backup.manifest
+    const isRoles = kind === 'roles'
+    const proof = proofCell(backup, now)
+    return [
+      label,
+      placeName(backup.manifest),
+      formatAge(backup.snapshotTime, now),
+      formatBytes(dump.bytes),
+      formatBytes(backup.storedBytes),
+      isRoles ? '' : formatCount(evidence.tables),
+      isRoles ? '' : formatCount(evidence.rows),
+      proof,
+    ]
+  })
+  const left = new Set(['LABEL', 'OF', 'PROOF'])
+  const titles = ['LABEL', 'OF', 'AGE', 'DUMP', 'STORED', 'TABLES', 'ROWS', 'PROOF']
+  return formatTable(
+    titles.map((title) => ({ title, align: left.has(title) ? 'left' : 'right' })),
+    rows,
+    paint,
+  )
+}
+
+function endLines({ catalog }: Installation, flags: ListFlags, now: Date): string[] {
+  const lines = troubleLines(catalog, now)
+  const gaps = historyGapLines(catalog)
+  if (flags.history === true)
+    lines.push(
+      ...(gaps.length > 0
+        ? gaps
+        : ['history: every backup follows the one before it; nothing was removed but by prunes']),
+    )
+  else if (gaps.length > 0)
+    lines.push('history: a backup was removed or replaced by somebody else than a prune; see `pgproof list --history`')
+  return lines.length === 0 ? [] : ['', ...lines.map(printable)]
+}

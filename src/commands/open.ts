@@ -1,0 +1,41 @@
+import type { Config } from '../config/config.ts'
+import { loadConfig } from '../config/load.ts'
+import { createLog, type Log, type LogSettings, logKeys } from '../log.ts'
+import { type Wired, type WireOptions, wire } from '../wire.ts'
+import type { CommandContext } from './context.ts'
+
+/** Loads the configuration; what is doubtful in it is said on stderr. Throws CONFIG_INVALID or CONFIG_UNREADABLE. */
+export async function openConfig(context: CommandContext): Promise<Config> {
+  const { env, cwd, flags, isTerminal } = context
+  const { config, warnings } = await loadConfig({ file: flags.config, env, cwd, isTerminal })
+  for (const warning of warnings) context.warn(warning)
+  return config
+}
+
+/** Builds the parts for one command; the scope's end releases them. Throws store errors. */
+export async function openInstallation(
+  context: CommandContext,
+  config: Config,
+  needs: Pick<WireOptions, 'writes' | 'needsCatalog'>,
+): Promise<Wired> {
+  using _reading = context.progress.begin('reading the store')
+  return await wire(config, { ...needs, log: commandLog(context, config.log) }, context.signal)
+}
+
+/**
+ * The log of a command: with `--verbose` as configured, at least every run; else only what somebody should know, as
+ * warnings. How a run ended is left out there, because the command says that itself.
+ */
+export function commandLog(context: CommandContext, { level, format }: Config['log']): Log {
+  const { progress } = context
+  if (context.flags.verbose === true)
+    return createLog({ level: level === 'debug' ? 'debug' : 'info', format }, (line) => progress.write(line))
+  const quiet: LogSettings['level'] = level === 'error' || level === 'silent' ? level : 'warn'
+  return createLog({ level: quiet, format: 'json' }, (line) => {
+    const { level: _level, time: _time, msg, ...values } = JSON.parse(line) as Record<string, unknown>
+    if (logKeys.outcome in values) return
+    const pairs = Object.entries(values).filter(([key]) => key !== logKeys.run && key !== logKeys.job)
+    const text = pairs.map(([key, value]) => `${key}: ${typeof value === 'string' ? value : JSON.stringify(value)}`)
+    context.warn(`${msg ?? ''}${text.length === 0 ? '' : ` (${text.join(', ')})`}`)
+  })
+}

@@ -1,0 +1,102 @@
+import type { Catalog, CatalogBackup } from '../catalog/catalog.ts'
+import { readDatabaseStatus } from '../catalog/database-status.ts'
+import type { ServerConfig } from '../config/config.ts'
+import { formatDuration } from '../config/units.ts'
+import type { DrillReport } from '../domain/drill-report.ts'
+import { judgeObjectives, type ObjectivesAnswer } from '../domain/objectives.ts'
+import { formatSeconds } from './print.ts'
+import { placeName } from './target.ts'
+
+/** How one database stands. */
+export type DatabaseStanding = {
+  readonly server: string
+  readonly database: string
+  /** The newest backup whose objects are all in the store. */
+  readonly newest: CatalogBackup | null
+  /** Newer ones that cannot be restored, because objects are missing. */
+  readonly damaged: number
+  readonly lastDrill: DrillReport | null
+  readonly lastPassed: DrillReport | null
+  /** How many backups can be restored, and how many of them passed a drill. */
+  readonly retained: number
+  readonly verified: number
+  /** What a restore of the newest backup would take. */
+  readonly forecastSeconds: number | null
+  readonly objectives: ObjectivesAnswer
+}
+
+/** Every database that is configured by name, or of which a configured server has a backup; by server, then by name. */
+export function readStandings(servers: readonly ServerConfig[], catalog: Catalog, now: Date): DatabaseStanding[] {
+  const stored = catalog.databases()
+  return servers.flatMap((server) => {
+    const named = server.databases === 'all' ? [] : server.databases
+    const found = stored.filter((place) => place.server === server.name).map(({ database }) => database)
+    return [...new Set([...named, ...found])].toSorted().map((database) => standingOf(server, database, catalog, now))
+  })
+}
+
+/** What somebody should do something about, one line each. */
+export function worriesOf(standing: DatabaseStanding): string[] {
+  const { newest, damaged, lastDrill, lastPassed, forecastSeconds, objectives } = standing
+  const place = placeName(standing)
+  const { recoveryPoint, restoreTime, forecast } = objectives
+  if (newest === null)
+    return [damaged > 0 ? `${place}: none of its backups can be restored` : `${place}: there is no backup`]
+  const worries: string[] = []
+  const add = (text: string): unknown => worries.push(`${place}: ${text}`)
+  if (damaged > 0) add(`objects of ${damaged === 1 ? 'a backup' : `${damaged} backups`} are missing in the store`)
+  if (recoveryPoint.status === 'missed')
+    add(
+      `the newest backup is ${spelled(recoveryPoint.measuredSeconds)} old, the objective is ${promised(recoveryPoint.objectiveSeconds)}`,
+    )
+  if (lastDrill?.verdict === 'failed') add(`the last drill failed: ${lastDrill.reason?.message ?? ''}`)
+  else if (lastPassed === null)
+    add(
+      lastDrill === null
+        ? 'no backup was ever drilled'
+        : `no drill has passed yet; the last one was ${lastDrill.verdict}`,
+    )
+  else if (lastDrill?.verdict === 'inconclusive')
+    add(`the last drill could not be carried out: ${lastDrill.reason?.message ?? ''}`)
+  if (restoreTime.status === 'missed')
+    add(
+      `the last restore took ${spelled(restoreTime.measuredSeconds)}, the objective is ${promised(restoreTime.objectiveSeconds)}`,
+    )
+  else if (forecast.status === 'missed')
+    add(
+      `a restore would take about ${spelled(forecastSeconds)}, the objective is ${promised(forecast.objectiveSeconds)}`,
+    )
+  return worries
+}
+
+function standingOf(server: ServerConfig, database: string, catalog: Catalog, now: Date): DatabaseStanding {
+  const status = readDatabaseStatus({ server: server.name, database }, catalog, server.objectives, now)
+  const { recoveryPoint, lastPassedDrill, forecastSeconds, retained } = status
+  return {
+    server: server.name,
+    database,
+    newest: recoveryPoint,
+    damaged: catalog.backups({ server: server.name, database, kind: 'database' }).length - retained.any,
+    lastDrill: status.lastDrill,
+    lastPassed: lastPassedDrill,
+    retained: retained.any,
+    verified: retained.verified,
+    forecastSeconds,
+    objectives: judgeObjectives({
+      rpoSeconds: status.rpoSeconds,
+      rtoSeconds: status.rtoSeconds,
+      recoveryPoint: recoveryPoint?.snapshotTime ?? null,
+      restoreTimeSeconds: lastPassedDrill?.restoreTimeSeconds ?? null,
+      forecastSeconds,
+      now,
+    }),
+  }
+}
+
+function spelled(seconds: number | null): string {
+  return seconds === null ? 'unknown' : formatSeconds(seconds)
+}
+
+function promised(seconds: number | null): string {
+  return seconds === null ? 'unknown' : formatDuration(seconds * 1000)
+}

@@ -1,0 +1,53 @@
+import type { Catalog, CatalogBackup } from '../catalog/catalog.ts'
+import type { Manifest } from '../domain/manifest.ts'
+import { type Cell, counted, formatAge, formatBytes, formatCount } from './print.ts'
+import { placeName } from './target.ts'
+
+/** What several pages say in the same words. Not yet escaped for the terminal. */
+
+/** `2,300,123 rows in 41 tables, counted and digested`. */
+export function evidenceText({ level, tables, rows }: Manifest['evidence']): string {
+  const what = `${counted(rows, 'row')} in ${counted(tables, 'table')}`
+  if (level === 'digest') return `${what}, counted and digested`
+  return level === 'count' ? `${what}, counted` : `not of every table (${what})`
+}
+
+/** `foreign data (2), tablespace (1)`. */
+export function omissionText(omissions: Manifest['omissions']): string {
+  return omissions.map(({ kind, objects }) => `${kind} (${formatCount(objects)})`).join(', ')
+}
+
+/** What drills have shown of a backup. */
+export function proofCell({ faults, verifiedAt, lastDrilledAt, lastVerdict }: CatalogBackup, now: Date): Cell {
+  if (faults.length > 0) return { text: `damaged: ${faults.join('; ')}`, tone: 'bad' }
+  if (verifiedAt !== null) return { text: `verified ${formatAge(verifiedAt, now)}`, tone: 'good' }
+  if (lastDrilledAt === null) return { text: 'never drilled', tone: 'doubtful' }
+  const tone = lastVerdict === 'failed' ? 'bad' : 'doubtful'
+  return { text: `drill ${lastVerdict} ${formatAge(lastDrilledAt, now)}`, tone }
+}
+
+/** What should not be in the store, or should be and is not; one line each. */
+export function troubleLines(catalog: Pick<Catalog, 'damaged' | 'orphans'>, now: Date): string[] {
+  const damaged = catalog.damaged().map(({ key, error }) => {
+    return `damaged: ${error.message.includes(key) ? '' : `${key}: `}${error.message}`
+  })
+  const orphans = catalog.orphans()
+  if (orphans.length === 0) return damaged
+  const bytes = orphans.reduce((sum, orphan) => sum + orphan.bytes, 0)
+  const youngest = new Date(Math.max(...orphans.map(({ modifiedAt }) => modifiedAt.getTime())))
+  const what = counted(orphans.length, 'folder')
+  return [
+    ...damaged,
+    `orphans: ${what} without a manifest, ${formatBytes(bytes)}, the youngest written ${formatAge(youngest, now)}` +
+      ' (left by a crash, or a backup that is under way; a prune removes them after a day)',
+  ]
+}
+
+/** Where somebody other than a prune removed or replaced a backup; one line each. */
+export function historyGapLines(catalog: Pick<Catalog, 'historyGaps'>): string[] {
+  return catalog.historyGaps().map(({ label, previousLabel, found, ...place }) => {
+    return found === 'removed'
+      ? `${placeName(place)}: backup ${previousLabel}, which ${label} follows, is gone and no prune removed it`
+      : `${placeName(place)}: backup ${previousLabel} is not the one that ${label} followed; its manifest was replaced`
+  })
+}

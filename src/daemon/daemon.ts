@@ -1,0 +1,138 @@
+import { schedule } from 'node-cron'
+import type { PlannedJob } from '../catalog/runs.ts'
+import { reasonOf } from '../errors.ts'
+import { type Installation, readBackupKeys, readDrillKeys } from '../jobs/installation.ts'
+import { RunQueue } from './run-queue.ts'
+import { Scheduler } from './scheduler.ts'
+
+export type KeyExpiry = {
+  readonly fingerprint: string
+  readonly use: 'recipient' | 'signer' | 'private'
+  readonly expiresAt: Date | null
+}
+
+/** How often due runs are looked for; being late by this much is the price of not trusting ticks. */
+const wakeEvery = '*/5 * * * * *'
+
+/** The long-lived process: schedule, queue, and an index that follows the store. */
+export class Daemon {
+  readonly queue: RunQueue
+  readonly #installation: Installation
+  readonly #scheduler: Scheduler
+  readonly #stopping = new AbortController()
+  #isStoreUp: boolean | null = null
+  #storeProblem = 'the store has not been read yet'
+  #keyExpiries: readonly KeyExpiry[] = []
+  #task: ReturnType<typeof schedule> | undefined
+  #ticking: Promise<void> | undefined
+  #nextRefreshAt = 0
+
+  constructor(installation: Installation) {
+    this.#installation = installation
+    this.queue = new RunQueue(installation)
+    this.#scheduler = new Scheduler(installation, this.queue, () => this.#refresh())
+  }
+
+  /** Reads the store, the servers and the keys, so that everything is right before the first scrape. Starts nothing. */
+  async prepare(signal: AbortSignal): Promise<void> {
+    signal.addEventListener('abort', () => this.#stopping.abort(), { once: true })
+    await this.#lookAround()
+  }
+
+  /** Orders what is due from now on. */
+  start(): void {
+    this.#task = schedule(wakeEvery, () => this.wake(), { name: 'pgproof', timezone: 'UTC' })
+    this.wake()
+  }
+
+  /** Looks once for what is due and keeps the index fresh. Never two at a time; a slow store does not pile up ticks. */
+  wake(): void {
+    if (this.#ticking !== undefined || this.#stopping.signal.aborted) return
+    this.#ticking = this.#tick()
+      .catch((error: unknown) => {
+        if (!this.#stopping.signal.aborted)
+          this.#installation.log.error({ reason: reasonOf(error) }, 'the scheduler stumbled; it tries again')
+      })
+      .finally(() => {
+        this.#ticking = undefined
+      })
+  }
+
+  planned(): readonly PlannedJob[] {
+    return this.#scheduler.planned()
+  }
+
+  keyExpiries(): readonly KeyExpiry[] {
+    return this.#keyExpiries
+  }
+
+  /** Null before the first answer. */
+  isStoreUp(): boolean | null {
+    return this.#isStoreUp
+  }
+
+  isReady(): { readonly ready: boolean; readonly reasons: readonly string[] } {
+    if (this.#stopping.signal.aborted) return { ready: false, reasons: ['it is shutting down'] }
+    return this.#isStoreUp === true ? { ready: true, reasons: [] } : { ready: false, reasons: [this.#storeProblem] }
+  }
+
+  /** Takes nothing new, lets running jobs finish within the grace, then aborts them cleanly. */
+  async stop(graceMs: number): Promise<void> {
+    await this.#task?.destroy()
+    this.#stopping.abort()
+    await this.#ticking
+    await this.queue.close(graceMs)
+  }
+
+  async #tick(): Promise<void> {
+    if (this.#installation.clock.monotonicMs() >= this.#nextRefreshAt) await this.#lookAround()
+    // Without the store it is unknown what was done already; a backup could not be stored either.
+    if (this.#isStoreUp === true) await this.#scheduler.tick()
+    else await this.#refresh()
+  }
+
+  async #lookAround(): Promise<void> {
+    const { clock, config } = this.#installation
+    await this.#refresh()
+    await this.#scheduler.discover(this.#stopping.signal)
+    await this.#readKeyExpiries()
+    this.#nextRefreshAt = clock.monotonicMs() + config.daemon.catalogRefreshMs
+  }
+
+  /** Whether the store answers. */
+  async #refresh(): Promise<boolean> {
+    const { catalog, store, log } = this.#installation
+    try {
+      await catalog.refresh(store, this.#stopping.signal)
+      if (this.#isStoreUp === false) log.info('the store answers again')
+      this.#isStoreUp = true
+    } catch (error) {
+      if (this.#stopping.signal.aborted) throw error
+      if (this.#isStoreUp !== false) log.error({ reason: reasonOf(error) }, 'the store cannot be read')
+      this.#isStoreUp = false
+      this.#storeProblem = reasonOf(error)
+    }
+    return this.#isStoreUp === true
+  }
+
+  async #readKeyExpiries(): Promise<void> {
+    const { config, log } = this.#installation
+    const expiries: KeyExpiry[] = []
+    try {
+      const { recipients, signingKey } = await readBackupKeys(this.#installation)
+      for (const key of recipients.expiries) expiries.push({ ...key, use: 'recipient' })
+      if (signingKey !== null) {
+        const { fingerprint, expiresAt } = signingKey
+        expiries.push({ fingerprint, expiresAt, use: 'signer' })
+      }
+      if (config.encryption.privateKeyFiles.length > 0) {
+        const { keys } = await readDrillKeys(this.#installation, 'the daemon')
+        for (const key of keys.expiries) expiries.push({ ...key, use: 'private' })
+      }
+      this.#keyExpiries = expiries
+    } catch (error) {
+      // The last known dates stay; a backup that needs the key will say what is wrong.
+      log.warn({ reason: reasonOf(error) }, 'a key cannot be used')
+    }
+  }
+}

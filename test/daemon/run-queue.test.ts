@@ -1,0 +1,199 @@
+import { execSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Run } from '../../src/catalog/runs.ts'
+import { RunQueue } from '../../src/daemon/run-queue.ts'
+import { PgproofError } from '../../src/errors.ts'
+import type { Order } from '../../src/jobs/orders.ts'
+import { manifestAt, signal, storeBackup } from '../catalog/stored.ts'
+import { type TestInstallation, testDatabase, testInstallation, testUrl } from '../support/installation.ts'
+import { query } from '../support/postgres-server.ts'
+import { standIn } from '../support/stand-ins.ts'
+
+type Database = Awaited<ReturnType<typeof testDatabase>>
+
+type QueueTest = TestInstallation & {
+  readonly queue: RunQueue
+  /** `backup app`, in the order in which they began; prunes after backups are left out. */
+  readonly begun: string[]
+  /** Backups stop before they write and drills before they read, until `open` is called. */
+  open(): void
+  order(job: Order['job'], database: Database): Run
+  state(run: Run): Pick<Run, 'state'> & { code: string | null }
+  /** Until nothing is queued or running. */
+  ended(): Promise<void>
+}
+
+let app: Database
+let shop: Database
+beforeAll(async () => {
+  app = await testDatabase('template0')
+  shop = await testDatabase('template0')
+})
+afterAll(async () => {
+  await app[Symbol.asyncDispose]()
+  await shop[Symbol.asyncDispose]()
+})
+
+async function queueTest(settings: Record<string, string> = {}): Promise<QueueTest> {
+  const test = await testInstallation(settings)
+  const { catalog } = test.installation
+  for (const database of [app, shop])
+    await storeBackup(test.store, manifestAt('2026-11-20T02:00:00Z', { database: database.name }))
+  await catalog.refresh(test.store, signal)
+  const queue = new RunQueue(test.installation)
+  const begun: string[] = []
+  catalog.watchRuns(({ id, job, database, state }) => {
+    const name = `${job} ${database === app.name ? 'app' : 'shop'}`
+    if (state === 'running' && job !== 'prune' && !seen.has(id)) begun.push(name)
+    if (state === 'running') seen.add(id)
+  })
+  const seen = new Set<string>()
+  const gate = Promise.withResolvers<void>()
+  test.store.before = async (operation, key) => {
+    if (operation === 'write' || (operation === 'get' && key.endsWith('manifest.json'))) await gate.promise
+  }
+  return {
+    ...test,
+    queue,
+    begun,
+    open: () => gate.resolve(),
+    order: (job, { name }) => queue.order({ job, server: 'main', database: name, trigger: 'http' }),
+    state: ({ id }) => {
+      const run = catalog.findRun(id)
+      return { state: run?.state ?? 'queued', code: run?.error?.code ?? null }
+    },
+    ended: async () => {
+      const open = (): Run[] => catalog.runs().filter(({ state }) => state === 'queued' || state === 'running')
+      await expect.poll(open, { timeout: 30_000 }).toEqual([])
+    },
+    [Symbol.asyncDispose]: async () => {
+      gate.resolve()
+      await queue.close(0)
+      await test[Symbol.asyncDispose]()
+    },
+  }
+}
+
+const one = { PGPROOF_DAEMON__MAX_CONCURRENT: '1' }
+const codeOf = (act: () => unknown): string => {
+  try {
+    act()
+    return 'accepted'
+  } catch (error) {
+    return error instanceof PgproofError ? error.code : String(error)
+  }
+}
+
+describe('run queue', () => {
+  it('a drill waits and a backup comes - the backup goes first', async () => {
+    await using test = await queueTest(one)
+    test.order('backup', app)
+    await expect.poll(() => test.begun).toEqual(['backup app'])
+    const drill = test.order('drill', app)
+    const backup = test.order('backup', shop)
+    expect([test.queue.position(backup.id), test.queue.position(drill.id)]).toEqual([0, 1])
+    test.open()
+    await test.ended()
+    expect(test.begun).toEqual(['backup app', 'backup shop', 'drill app'])
+    expect(test.state(backup)).toEqual({ state: 'succeeded', code: null })
+  })
+
+  it('several drills wait - they leave one place to the backup that comes due meanwhile', async () => {
+    await using test = await queueTest({ PGPROOF_DAEMON__MAX_CONCURRENT: '2' })
+    test.order('drill', app)
+    const second = test.order('drill', shop)
+    await expect.poll(() => test.begun).toEqual(['drill app'])
+    expect(test.queue.position(second.id)).toBe(0)
+    test.order('backup', shop)
+    await expect.poll(() => test.begun).toEqual(['drill app', 'backup shop'])
+    test.open()
+    await test.ended()
+    expect(test.begun).toEqual(['drill app', 'backup shop', 'drill shop'])
+  })
+
+  it('one run per database - the same order is LOCKED, another job waits although there is room', async () => {
+    await using test = await queueTest({ PGPROOF_DAEMON__MAX_CONCURRENT: '4' })
+    test.order('backup', app)
+    expect(codeOf(() => test.order('backup', app))).toBe('LOCKED')
+    const drill = test.order('drill', app)
+    expect(codeOf(() => test.order('drill', app))).toBe('LOCKED')
+    test.order('backup', shop)
+    await expect.poll(() => test.begun).toEqual(['backup app', 'backup shop'])
+    expect(test.state(drill).state).toBe('queued')
+    test.open()
+    await test.ended()
+    expect(test.begun).toEqual(['backup app', 'backup shop', 'drill app'])
+  })
+
+  it.each([
+    ['an unknown server', { job: 'backup', server: 'nope', database: 'app' }, 'SERVER_UNKNOWN'],
+    [
+      'a database that is excluded',
+      { job: 'backup', server: 'main', database: 'template9' },
+      'DATABASE_NOT_CONFIGURED',
+    ],
+    ['a drill without a backup', { job: 'drill', server: 'main', database: 'never' }, 'NO_BACKUP'],
+    [
+      'a drill of an unknown backup',
+      { job: 'drill', server: 'main', database: 'never', wish: { backup: '20200101T000000Z-aaaa' } },
+      'LABEL_UNKNOWN',
+    ],
+  ] as const)('%s - refused, no run is recorded', async (_, order, code) => {
+    await using test = await queueTest({ PGPROOF_SERVERS__0__EXCLUDE: 'template*' })
+    expect(codeOf(() => test.queue.order({ ...order, trigger: 'http' }))).toBe(code)
+    expect(test.installation.catalog.runs()).toEqual([])
+  })
+
+  it('cancelled - a queued run never begins, a running one ends and leaves nothing, a finished one stays', async () => {
+    await using test = await queueTest(one)
+    const running = test.order('backup', app)
+    await expect.poll(() => test.begun).toEqual(['backup app'])
+    const queued = test.order('drill', shop)
+    expect(test.queue.cancel(queued.id)).toMatchObject({ state: 'cancelled', error: { code: 'CANCELLED' } })
+    await expect.poll(() => test.store.calls.some((call) => call.startsWith('write'))).toBe(true)
+    test.queue.cancel(running.id)
+    test.open()
+    await test.ended()
+    expect(test.state(running)).toEqual({ state: 'cancelled', code: 'CANCELLED' })
+    expect(test.begun).toEqual(['backup app'])
+    expect(test.store.keys()).toHaveLength(8)
+    expect(codeOf(() => test.queue.cancel(running.id))).toBe('RUN_FINISHED')
+    expect(codeOf(() => test.queue.cancel('nope'))).toBe('RUN_UNKNOWN')
+    expect(test.queue.isBusy()).toBe(false)
+  })
+
+  it('closed while a run can still finish - it succeeds; what waited is cancelled, nothing new is taken', async () => {
+    await using test = await queueTest(one)
+    const running = test.order('backup', app)
+    await expect.poll(() => test.begun).toEqual(['backup app'])
+    const queued = test.order('backup', shop)
+    const closed = test.queue.close(60 * 24 * 3_600_000)
+    expect(codeOf(() => test.order('drill', shop))).toBe('SHUTTING_DOWN')
+    expect(test.state(queued)).toEqual({ state: 'cancelled', code: 'SHUTTING_DOWN' })
+    test.open()
+    await closed
+    expect(test.state(running)).toEqual({ state: 'succeeded', code: null })
+    expect(test.begun).toEqual(['backup app'])
+  })
+
+  it('closed while pg_dump sleeps - aborted after the grace, nothing left anywhere', async () => {
+    await using folder = await testInstallation()
+    const bin = standIn(
+      folder.folder,
+      'pg_dump',
+      `"$REAL" "$@" | head -c 300; touch ${folder.folder}/begun; exec sleep 617`,
+    )
+    await using test = await queueTest({ PGPROOF_POSTGRES__BIN_DIRS: bin })
+    test.open()
+    const run = test.order('backup', app)
+    await expect.poll(() => existsSync(`${folder.folder}/begun`), { timeout: 20_000 }).toBe(true)
+    await test.queue.close(100)
+    expect(test.state(run)).toEqual({ state: 'cancelled', code: 'SHUTTING_DOWN' })
+    expect(test.store.keys()).toHaveLength(8)
+    expect(test.store.unfinished).toEqual([])
+    expect(execSync('ps -eo args').toString()).not.toMatch(/sleep 617/)
+    const sessions = `SELECT pid FROM pg_stat_activity WHERE datname = '${app.name}'`
+    await expect.poll(() => query(testUrl(), sessions), { timeout: 5_000 }).toEqual([])
+  })
+})

@@ -1,0 +1,295 @@
+import { describe, expect, it } from 'vitest'
+import { Catalog } from '../../src/catalog/catalog.ts'
+import type { Run } from '../../src/catalog/runs.ts'
+import type { Clock } from '../../src/clock.ts'
+import { Scheduler } from '../../src/daemon/scheduler.ts'
+import { PgproofError } from '../../src/errors.ts'
+import type { Installation } from '../../src/jobs/installation.ts'
+import type { Order, Orders } from '../../src/jobs/orders.ts'
+import { newRun } from '../../src/jobs/run-job.ts'
+import { manifestAt, reportOf, rolesManifestAt, signal, storeBackup, storeReport } from '../catalog/stored.ts'
+import { testDatabase, testInstallation } from '../support/installation.ts'
+import { MemoryStore } from '../support/memory-store.ts'
+
+type Finish = (run: Run, world: World) => Promise<void>
+
+/** A clock, a store and what was ordered so far; processes come and go over it. */
+class World {
+  now: Date
+  readonly clock: Clock
+  readonly store: MemoryStore
+  readonly storeCreatedAt: Date
+  readonly ordered: string[] = []
+  isStoreUp = true
+  /** What becomes of an order; by default it is stored at once. */
+  finish: Finish = storeResult
+  readonly #settings: Record<string, string>
+
+  constructor(start: string, settings: Record<string, string>) {
+    this.now = new Date(start)
+    this.storeCreatedAt = this.now
+    const started = this.now.getTime()
+    this.clock = {
+      now: () => this.now,
+      monotonicMs: () => this.now.getTime() - started,
+      sleep: async () => {},
+    }
+    this.store = new MemoryStore(this.clock)
+    this.#settings = settings
+  }
+
+  /** A daemon that starts now, with nothing but the store. */
+  async start(settings: Record<string, string> = {}): Promise<Process> {
+    const usual = { PGPROOF_SERVERS__0__DATABASES: 'app' }
+    const test = await testInstallation({ ...usual, ...this.#settings, ...settings }, this)
+    await test[Symbol.asyncDispose]()
+    const { storeCreatedAt, clock } = this
+    const installation: Installation = { ...test.installation, storeCreatedAt, catalog: new Catalog({ clock }) }
+    const refresh = async (): Promise<boolean> => {
+      if (this.isStoreUp) await installation.catalog.refresh(this.store, signal)
+      return this.isStoreUp
+    }
+    await refresh()
+    const pending: Promise<void>[] = []
+    const scheduler = new Scheduler(installation, this.#orders(installation, pending), refresh)
+    await scheduler.discover(signal)
+    return {
+      scheduler,
+      installation,
+      tick: async () => {
+        const before = this.ordered.length
+        await scheduler.tick()
+        await Promise.all(pending.splice(0))
+        return this.ordered.slice(before)
+      },
+    }
+  }
+
+  /** Lets time pass, with a tick every so many minutes; what was ordered, each with its time. */
+  async pass(daemon: Process, until: string, stepMinutes: number): Promise<string[]> {
+    const seen: string[] = []
+    while (this.now < new Date(until)) {
+      this.now = new Date(Math.min(this.now.getTime() + stepMinutes * 60_000, new Date(until).getTime()))
+      for (const order of await daemon.tick()) seen.push(`${this.now.toISOString().slice(0, 16)} ${order}`)
+    }
+    return seen
+  }
+
+  #orders(installation: Installation, pending: Promise<void>[]): Orders {
+    return {
+      order: (order: Order) => {
+        const run = newRun(order, installation)
+        installation.catalog.updateRun(run.id, { state: 'running', startedAt: this.now })
+        this.ordered.push(
+          [order.job, order.server, order.database]
+            .filter((part) => part !== null)
+            .join(' ')
+            .trim(),
+        )
+        pending.push(
+          this.finish(run, this).then(
+            () => void installation.catalog.updateRun(run.id, { state: 'succeeded', finishedAt: this.now }),
+            () => void installation.catalog.updateRun(run.id, { state: 'failed', finishedAt: this.now }),
+          ),
+        )
+        return run
+      },
+      cancel: () => {
+        throw new Error('nobody cancels here')
+      },
+      position: () => null,
+    }
+  }
+}
+
+type Process = { scheduler: Scheduler; installation: Installation; tick(): Promise<string[]> }
+
+async function storeResult({ job, server, database }: Run, { now, store }: World): Promise<void> {
+  const time = now.toISOString()
+  if (job === 'backup') await storeBackup(store, manifestAt(time, { server, database }))
+  if (job === 'roles') await storeBackup(store, rolesManifestAt(time, { server }))
+  if (job === 'drill')
+    await storeReport(store, reportOf(manifestAt('2026-11-01T02:00:00Z', { server, database }), time))
+}
+
+const backupAt2 = { PGPROOF_SERVERS__0__SCHEDULE__BACKUP: '0 2 * * *' }
+const ofBackups = (orders: readonly string[]): string[] => orders.filter((order) => order.includes('backup'))
+
+describe('scheduler', () => {
+  it('a tick each minute for three days - one backup at each due time, and none before the first', async () => {
+    const world = new World('2026-11-20T12:00:00Z', backupAt2)
+    const daemon = await world.start()
+    expect(ofBackups(await world.pass(daemon, '2026-11-23T12:00:00Z', 1))).toEqual([
+      '2026-11-21T02:00 backup main app',
+      '2026-11-22T02:00 backup main app',
+      '2026-11-23T02:00 backup main app',
+    ])
+  })
+
+  it('restarted at every tick, before and after the due time - nothing twice, nothing lost', async () => {
+    const world = new World('2026-11-20T12:00:00Z', {
+      ...backupAt2,
+      PGPROOF_SERVERS__0__SCHEDULE__ROLES: '0 3 * * 0',
+      PGPROOF_SERVERS__0__SCHEDULE__DRILL: '0 5 * * *',
+    })
+    const seen: string[] = []
+    while (world.now < new Date('2026-11-22T12:00:00Z')) {
+      const daemon = await world.start()
+      seen.push(...(await world.pass(daemon, new Date(world.now.getTime() + 3_600_000).toISOString(), 30)))
+    }
+    expect(seen.filter((order) => !order.endsWith('prune'))).toEqual([
+      '2026-11-21T02:00 backup main app',
+      '2026-11-21T05:00 drill main app',
+      '2026-11-22T02:00 backup main app',
+      '2026-11-22T03:00 roles main',
+      '2026-11-22T05:00 drill main app',
+    ])
+  })
+
+  it('three nights missed - made up for once, at once', async () => {
+    const world = new World('2026-11-20T12:00:00Z', backupAt2)
+    await world.pass(await world.start(), '2026-11-21T12:00:00Z', 60)
+    world.now = new Date('2026-11-24T12:00:00Z')
+    const daemon = await world.start()
+    expect(await daemon.tick()).toEqual(['backup main app'])
+    expect(ofBackups(await world.pass(daemon, '2026-11-25T01:59:00Z', 10))).toEqual([])
+  })
+
+  it('the event loop is blocked, or the clock leaps, over the due time - the run is late, not lost', async () => {
+    const world = new World('2026-11-20T12:00:00Z', backupAt2)
+    const daemon = await world.start()
+    world.now = new Date('2026-11-21T04:30:00Z')
+    expect(ofBackups(await daemon.tick())).toEqual(['backup main app'])
+  })
+
+  it('the clock is put back behind the last run - the due time that comes again is not lost', async () => {
+    const world = new World('2026-11-20T12:00:00Z', backupAt2)
+    const daemon = await world.start()
+    // A clock a week ahead, for one night.
+    world.now = new Date('2026-11-28T02:00:00Z')
+    expect(ofBackups(await daemon.tick())).toEqual(['backup main app'])
+    world.now = new Date('2026-11-21T01:59:00Z')
+    expect(await world.pass(daemon, '2026-11-21T03:00:00Z', 1)).toEqual(['2026-11-21T02:00 backup main app'])
+  })
+
+  it.each([
+    ['forward over 02:30', '2026-03-28T12:00:00Z', '2026-03-30T12:00:00Z', ['2026-03-29T01:00', '2026-03-30T00:30']],
+    ['back over 02:30', '2026-10-24T12:00:00Z', '2026-10-26T12:00:00Z', ['2026-10-25T00:30', '2026-10-26T01:30']],
+  ])('clocks put %s - one backup in that night', async (_, from, until, expected) => {
+    const schedule = { PGPROOF_SERVERS__0__SCHEDULE__BACKUP: '30 2 * * *', PGPROOF_TIMEZONE: 'Europe/Berlin' }
+    const world = new World(from, schedule)
+    const daemon = await world.start()
+    expect(ofBackups(await world.pass(daemon, until, 10))).toEqual(expected.map((time) => `${time} backup main app`))
+  })
+
+  it('a backup that fails - not tried again before the next due time', async () => {
+    const world = new World('2026-11-20T12:00:00Z', backupAt2)
+    world.finish = async () => {
+      throw new PgproofError('DUMP_FAILED')
+    }
+    const daemon = await world.start()
+    expect(ofBackups(await world.pass(daemon, '2026-11-22T12:00:00Z', 5))).toEqual([
+      '2026-11-21T02:00 backup main app',
+      '2026-11-22T02:00 backup main app',
+    ])
+  })
+
+  it('the store is away at the due time - nothing is ordered, and the night is made up for when it is back', async () => {
+    const world = new World('2026-11-20T12:00:00Z', backupAt2)
+    const daemon = await world.start()
+    world.isStoreUp = false
+    expect(ofBackups(await world.pass(daemon, '2026-11-21T03:00:00Z', 5))).toEqual([])
+    world.isStoreUp = true
+    expect(await world.pass(daemon, '2026-11-21T12:00:00Z', 5)).toEqual(['2026-11-21T03:05 backup main app'])
+  })
+
+  it('a person has backed up since the due time - the store shows it, and nothing is ordered', async () => {
+    const world = new World('2026-11-20T12:00:00Z', backupAt2)
+    const daemon = await world.start()
+    await storeBackup(world.store, manifestAt('2026-11-21T02:00:30Z'))
+    expect(ofBackups(await world.pass(daemon, '2026-11-21T12:00:00Z', 61))).toEqual([])
+  })
+
+  it('the run of last night still goes on - the due time is not forgotten', async () => {
+    const world = new World('2026-11-20T12:00:00Z', backupAt2)
+    const daemon = await world.start()
+    let isRefused = true
+    const refusing: Orders = {
+      order: (wanted) => {
+        if (isRefused) throw new PgproofError('LOCKED', { what: 'it' })
+        world.ordered.push(wanted.job)
+        return newRun(wanted, daemon.installation)
+      },
+      cancel: () => {
+        throw new Error('nobody cancels here')
+      },
+      position: () => null,
+    }
+    const scheduler = new Scheduler(daemon.installation, refusing, async () => true)
+    world.now = new Date('2026-11-21T02:00:00Z')
+    await scheduler.discover(signal)
+    await scheduler.tick()
+    expect(world.ordered).toEqual([])
+    isRefused = false
+    world.now = new Date('2026-11-21T02:00:05Z')
+    await scheduler.tick()
+    expect(world.ordered).toContain('backup')
+  })
+
+  it('no backup yet - no drill, however long it is due', async () => {
+    const world = new World('2026-11-20T12:00:00Z', { PGPROOF_SERVERS__0__SCHEDULE__DRILL: '0 5 * * *' })
+    const daemon = await world.start()
+    expect((await world.pass(daemon, '2026-11-22T12:00:00Z', 30)).filter((order) => order.includes('drill'))).toEqual(
+      [],
+    )
+    await storeBackup(world.store, manifestAt('2026-11-22T12:00:00Z'))
+    await daemon.installation.catalog.refresh(world.store, signal)
+    expect(await daemon.tick()).toEqual(['drill main app'])
+  })
+
+  it('a database that is new on the server - backed up at once; one that is gone - no longer', async () => {
+    await using source = await testDatabase('template0')
+    const world = new World('2026-11-20T12:00:00Z', { ...backupAt2, PGPROOF_SERVERS__0__DATABASES: 'all' })
+    await world.pass(await world.start(), '2026-11-21T12:00:00Z', 60)
+    world.ordered.length = 0
+    await using added = await testDatabase('template0')
+    const daemon = await world.start()
+    const mine = (orders: readonly string[]): string[] =>
+      [source.name, added.name].filter((name) => orders.includes(`backup main ${name}`))
+    expect(mine(await daemon.tick())).toEqual([added.name])
+    await added[Symbol.asyncDispose]()
+    await daemon.scheduler.discover(signal)
+    world.now = new Date('2026-11-22T02:00:00Z')
+    expect(mine(await daemon.tick())).toEqual([source.name])
+  })
+
+  it('the server does not answer since the start - the databases known to the store are due all the same', async () => {
+    const world = new World('2026-11-20T12:00:00Z', {
+      ...backupAt2,
+      PGPROOF_SERVERS__0__DATABASES: 'all',
+      PGPROOF_SERVERS__0__EXCLUDE: 'old*',
+      PGPROOF_SERVERS__0__URL: 'postgres://postgres@127.0.0.1:1/postgres',
+    })
+    for (const database of ['app', 'older'])
+      await storeBackup(world.store, manifestAt('2026-11-20T11:00:00Z', { database }))
+    const daemon = await world.start()
+    expect(daemon.scheduler.planned()).toMatchObject([
+      { job: 'backup', database: 'app', nextAt: new Date('2026-11-21T02:00:00Z'), intervalSeconds: 86_400 },
+    ])
+    expect(ofBackups(await world.pass(daemon, '2026-11-21T12:00:00Z', 30))).toEqual([
+      '2026-11-21T02:00 backup main app',
+    ])
+  })
+
+  it('a prune of everything - an hour after each start, then once a day', async () => {
+    const world = new World('2026-11-20T12:00:00Z', {})
+    const daemon = await world.start()
+    expect(await world.pass(daemon, '2026-11-22T12:00:00Z', 30)).toEqual([
+      '2026-11-20T13:00 prune',
+      '2026-11-21T13:00 prune',
+    ])
+    world.ordered.length = 0
+    await world.pass(await world.start(), '2026-11-22T14:00:00Z', 10)
+    expect(world.ordered).toEqual(['prune'])
+  })
+})
