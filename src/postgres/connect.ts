@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
 import { PgproofError, reasonOf } from '../errors.ts'
+import { passwordFromFile } from './password-file.ts'
 import { type TlsSettings, tlsOptions } from './tls.ts'
 
 /** How to reach one database of one server. The password never leaves this object but for the driver and a password file. */
@@ -137,13 +138,16 @@ async function open(
 }
 
 function clientConfig(connection: Connection, ssl: pg.ClientConfig['ssl']): pg.ClientConfig {
-  const password = connection.password?.()
+  const { host, port, user, database } = connection
+  // Asked for only if the server wants one; node-postgres takes undefined for none, which its types do not know.
+  const lookUp = async (): Promise<string> =>
+    connection.password?.() ?? process.env['PGPASSWORD'] ?? ((await passwordFromFile(connection)) as string)
   return {
-    host: connection.host,
-    port: connection.port,
-    user: connection.user,
-    database: connection.database,
-    ...(password === undefined ? {} : { password }),
+    host,
+    port,
+    user,
+    database,
+    password: lookUp,
     ...(ssl === undefined ? {} : { ssl }),
   }
 }

@@ -17,14 +17,12 @@ export async function passwordFromFile(login: {
   readonly database: string
   readonly user: string
 }): Promise<string | undefined> {
-  const path = passwordFilePath()
-  const text = await readPrivate(path)
   const wanted = [login.host, String(login.port), login.database, login.user]
-  for (const line of text.split(/\r?\n/)) {
-    const [password, ...fields] = takeApart(line).reverse()
-    const found = fields.reverse()
-    if (found.length === 4 && found.every((field, index) => field.raw === '*' || field.text === wanted[index]))
-      return password?.text
+  for (const line of (await readPrivate(passwordFilePath())).split(/\r?\n/)) {
+    const fields = takeApart(line)
+    const password = fields[4]
+    const fits = wanted.every((value, index) => fields[index]?.raw === '*' || fields[index]?.text === value)
+    if (password !== undefined && fits) return password.text
   }
   return undefined
 }
@@ -43,6 +41,6 @@ type Field = { readonly raw: string; readonly text: string }
 /** Four fields and the password, in which a backslash takes a colon or a backslash as it is. */
 function takeApart(line: string): Field[] {
   if (line.startsWith('#')) return []
-  const raws = line.match(/(?:\\[\s\S]|[^:\\])*(?::|$)/g)?.map((raw) => raw.replace(/:$/, '')) ?? []
+  const raws = [...line.matchAll(/((?:\\[\s\S]|[^:\\]|\\$)*)(?::|$)/g)].map(([, raw = '']) => raw)
   return raws.slice(0, 5).map((raw) => ({ raw, text: raw.replaceAll(/\\([\s\S])/g, '$1') }))
 }

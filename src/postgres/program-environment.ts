@@ -1,8 +1,9 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { homedir, tmpdir } from 'node:os'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { passwordPrefix } from '../streams/spool.ts'
 import type { Connection } from './connect.ts'
+import { passwordFilePath } from './password-file.ts'
 import { rootCertFileOf } from './tls.ts'
 
 /** The whole environment of a client program; a password is in a private file that is gone when the scope ends. */
@@ -37,7 +38,7 @@ export async function programEnvironment(connection: Connection, applicationName
   // Where no password is configured, our own connections take it from the same places.
   const password = connection.password?.() ?? process.env['PGPASSWORD']
   if (password === undefined) {
-    env['PGPASSFILE'] = process.env['PGPASSFILE'] ?? join(homedir(), '.pgpass')
+    env['PGPASSFILE'] = passwordFilePath()
     return { env, [Symbol.asyncDispose]: async () => {} }
   }
   const folder = await mkdtemp(join(tmpdir(), `${passwordPrefix}${process.pid}-`))

@@ -97,7 +97,8 @@ describe('drill with the embedded server', () => {
     await query(copy.url, sql)
     await forgeDump(test, folderOf(source.name, backup), copy.url)
     const drill = await test.run('drill', source.name)
-    expect(outcomeOf(drill)).toEqual({ verdict: 'failed', code: 'EVIDENCE_MISMATCH', broken: [check] })
+    const outcome = { verdict: 'failed', code: 'EVIDENCE_MISMATCH', broken: [check] }
+    expect(outcomeOf(drill), drill.error?.details).toEqual(outcome)
     expect(drill.error?.message).toContain(named)
     // The stored report names no table; its encrypted part does.
     expect(test.store.text(`drills/main/${source.name}/${drill.label}.json`)).not.toContain('shop.')
