@@ -60,8 +60,8 @@ export async function checkDatabase(
   const { rows } = await client.query<{ slots: number }>(`
     SELECT pg_catalog.current_setting('max_locks_per_transaction')::int
            * (pg_catalog.current_setting('max_connections')::int + pg_catalog.current_setting('max_prepared_transactions')::int) AS slots`)
-  // The snapshot's holder and pg_dump lock every table once each.
-  if (tables.length * 2 > (rows[0]?.slots ?? 0))
+  // The snapshot's holder, pg_dump and each connection of the census lock every table.
+  if (tables.length * (2 + server.censusConnections) > (rows[0]?.slots ?? 0))
     findings.warn(
       `${tables.length} tables need more locks than the server has room for (${rows[0]?.slots})`,
       'Raise max_locks_per_transaction on the server.',

@@ -46,7 +46,7 @@ export async function fetchDump(
   } catch (error) {
     signal.throwIfAborted()
     const { code } = error as { code?: unknown }
-    if (typeof code === 'string' && code.startsWith('ZSTD_'))
+    if (typeof code === 'string' && (code.startsWith('ZSTD_') || code === 'Z_BUF_ERROR'))
       throw new PgproofError(
         'DECRYPTION_FAILED',
         { what: key, reason: 'its compressed content is damaged' },
