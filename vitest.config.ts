@@ -29,8 +29,6 @@ export default defineConfig({
           globalSetup: 'test/support/global-setup.ts',
           testTimeout: 180_000,
           hookTimeout: 180_000,
-          // Real servers on a loaded machine: once more in CI before a failure counts. Vitest names what needed it.
-          retry: process.env['CI'] === undefined ? 0 : 1,
           sequence: { groupOrder: 1 },
         },
       },
