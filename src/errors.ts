@@ -207,6 +207,20 @@ export const register = {
     'object {key} differs from its manifest: {reason}',
     'The stored object was damaged or replaced; restore from another backup and look at the store.',
   ),
+  REPORT_UNTRUSTED: entry(
+    3,
+    502,
+    false,
+    '{key} proves nothing: {reason}',
+    'Drills must run where `encryption.signingKeyFile` is a key of `encryption.trustedSigners`; anything else may be a stranger’s.',
+  ),
+  HISTORY_BROKEN: entry(
+    3,
+    502,
+    false,
+    'the history around {label} does not hold: {reason}',
+    'Somebody other than pgproof replaced a backup; `pgproof list --history` shows every such place.',
+  ),
 
   // PostgreSQL.
   SERVER_UNREACHABLE: entry(
@@ -250,6 +264,13 @@ export const register = {
     false,
     'role "{role}" may not read everything in "{database}": {objects}',
     'GRANT pg_read_all_data TO the role, BYPASSRLS where row security is on, and SELECT ON LARGE OBJECT where there are any.',
+  ),
+  NAME_INVALID: entry(
+    12,
+    502,
+    false,
+    'the name of a {kind} in "{database}" is not UTF-8: {reason}',
+    'Rename it: a database in SQL_ASCII takes whatever bytes it is given, and no evidence can name these.',
   ),
   POOLER_DETECTED: entry(
     12,
@@ -309,6 +330,13 @@ export const register = {
     false,
     'no configured private key opens {what}',
     'It was encrypted to: {recipients}. Configure one of these private keys.',
+  ),
+  RECIPIENT_MISSING: entry(
+    3,
+    502,
+    false,
+    '{key} is not encrypted to {recipients}, though its manifest says so',
+    'Whoever holds only that key could not restore this backup; take a new one, and look who wrote this.',
   ),
   DECRYPTION_FAILED: entry(
     3,
@@ -428,6 +456,13 @@ export const register = {
     'the scratch server lacks the extension {extensions}',
     'Install it there (Debian: {packages}).',
   ),
+  LIBRARY_NOT_LOADED: entry(
+    14,
+    502,
+    false,
+    'the scratch server must load {library} when it starts: {reason}',
+    'Add it to `drill.parameters` as shared_preload_libraries, or to that of the server kept for drills.',
+  ),
   LOCALE_MISSING: entry(
     14,
     502,
@@ -442,7 +477,7 @@ export const register = {
     '{what} did not finish within {deadline}',
     'Raise the deadline in the configuration, or find what made it slow.',
   ),
-  CANCELLED: entry(130, 409, false, '{what} was cancelled', 'Nothing is left behind; start it again when you like.'),
+  CANCELLED: entry(130, 409, false, '{what} was cancelled', 'Nothing is left half done; start it again when you like.'),
 } as const satisfies Record<string, RegisterEntry>
 
 export type ErrorCode = keyof typeof register

@@ -27,6 +27,7 @@ const allowed: Record<string, readonly string[]> = {
   jobs: [
     'domain',
     'postgres',
+    'structure',
     'encryption',
     'storage/object-store',
     'storage/object-keys',
@@ -36,6 +37,7 @@ const allowed: Record<string, readonly string[]> = {
   ],
   catalog: ['domain', 'storage/object-store', 'storage/object-keys'],
   storage: ['domain', 'config'],
+  structure: ['postgres/connect', 'domain'],
   postgres: ['streams', 'domain', 'config'],
   encryption: ['streams', 'domain'],
   streams: [],

@@ -16,6 +16,8 @@ export type Connection = {
   readonly database: string
   readonly password?: (() => string) | undefined
   readonly tls: TlsSettings
+  /** Settings of PostgreSQL for the sessions of client programs; our own sessions pin theirs. */
+  readonly parameters?: Readonly<Record<string, string>> | undefined
 }
 
 /** Reads a `postgres://` URL. A socket folder is written as the host, percent-encoded: `postgres://u@%2Frun%2Fpostgresql/db`. */
@@ -71,6 +73,31 @@ export async function connect(
     signal.throwIfAborted()
     throw connectError(connection, error)
   }
+}
+
+/** Several sessions of one kind, closed together. Throws what `open` throws, after closing those that were opened. */
+export async function openSeveral(
+  count: number,
+  open: () => Promise<HeldClient>,
+): Promise<AsyncDisposable & { readonly clients: readonly Client[] }> {
+  const held: HeldClient[] = []
+  const dispose = async (): Promise<void> => {
+    await Promise.all(held.map((one) => one[Symbol.asyncDispose]()))
+  }
+  try {
+    while (held.length < count) held.push(await open())
+    return { clients: held.map(({ client }) => client), [Symbol.asyncDispose]: dispose }
+  } catch (error) {
+    await dispose()
+    throw error
+  }
+}
+
+/** Throws NAME_INVALID if PostgreSQL could not send a name as UTF-8: only SQL_ASCII lets any bytes in. */
+export function assertNamesReadable(client: Client, kind: string, error: unknown): void {
+  if ((error as { code?: string }).code !== '22021') return
+  const values = { kind, database: client.database ?? '', reason: reasonOf(error) }
+  throw new PgproofError('NAME_INVALID', values, { cause: error })
 }
 
 /** As libpq does for `prefer`: no TLS at all, a failed handshake, or a pg_hba.conf that refuses TLS. */
