@@ -17,7 +17,7 @@ const storedObject = z.strictObject({ name: z.string().regex(/^[A-Za-z][A-Za-z0-
 /** A statement about what is not inside, without naming tables; the encrypted evidence names them. */
 const omission = z.strictObject({ kind: z.string(), objects: count })
 
-const manifestSchema = z.strictObject({
+export const manifestSchema = z.strictObject({
   format: z.literal(manifestFormat),
   kind: z.enum(['database', 'roles']),
   label,

@@ -49,9 +49,13 @@ ${toolLine(input, 'pg_restore')}
 
 \`\`\`sh
 ${createDatabase(input)}
-pg_restore --exit-on-error --jobs=4 --dbname=restored dump
+pg_restore --exit-on-error --jobs=4 --section=pre-data --section=data --dbname=restored dump
+pg_restore --exit-on-error --jobs=4 --section=post-data --dbname=restored dump
 psql --dbname=restored --command='ANALYZE'
 \`\`\`
+
+Two steps, because parallel jobs may otherwise make triggers while rows are still coming in. With \`deadlock detected\` drop the
+database and begin again with \`--jobs=1\`.
 
 ## 5. Compare
 

@@ -1,4 +1,4 @@
-import type { SequenceState, TableContents } from './evidence.ts'
+import type { DumpedSequence, SequenceState, TableContents } from './evidence.ts'
 
 export type TableComparison = {
   readonly schema: string
@@ -16,12 +16,15 @@ export type TableComparison = {
   readonly result: 'equal' | 'missing' | 'unexpected' | 'rows differ' | 'digest differs' | 'not compared'
 }
 
-/** Every table of either side once, in order of schema and name. */
+/**
+ * Every table of either side once, in order of schema and name. Partitions between which a restore moves rows are
+ * compared together, under the name of the table that they belong to.
+ */
 export function compareTables(
   expected: readonly TableContents[],
   restored: readonly TableContents[],
 ): readonly TableComparison[] {
-  return pairUp(expected, restored).map(([schema, name, before, after]) => ({
+  return pairUp(addUp(expected), addUp(restored)).map(([schema, name, before, after]) => ({
     schema,
     name,
     expectedRows: before?.rows ?? null,
@@ -38,25 +41,50 @@ export type SequenceComparison = {
   /** The value that `nextval` would give; decimal. */
   readonly expectedNext: string | null
   readonly restoredNext: string | null
-  /** Sequences do not obey snapshots, so `ahead` is fine; `behind` would hand out values that were given away before. */
-  readonly result: 'equal' | 'ahead' | 'behind' | 'missing' | 'unexpected'
+  /**
+   * Sequences do not obey snapshots, so `ahead` is fine, up to where the sequence was after the dump. `behind` would hand
+   * out values that were given away before, `beyond` leaves some out that it never reached.
+   */
+  readonly result: 'equal' | 'ahead' | 'behind' | 'beyond' | 'missing' | 'unexpected'
 }
 
 /** Every sequence of either side once, in order of schema and name. "Behind" follows the sign of the increment. */
 export function compareSequences(
-  expected: readonly SequenceState[],
+  expected: readonly DumpedSequence[],
   restored: readonly SequenceState[],
 ): readonly SequenceComparison[] {
-  return pairUp(expected, restored).map(([schema, name, before, after]) => {
+  return pairUp<DumpedSequence, SequenceState>(expected, restored).map(([schema, name, before, after]) => {
     const expectedNext = before === undefined ? null : nextValue(before)
     const restoredNext = after === undefined ? null : nextValue(after)
     const named = { schema, name, expectedNext: decimal(expectedNext), restoredNext: decimal(restoredNext) }
     if (before === undefined || expectedNext === null) return { ...named, result: 'unexpected' }
     if (restoredNext === null) return { ...named, result: 'missing' }
     if (restoredNext === expectedNext) return { ...named, result: 'equal' }
-    const isAscending = !before.increment.startsWith('-')
-    return { ...named, result: restoredNext > expectedNext === isAscending ? 'ahead' : 'behind' }
+    if (before.isCycling) return { ...named, result: 'ahead' }
+    const direction = before.increment.startsWith('-') ? -1n : 1n
+    if (direction * restoredNext < direction * expectedNext) return { ...named, result: 'behind' }
+    const latestNext = nextValue({ ...before, ...before.latest })
+    return { ...named, result: direction * restoredNext > direction * latestNext ? 'beyond' : 'ahead' }
   })
+}
+
+function addUp(contents: readonly TableContents[]): readonly TableContents[] {
+  const tables = new Map<string, TableContents>()
+  for (const one of contents) {
+    const named = { ...one, ...one.root }
+    const key = JSON.stringify([named.schema, named.name])
+    const before = tables.get(key)
+    const rows = before === undefined ? one.rows : sum(before.rows, one.rows, (a, b) => a + b)
+    // A digest is a sum over rows, so that of several tables is the sum of theirs.
+    const digest =
+      before === undefined ? one.digest : sum(before.digest, one.digest, (a, b) => String(BigInt(a) + BigInt(b)))
+    tables.set(key, { ...named, rows, digest })
+  }
+  return [...tables.values()]
+}
+
+function sum<T>(one: T | null, other: T | null, add: (one: T, other: T) => T): T | null {
+  return one === null || other === null ? null : add(one, other)
 }
 
 function compareTable(
@@ -76,14 +104,14 @@ function compareTable(
 
 type Named = { readonly schema: string; readonly name: string }
 
-function pairUp<T extends Named>(
-  expected: readonly T[],
-  restored: readonly T[],
-): readonly (readonly [string, string, T | undefined, T | undefined])[] {
+function pairUp<E extends Named, R extends Named>(
+  expected: readonly E[],
+  restored: readonly R[],
+): readonly (readonly [string, string, E | undefined, R | undefined])[] {
   const keyOf = ({ schema, name }: Named): string => JSON.stringify([schema, name])
   const before = new Map(expected.map((item) => [keyOf(item), item]))
   const after = new Map(restored.map((item) => [keyOf(item), item]))
-  const names = [...new Map([...after, ...before]).values()].toSorted(
+  const names = [...new Map<string, Named>([...after, ...before]).values()].toSorted(
     (a, b) => order(a.schema, b.schema) || order(a.name, b.name),
   )
   return names.map((item) => [item.schema, item.name, before.get(keyOf(item)), after.get(keyOf(item))])

@@ -1,5 +1,6 @@
 import { type Evidence, type EvidenceLevel, encodeEvidence, type TableContents } from '../domain/evidence.ts'
 import type { Omission } from '../domain/manifest.ts'
+import { settleStructure } from '../domain/structure.ts'
 import { assertRecipientsUsable, type Recipients } from '../encryption/keys.ts'
 import type { SigningKey } from '../encryption/sign.ts'
 import {
@@ -9,16 +10,18 @@ import {
   readSequences,
   takeCensus,
 } from '../postgres/census.ts'
-import type { Connection, HeldClient } from '../postgres/connect.ts'
+import { type Connection, openSeveral } from '../postgres/connect.ts'
+import { type LeftOut, listLeftOut } from '../postgres/coverage.ts'
 import { type DumpCompression, dumpDatabase } from '../postgres/dump.ts'
 import { listExtensions, readDatabaseProperties, readDatabaseSize } from '../postgres/facts.ts'
 import { findProgram } from '../postgres/programs.ts'
 import { holdSnapshot, joinSnapshot, type Snapshot } from '../postgres/snapshot.ts'
-import { type LeftOut, listLeftOut, tableName } from '../postgres/tables.ts'
+import { tableName } from '../postgres/tables.ts'
 import { backupFolder, objectNames } from '../storage/object-keys.ts'
 import { archiveOnly } from '../streams/archive-header.ts'
 import { together } from '../streams/together.ts'
-import { type Committed, commitBackup, newLabel, removeUncommitted } from './commit-backup.ts'
+import { readStructureInSnapshot } from '../structure/read-structure.ts'
+import { bindManifest, type Committed, commitBackup, newLabel, removeUncommitted } from './commit-backup.ts'
 import type { JobParts } from './installation.ts'
 import { storeEncrypted, storeEncryptedBytes } from './store-encrypted.ts'
 
@@ -67,7 +70,8 @@ export async function runBackup(
   const properties = await readDatabaseProperties(snapshot.client, facts.major)
   const databaseBytes = await readDatabaseSize(snapshot.client)
   const leftOut = await listLeftOut(snapshot.client, facts.isStandby)
-  const sequencesBefore = await readSequences(snapshot.client)
+  const sequencesBefore = await readSequences(snapshot.client, facts.isStandby)
+  const structureBefore = await readStructureInSnapshot(snapshot.client, facts.major)
 
   try {
     // 2. Dump and census side by side; either failing ends the other. The upload ends only if pg_dump exits with 0.
@@ -76,7 +80,10 @@ export async function runBackup(
       signal,
       (branch) => [
         storeEncrypted(
-          archiveOnly(dumpDatabase({ ...request, program, snapshotId: snapshot.id }, branch)),
+          (dumping) =>
+            archiveOnly(
+              dumpDatabase({ ...request, program, snapshotId: snapshot.id, encoding: properties.encoding }, dumping),
+            ),
           {
             folder,
             name: compression.method === 'zstd' ? objectNames.dumpZstd : objectNames.dump,
@@ -93,44 +100,57 @@ export async function runBackup(
       snapshot.lost,
     )
 
-    // 3. What the database held, encrypted because it names every table.
+    // 3. What the database held, encrypted because it names every table; and what the manifest will say, so that no
+    //    other manifest fits it.
+    const structure = settleStructure(
+      structureBefore,
+      await readStructureInSnapshot(snapshot.client, facts.major, structureBefore),
+    )
+    const omissions = [...leftOut, ...structure.changed.map(changedMeanwhile)]
+    const { version, major, systemIdentifier, isStandby } = facts
+    const described = {
+      kind: 'database' as const,
+      label,
+      server: connection.server,
+      database: connection.database,
+      snapshotTime: snapshot.time.toISOString(),
+      source: { version, major, systemIdentifier, isStandby, databaseBytes },
+      dump: { ...dump.source, compression: compression.method },
+      program: { name: 'pg_dump' as const, version: program.version },
+      evidence: { level: lowestLevel(census.tables), tables: census.tables.length, rows: sumRows(census.tables) },
+      omissions: countOmissions(omissions),
+      rolePasswords: null,
+    }
+    const draft = { ...described, folder, startedAt, dumpObject: dump.object, properties }
     const evidence: Evidence = {
       format: 1,
       label,
       server: connection.server,
       database: connection.database,
-      snapshotTime: snapshot.time.toISOString(),
+      snapshotTime: described.snapshotTime,
+      manifest: bindManifest(draft, request, parts),
       properties,
-      sequences: earlierStates(sequencesBefore, await readSequences(snapshot.client)),
+      sequences: earlierStates(sequencesBefore, await readSequences(snapshot.client, facts.isStandby)),
       materializedViews: await readMaterializedViews(snapshot.client),
       extensions: await listExtensions(snapshot.client),
-      omissions: leftOut,
+      omissions,
+      structure: [...structure.settled],
       ...census,
     }
     const evidenceTarget = { folder, name: objectNames.evidence, recipients: request.recipients }
     const evidenceObject = await storeEncryptedBytes(encodeEvidence(evidence), evidenceTarget, parts, signal)
 
     // 4. RECOVERY.md, signature, manifest: from here on the backup exists.
-    const { version, major, systemIdentifier, isStandby } = facts
-    const draft = {
-      kind: 'database' as const,
-      label,
-      server: connection.server,
-      database: connection.database,
-      snapshotTime: evidence.snapshotTime,
-      source: { version, major, systemIdentifier, isStandby, databaseBytes },
-      dump: { ...dump.source, compression: compression.method },
-      program: { name: 'pg_dump' as const, version: program.version },
-      evidence: { level: lowestLevel(census.tables), tables: census.tables.length, rows: sumRows(census.tables) },
-      omissions: countOmissions(leftOut),
-      rolePasswords: null,
-    }
-    const objects = { folder, startedAt, dumpObject: dump.object, evidenceObject, properties }
-    return { ...(await commitBackup({ ...draft, ...objects }, request, parts, signal)), evidence }
+    return { ...(await commitBackup({ ...draft, evidenceObject }, request, parts, signal)), evidence }
   } catch (error) {
     await removeUncommitted(folder, parts)
     throw error
   }
+}
+
+/** It may be in the dump as it was before or after. */
+function changedMeanwhile({ kind, name }: { readonly kind: string; readonly name: string }): LeftOut {
+  return { kind: 'changed during the dump', object: `${kind} ${name}`, reason: 'its definition is not compared' }
 }
 
 type Census = Pick<Evidence, 'tables' | 'largeObjects'>
@@ -142,7 +162,8 @@ async function takeWholeCensus(
   signal: AbortSignal,
 ): Promise<Census> {
   const { level, tables: overrides } = request.evidence
-  await using connections = await joinAll(request, snapshot, signal)
+  const wanted = Math.max(1, Math.min(request.censusConnections, snapshot.tables.length))
+  await using connections = await openSeveral(wanted, () => joinSnapshot(request.connection, snapshot, signal))
   const [first] = connections.clients
   const tables = await takeCensus(
     connections.clients,
@@ -156,26 +177,6 @@ async function takeWholeCensus(
   )
   if (first === undefined) throw new Error('a census needs a connection')
   return { tables, largeObjects: await readLargeObjects(first, level) }
-}
-
-/** Further connections inside the snapshot, closed together. */
-async function joinAll(
-  request: BackupRequest,
-  snapshot: Snapshot,
-  signal: AbortSignal,
-): Promise<AsyncDisposable & { clients: HeldClient['client'][] }> {
-  const held: HeldClient[] = []
-  const dispose = async (): Promise<void> => {
-    await Promise.all(held.map((one) => one[Symbol.asyncDispose]()))
-  }
-  try {
-    const wanted = Math.max(1, Math.min(request.censusConnections, snapshot.tables.length))
-    for (let count = 0; count < wanted; count += 1) held.push(await joinSnapshot(request.connection, snapshot, signal))
-    return { clients: held.map(({ client }) => client), [Symbol.asyncDispose]: dispose }
-  } catch (error) {
-    await dispose()
-    throw error
-  }
 }
 
 /** The weakest level of any table: what may be said of the whole. */

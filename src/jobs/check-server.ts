@@ -1,9 +1,10 @@
 import type { Config, ServerConfig } from '../config/config.ts'
 import { connect } from '../postgres/connect.ts'
+import { listLeftOut } from '../postgres/coverage.ts'
 import { readServerFacts } from '../postgres/facts.ts'
 import { findProgram } from '../postgres/programs.ts'
 import { assertDirect } from '../postgres/snapshot.ts'
-import { assertAllReadable, listDumpedTables, listLeftOut } from '../postgres/tables.ts'
+import { assertAllReadable, listDumpedTables } from '../postgres/tables.ts'
 import { type Findings, goOn } from './findings.ts'
 import { connectionTo } from './installation.ts'
 

@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts'
 import { makeLabel } from '../domain/backup-label.ts'
-import type { Evidence } from '../domain/evidence.ts'
+import type { BoundManifest, Evidence } from '../domain/evidence.ts'
 import { encodeManifest, type Manifest, manifestFormat, type StoredObject } from '../domain/manifest.ts'
 import { recoveryGuide } from '../domain/recovery-guide.ts'
 import type { Recipients } from '../encryption/keys.ts'
@@ -39,23 +39,49 @@ export type Draft = Pick<
   readonly properties: Evidence['properties'] | null
 }
 
+type Keys = { readonly recipients: Recipients; readonly signingKey: SigningKey | null }
+
+/** What the evidence says of its manifest: all that is known before the manifest is written. */
+export function bindManifest(
+  draft: Omit<Draft, 'evidenceObject'>,
+  keys: Keys,
+  parts: Pick<JobParts, 'store' | 'storeId' | 'catalog'>,
+): BoundManifest {
+  const { folder: _folder, startedAt, dumpObject, properties: _properties, ...described } = draft
+  return {
+    ...described,
+    storeId: parts.storeId,
+    pgproofVersion: version,
+    startedAt: startedAt.toISOString(),
+    previous: parts.catalog.previousManifest(draft.kind, draft.server, draft.database),
+    object: dumpObject,
+    recovery: { name: objectNames.recovery, ...measureBytes(guideOf(draft, keys, parts)) },
+    recipients: [...keys.recipients.fingerprints],
+    signer: keys.signingKey?.fingerprint ?? null,
+  }
+}
+
+/** RECOVERY.md of a backup; always the same. */
+function guideOf(
+  { dumpObject, ...draft }: Omit<Draft, 'evidenceObject'>,
+  { recipients }: Keys,
+  { store }: Pick<JobParts, 'store'>,
+): Buffer {
+  const place = { storeUrl: store.url, object: dumpObject, recipients: recipients.fingerprints }
+  return Buffer.from(recoveryGuide({ ...draft, ...place }))
+}
+
 export type Committed = { readonly manifest: Manifest; readonly manifestSha256: string }
 
 /**
  * Writes RECOVERY.md and the signature, then the manifest: from that moment the backup exists. The catalog learns of it
  * last; it is a convenience and is rebuilt from the store whenever needed.
  */
-export async function commitBackup(
-  draft: Draft,
-  keys: { readonly recipients: Recipients; readonly signingKey: SigningKey | null },
-  parts: JobParts,
-  signal: AbortSignal,
-): Promise<Committed> {
-  const { folder, startedAt, dumpObject, evidenceObject, properties, ...described } = draft
+export async function commitBackup(draft: Draft, keys: Keys, parts: JobParts, signal: AbortSignal): Promise<Committed> {
+  const { folder, startedAt, dumpObject, evidenceObject, properties: _properties, ...described } = draft
   const { store, clock, catalog } = parts
   const { fingerprints } = keys.recipients
-  const place = { storeUrl: store.url, folder, object: dumpObject, recipients: fingerprints, properties }
-  const guide = Buffer.from(recoveryGuide({ ...described, ...place }))
+  const guide = guideOf(draft, keys, parts)
   await store.put(`${folder}${objectNames.recovery}`, guide, { signal })
   const manifest: Manifest = {
     format: manifestFormat,

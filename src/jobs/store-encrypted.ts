@@ -29,12 +29,15 @@ export type StoredStream = {
   readonly object: StoredObject
 }
 
+/** A source that ends when its signal fires, also while it waits for its next bytes. */
+export type Source = (signal: AbortSignal) => AsyncIterable<Uint8Array>
+
 /**
  * The stream that every kind of backup shares: measure → zstd → OpenPGP → measure → store. The object appears only if
  * the source ended well; what the store says it holds is compared with what was sent.
  */
 export async function storeEncrypted(
-  source: AsyncIterable<Uint8Array>,
+  source: Source,
   target: EncryptedTarget,
   parts: StoreParts,
   signal: AbortSignal,
@@ -47,7 +50,9 @@ export async function storeEncrypted(
     const written = await parts.store.write(key, encrypted, { signal, expectedBytes: target.expectedBytes })
     heldBytes = written.bytes
   }
-  const blocks = inBlocks(source)
+  // The pipeline's own signal fires when a later stage fails: a silent pg_dump must not keep a failed upload waiting.
+  const blocks = (pipe: { signal?: AbortSignal } = {}): AsyncIterable<Uint8Array> =>
+    inBlocks(source(pipe.signal === undefined ? signal : AbortSignal.any([signal, pipe.signal])))
   const encrypt = encryptStage(target.recipients, parts.clock.now())
   if (target.zstdLevel === null) await pipeline(blocks, plain.stage, encrypt, stored.stage, write, { signal })
   else

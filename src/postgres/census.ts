@@ -1,4 +1,4 @@
-import type { EvidenceLevel, SequenceState, TableContents } from '../domain/evidence.ts'
+import type { DumpedSequence, EvidenceLevel, SequenceState, TableContents } from '../domain/evidence.ts'
 import { PgproofError, reasonOf } from '../errors.ts'
 import type { Client } from './connect.ts'
 import { censusQuery, readDigestColumns, rowDigest } from './row-digest.ts'
@@ -48,11 +48,12 @@ async function censusOfTable(
 ): Promise<TableContents> {
   const { schema, name, condition } = table
   const level = request.level(table)
-  if (level === 'off') return { schema, name, level, rows: null, digest: null, condition }
+  const named = { schema, name, level, condition, ...(table.root === null ? {} : { root: table.root }) }
+  if (level === 'off') return { ...named, rows: null, digest: null }
   try {
     const columns = level === 'digest' ? await readDigestColumns(client, table.oid) : null
     const row = await asked(client, censusQuery(table, columns))
-    return { schema, name, level, rows: Number(row?.rows), digest: row?.digest ?? null, condition }
+    return { ...named, rows: Number(row?.rows), digest: row?.digest ?? null }
   } catch (error) {
     signal.throwIfAborted()
     throwQueryFailed(request.database, tableName(table), error)
@@ -79,26 +80,32 @@ function throwQueryFailed(database: string, what: string, error: unknown): never
   )
 }
 
-/** The state of every sequence that is dumped. Sequences do not obey snapshots; see `earlierStates`. Throws QUERY_FAILED. */
-export async function readSequences(client: Client): Promise<SequenceState[]> {
+/**
+ * The state of every sequence that is dumped; of a standby that are not the unlogged ones. Sequences do not obey
+ * snapshots; see `earlierStates`. Throws QUERY_FAILED.
+ */
+export async function readSequences(client: Client, isStandby: boolean): Promise<SequenceState[]> {
   try {
-    return await readSequenceStates(client)
+    return await readSequenceStates(client, isStandby)
   } catch (error) {
     throwQueryFailed(client.database ?? '', 'sequences', error)
   }
 }
 
-async function readSequenceStates(client: Client): Promise<SequenceState[]> {
-  const { rows } = await client.query<{ schema: string; name: string; increment: string }>(`
-    SELECT n.nspname AS schema, c.relname AS name, s.seqincrement::text AS increment
+async function readSequenceStates(client: Client, isStandby: boolean): Promise<SequenceState[]> {
+  const { rows } = await client.query<Pick<SequenceState, 'schema' | 'name' | 'increment' | 'isCycling'>>(
+    `
+    SELECT n.nspname AS schema, c.relname AS name, s.seqincrement::text AS increment, s.seqcycle AS "isCycling"
       FROM pg_catalog.pg_sequence s JOIN pg_catalog.pg_class c ON c.oid = s.seqrelid
       JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
      WHERE c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-       AND (c.relpersistence <> 'u' OR NOT pg_catalog.pg_is_in_recovery())
+       AND (c.relpersistence <> 'u' OR NOT $1)
        AND (NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass
                           AND d.objid = c.oid AND d.deptype = 'e')
             OR EXISTS (SELECT FROM pg_catalog.pg_extension e WHERE c.oid = ANY (e.extconfig)))
-     ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`)
+     ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`,
+    [isStandby],
+  )
   const states: SequenceState[] = []
   for (let start = 0; start < rows.length; start += 200) {
     const batch = rows.slice(start, start + 200)
@@ -118,15 +125,32 @@ async function readSequenceStates(client: Client): Promise<SequenceState[]> {
 
 /**
  * pg_dump reads each sequence at some moment between the two readings. The one that is behind in the sequence's own
- * direction is what a restore must at least reach.
+ * direction is what a restore must at least reach; the other, `latest`, is what it must not go beyond.
  */
-export function earlierStates(before: readonly SequenceState[], after: readonly SequenceState[]): SequenceState[] {
+export function earlierStates(before: readonly SequenceState[], after: readonly SequenceState[]): DumpedSequence[] {
   const later = new Map(after.map((state) => [quotedName(state), state]))
   return before.flatMap((state) => {
     const other = later.get(quotedName(state))
     if (other === undefined) return [] // dropped meanwhile: it was outside the snapshot's locks
-    return [position(other) < position(state) ? other : state]
+    const [earlier, latest] = position(other) < position(state) ? [other, state] : [state, other]
+    return [{ ...earlier, latest: { lastValue: latest.lastValue, isCalled: latest.isCalled } }]
   })
+}
+
+/** Sequences that a populated materialized view reads, itself or through views: to refresh it may have moved them on. */
+export async function readRefreshedSequences(client: Client): Promise<{ schema: string; name: string }[]> {
+  const { rows } = await client
+    .query<{ schema: string; name: string }>(`
+    WITH RECURSIVE used AS (
+      SELECT c.oid FROM pg_catalog.pg_class c WHERE c.relkind = 'm' AND c.relispopulated
+      UNION
+      SELECT d.refobjid FROM used u JOIN pg_catalog.pg_rewrite r ON r.ev_class = u.oid
+        JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid
+         AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass)
+    SELECT n.nspname AS schema, c.relname AS name FROM used u JOIN pg_catalog.pg_class c ON c.oid = u.oid
+      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'S'`)
+    .catch((error: unknown) => throwQueryFailed(client.database ?? '', 'sequences', error))
+  return rows
 }
 
 /** The next value's place along the sequence's direction. */

@@ -12,6 +12,8 @@ export type DumpRequest = {
   readonly snapshotId: string
   readonly compression: DumpCompression
   readonly lockTimeoutMs: number
+  /** The database's own: a `client_encoding` set for it or for our role could not hold every name and value. */
+  readonly encoding?: string | undefined
 }
 
 /** `pg_dump -Fc` of one snapshot; ends only if pg_dump exits with 0, else throws DUMP_FAILED. */
@@ -23,6 +25,7 @@ export async function* dumpDatabase(request: DumpRequest, signal: AbortSignal): 
     `--snapshot=${request.snapshotId}`,
     `--lock-wait-timeout=${request.lockTimeoutMs}`,
     `--compress=${compressArgument(request.compression)}`,
+    ...(request.encoding === undefined ? [] : [`--encoding=${request.encoding}`]),
   ]
   yield* outputOf({ path: request.program.path, args, env: environment.env }, 'pg_dump', signal)
 }

@@ -53,6 +53,9 @@ export type DatabaseProperties = {
   readonly collate: string
   readonly ctype: string
   readonly locale: string | null
+  readonly icuRules: string | null
+  /** As `pg_dump` finds it when it connects: it writes `money` by it. */
+  readonly lcMonetary: string
   /** The role with OID 10. */
   readonly bootstrapRole: string
 }
@@ -61,9 +64,12 @@ export type DatabaseProperties = {
 export async function readDatabaseProperties(client: Client, major: number): Promise<DatabaseProperties> {
   const provider = major >= 15 ? 'd.datlocprovider' : "'c'"
   const locale = major >= 17 ? 'd.datlocale' : major >= 15 ? 'd.daticulocale' : 'NULL'
+  const icuRules = major >= 16 ? 'd.daticurules' : 'NULL'
   const { rows } = await client.query<DatabaseProperties>(`
     SELECT pg_catalog.pg_get_userbyid(d.datdba) AS owner, pg_catalog.pg_encoding_to_char(d.encoding) AS encoding,
            ${provider}::text AS "localeProvider", d.datcollate AS collate, d.datctype AS ctype, ${locale}::text AS locale,
+           ${icuRules}::text AS "icuRules",
+           (SELECT s.reset_val FROM pg_catalog.pg_settings s WHERE s.name = 'lc_monetary') AS "lcMonetary",
            pg_catalog.pg_get_userbyid(10) AS "bootstrapRole"
       FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()`)
   const [properties] = rows

@@ -1,5 +1,5 @@
 import { PgproofError } from '../errors.ts'
-import type { Client } from './connect.ts'
+import { assertNamesReadable, type Client } from './connect.ts'
 
 /** A table whose rows `pg_dump` dumps: ordinary tables and partitions, and the configuration tables of extensions. */
 export type DumpedTable = {
@@ -10,12 +10,15 @@ export type DumpedTable = {
   readonly bytes: number
   /** The filter of an extension's configuration table, beginning with WHERE; null for every other table. */
   readonly condition: string | null
+  /**
+   * Set for a partition below a table that is partitioned by the hash of an enum: the hash is of the value's OID, so a
+   * restore puts its rows into other partitions, and only all partitions of this table together hold what they held.
+   */
+  readonly root: { readonly schema: string; readonly name: string } | null
   readonly isReadable: boolean
   /** Whether row security hides rows from this role. */
   readonly isFiltered: boolean
 }
-
-export type LeftOut = { readonly kind: string; readonly object: string; readonly reason: string }
 
 /**
  * Every table that has rows in the dump, by the rules of pg_dump's `selectDumpableTable` and `makeTableDataInfo`:
@@ -29,10 +32,20 @@ export async function listDumpedTables(
   sizes: 'measured' | 'known' = 'known',
 ): Promise<DumpedTable[]> {
   const knownSize = "(c.relpages::int8 + COALESCE(t.relpages, 0)) * pg_catalog.current_setting('block_size')::int8"
-  const { rows } = await client.query<Omit<DumpedTable, 'bytes'> & { bytes: string }>(`
+  const { rows } = await client
+    .query<Omit<DumpedTable, 'bytes'> & { bytes: string }>(`
     SELECT c.oid::int8::float8 AS oid, n.nspname AS schema, c.relname AS name,
            ${sizes === 'measured' ? 'pg_catalog.pg_table_size(c.oid)' : knownSize} AS bytes,
            NULLIF(x.condition, '') AS condition,
+           (SELECT pg_catalog.json_build_object('schema', rn.nspname, 'name', r.relname)
+              FROM pg_catalog.pg_partition_ancestors(c.oid) WITH ORDINALITY AS a (oid, level)
+              JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = a.oid
+              JOIN pg_catalog.pg_class r ON r.oid = a.oid JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace
+             WHERE c.relispartition AND EXISTS (
+                     SELECT FROM pg_catalog.pg_opclass o JOIN pg_catalog.pg_am m ON m.oid = o.opcmethod
+                      WHERE o.oid = ANY (p.partclass) AND o.opcname = 'enum_ops' AND m.amname = 'hash'
+                        AND o.opcnamespace = 'pg_catalog'::pg_catalog.regnamespace)
+             ORDER BY a.level DESC LIMIT 1) AS root,
            pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AS "isReadable",
            pg_catalog.row_security_active(c.oid) AS "isFiltered"
       FROM pg_catalog.pg_class c
@@ -47,30 +60,26 @@ export async function listDumpedTables(
              SELECT FROM pg_catalog.pg_depend d
               WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'))
      ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`)
+    .catch((error: unknown) => {
+      assertNamesReadable(client, 'table', error)
+      throw error
+    })
   return rows.map((row) => ({ ...row, bytes: Number(row.bytes) }))
 }
 
-/** What a dump of this database does not hold, and why: the coverage statement. */
-export async function listLeftOut(client: Client, isStandby: boolean): Promise<LeftOut[]> {
-  const { rows } = await client.query<LeftOut>(
-    `
-    SELECT 'foreign data' AS kind, pg_catalog.format('%I.%I', n.nspname, c.relname) AS object,
-           'rows of a foreign table live on another server; only its definition is dumped' AS reason
-      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-     WHERE c.relkind = 'f' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-    UNION ALL
-    SELECT 'unlogged data on a standby', pg_catalog.format('%I.%I', n.nspname, c.relname),
-           'a standby has no rows of unlogged tables'
-      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-     WHERE c.relkind = 'r' AND c.relpersistence = 'u' AND $1 AND n.nspname !~ '^pg_'
-    UNION ALL
-    SELECT 'tablespace', t.spcname, 'the definition of a tablespace is outside any database; drills put everything into the default one'
-      FROM pg_catalog.pg_tablespace t
-     WHERE t.spcname NOT IN ('pg_default', 'pg_global')
-       AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.reltablespace = t.oid)
-    ORDER BY 1, 2`,
-    [isStandby],
-  )
+/** Tables and materialized views with statistics, without those that have a foreign table below them. */
+export async function listLocalTables(client: Client): Promise<{ schema: string; name: string }[]> {
+  const { rows } = await client.query<{ schema: string; name: string }>(`
+    WITH RECURSIVE above AS (
+      SELECT i.inhparent AS oid FROM pg_catalog.pg_inherits i
+        JOIN pg_catalog.pg_class f ON f.oid = i.inhrelid AND f.relkind = 'f'
+      UNION
+      SELECT i.inhparent FROM above a JOIN pg_catalog.pg_inherits i ON i.inhrelid = a.oid)
+    SELECT n.nspname AS schema, c.relname AS name FROM pg_catalog.pg_class c
+      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+     WHERE c.relkind IN ('r', 'm', 'p') AND c.relpersistence <> 't' AND c.oid NOT IN (SELECT oid FROM above)
+       AND n.nspname <> 'pg_toast'
+     ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`)
   return rows
 }
 

@@ -39,6 +39,16 @@ describe('which one', () => {
     expect(label).toBe('old')
   })
 
+  it('random within 20 days - draws leave out what is older, turns do not', () => {
+    const withinMs = 20 * 86_400_000
+    const drawn = new Set<string>()
+    for (let seed = 1; seed < 200; seed += 2)
+      drawn.add(pickBackup({ candidates, rule: 'random', seed, withinMs }).label)
+    expect([...drawn].sort()).toEqual(['middle', 'new'])
+    const old = [candidate('old', 1), candidate('new', 40)]
+    expect(pickBackup({ candidates: old, rule: 'random', seed: 0, withinMs }).label).toBe('old')
+  })
+
   it('random with an odd seed - drawn, and says with which seed', () => {
     const { label, reason } = pickBackup({ candidates, rule: 'random', seed: 7 })
     expect(reason).toBe(
@@ -91,7 +101,7 @@ describe('coverage', () => {
           for (let drill = 0; drill < 6 * retained + 10; drill += 1) {
             const now = 2000 + drill
             if (retainedNow.length < retained) retainedNow.push(candidate(`n${drill}`, now))
-            const { label } = pickBackup({ candidates: retainedNow, rule: 'random', seed })
+            const { label } = pickBackup({ candidates: retainedNow, rule: 'random', seed, withinMs: 10 * 86_400_000 })
             seed = seedAfter(seed)
             const { verdict, pruned } = course.next().value as { verdict: number; pruned: number }
             retainedNow = retainedNow.map((one) => {

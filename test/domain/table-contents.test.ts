@@ -1,15 +1,22 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import type { SequenceState, TableContents } from '../../src/domain/evidence.ts'
+import type { DumpedSequence, TableContents } from '../../src/domain/evidence.ts'
 import { compareSequences, compareTables } from '../../src/domain/table-contents.ts'
 
 function table(changes: Partial<TableContents> = {}): TableContents {
   return { schema: 'public', name: 'orders', level: 'digest', rows: 3, digest: '-12', condition: null, ...changes }
 }
 
-function sequence(changes: Partial<SequenceState> = {}): SequenceState {
-  return { schema: 'public', name: 'orders_id_seq', lastValue: '10', isCalled: true, increment: '1', ...changes }
+/** As it was before the dump, and the same after it unless `latest` is given. */
+function sequence(changes: Partial<DumpedSequence> = {}): DumpedSequence {
+  const state = { lastValue: '10', isCalled: true, increment: '1', isCycling: false, ...changes }
+  const { lastValue, isCalled } = state
+  return { schema: 'public', name: 'orders_id_seq', latest: { lastValue, isCalled }, ...state }
 }
+
+const until = (lastValue: string, isCalled = true): Pick<DumpedSequence, 'latest'> => ({
+  latest: { lastValue, isCalled },
+})
 
 describe('tables', () => {
   const result = (expected: TableContents, restored: TableContents) => {
@@ -32,6 +39,20 @@ describe('tables', () => {
         result: 'equal',
       },
     ])
+  })
+
+  it('rows moved between partitions of one root - equal together; one row lost - rows differ', () => {
+    const root = { schema: 'public', name: 'all' }
+    const parts = (...contents: [rows: number, digest: string][]) =>
+      contents.map(([rows, digest], index) => table({ name: `p${index}`, rows, digest, root }))
+    const compared = (...after: [number, string][]) =>
+      compareTables(parts([3, '-12'], [4, '9007199254740993']), parts(...after)).map(({ name, result }) => [
+        name,
+        result,
+      ])
+    expect(compared([2, '9007199254740990'], [5, '-9'])).toEqual([['all', 'equal']])
+    expect(compared([2, '9007199254740990'], [5, '-8'])).toEqual([['all', 'digest differs']])
+    expect(compared([3, '-12'])).toEqual([['all', 'rows differ']])
   })
 
   it('one row missing - rows differ, whatever the digests', () => {
@@ -112,7 +133,7 @@ describe('tables', () => {
 })
 
 describe('sequences', () => {
-  const result = (expected: SequenceState, restored: SequenceState) =>
+  const result = (expected: DumpedSequence, { latest: _, ...restored }: DumpedSequence) =>
     compareSequences([expected], [restored])[0]?.result
 
   it('the same state - equal, with the value that comes next', () => {
@@ -121,26 +142,47 @@ describe('sequences', () => {
     ])
   })
 
-  it('ahead is fine, behind is not', () => {
-    expect(result(sequence(), sequence({ lastValue: '12' }))).toBe('ahead')
+  it('between the readings before and after the dump - ahead is fine; behind and beyond are not', () => {
+    const used = sequence(until('12'))
+    expect(result(used, sequence({ lastValue: '11' }))).toBe('ahead')
+    expect(result(used, sequence({ lastValue: '12' }))).toBe('ahead')
+    expect(result(used, sequence({ lastValue: '9' }))).toBe('behind')
+    expect(result(used, sequence({ lastValue: '13' }))).toBe('beyond')
+    expect(result(used, sequence({ lastValue: '9223372036854775807' }))).toBe('beyond')
+  })
+
+  it('the same before and after the dump - only that very state is equal', () => {
+    expect(result(sequence(), sequence({ lastValue: '11' }))).toBe('beyond')
     expect(result(sequence(), sequence({ lastValue: '9' }))).toBe('behind')
+    expect(result(sequence({ lastValue: '1', isCalled: false }), sequence({ lastValue: '1' }))).toBe('beyond')
   })
 
   it('a descending sequence - the other way round', () => {
-    const down = sequence({ increment: '-5' })
+    const down = sequence({ increment: '-5', ...until('5') })
     expect(result(down, { ...down, lastValue: '5' })).toBe('ahead')
     expect(result(down, { ...down, lastValue: '15' })).toBe('behind')
+    expect(result(down, { ...down, lastValue: '0' })).toBe('beyond')
   })
 
   it('not called yet - the next value is the last value itself', () => {
-    expect(result(sequence({ lastValue: '1', isCalled: false }), sequence({ lastValue: '1' }))).toBe('ahead')
+    expect(result(sequence({ lastValue: '1', isCalled: false, ...until('1') }), sequence({ lastValue: '1' }))).toBe(
+      'ahead',
+    )
     expect(result(sequence({ lastValue: '1' }), sequence({ lastValue: '1', isCalled: false }))).toBe('behind')
     expect(result(sequence(), sequence({ lastValue: '11', isCalled: false }))).toBe('equal')
+  })
+
+  it('a sequence that cycles - never behind nor beyond, wherever it has come to', () => {
+    const ring = sequence({ isCycling: true })
+    expect(result(ring, { ...ring, lastValue: '1' })).toBe('ahead')
+    expect(result(ring, { ...ring, lastValue: '99' })).toBe('ahead')
+    expect(result(ring, ring)).toBe('equal')
   })
 
   it('values beyond what a double holds - compared exactly', () => {
     const large = sequence({ lastValue: '9223372036854775806' })
     expect(result(large, { ...large, lastValue: '9223372036854775805' })).toBe('behind')
+    expect(result(large, { ...large, lastValue: '9223372036854775807' })).toBe('beyond')
   })
 
   it('missing and unexpected ones - named', () => {

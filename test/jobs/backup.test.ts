@@ -133,6 +133,44 @@ describe('backup', () => {
     expect(test.installation.catalog.runs().find((run) => run.job === 'backup')).toMatchObject({ error: { code } })
   })
 
+  it.each([
+    ['table', `DO $$ BEGIN EXECUTE format('CREATE TABLE %I (a int)', E'caf\\xe9'); END $$`],
+    ['column', `DO $$ BEGIN EXECUTE format('CREATE TABLE t (%I int)', E'caf\\xe9'); END $$`],
+    [
+      'function',
+      `DO $$ BEGIN EXECUTE format('CREATE FUNCTION %I() RETURNS int LANGUAGE sql AS ''SELECT 1''', E'caf\\xe9'); END $$`,
+    ],
+  ])('a SQL_ASCII database with the name of a %s that is not UTF-8 - says which, nothing left', async (kind, sql) => {
+    const name = `ascii_${kind}`
+    await query(testUrl(), `CREATE DATABASE ${name} TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'`)
+    try {
+      await query(testUrl(name), sql)
+      await using test = await testInstallation()
+      const failure = await test.run('backup', name).catch((error: unknown) => error)
+      expect(failure).toMatchObject({
+        code: 'NAME_INVALID',
+        message: expect.stringContaining(`the name of a ${kind} in`),
+      })
+      await expectNothingLeft(test, name)
+    } finally {
+      await query(testUrl(), `DROP DATABASE ${name} WITH (FORCE)`)
+    }
+  })
+
+  it('the upload fails while pg_dump is silent - its error at once, not at pg_dump’s next byte', async () => {
+    await using folder = await testInstallation()
+    const bin = standIn(folder.folder, 'pg_dump', '"$REAL" "$@" | head -c 20000; exec sleep 600')
+    await using test = await testInstallation({
+      PGPROOF_POSTGRES__BIN_DIRS: bin,
+      PGPROOF_SERVERS__0__BACKUP_DEADLINE: '60s',
+    })
+    test.store.before = (operation, key) => {
+      if (operation === 'write') throw new PgproofError('STORE_FULL', { key })
+    }
+    expect(await codeOf(test.run('backup', database.name))).toBe('STORE_FULL')
+    await expectNothingLeft(test, database.name)
+  })
+
   it('the server ends pg_dump’s session in the middle - DUMP_FAILED, nothing left', async () => {
     await using folder = await testInstallation()
     const bin = standIn(

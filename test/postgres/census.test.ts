@@ -7,8 +7,9 @@ import {
   takeCensus,
 } from '../../src/postgres/census.ts'
 import { connect } from '../../src/postgres/connect.ts'
+import { listLeftOut } from '../../src/postgres/coverage.ts'
 import { holdSnapshot, joinSnapshot } from '../../src/postgres/snapshot.ts'
-import { listDumpedTables, listLeftOut, tableName } from '../../src/postgres/tables.ts'
+import { listDumpedTables, tableName } from '../../src/postgres/tables.ts'
 import { testUrl } from '../support/installation.ts'
 import { query } from '../support/postgres-server.ts'
 import {
@@ -254,22 +255,26 @@ describe('sequences', () => {
       await openSandbox(`CREATE SCHEMA many; ${many}; CREATE TABLE t (a serial, b int GENERATED ALWAYS AS IDENTITY);
       CREATE SEQUENCE "s.""q" INCREMENT -3 MAXVALUE 10 START 10; CREATE SEQUENCE wide AS bigint START 9223372036854775806; CREATE TEMP SEQUENCE temporary;
       INSERT INTO t DEFAULT VALUES; SELECT nextval('"s.""q"'), nextval('"s.""q"'), nextval('wide')`)
-    const sequences = await readSequences(sandbox.client)
+    const sequences = await readSequences(sandbox.client, false)
     expect(sequences).toHaveLength(450 + 4)
     const of = (wanted: string): unknown => sequences.find(({ name }) => name === wanted)
-    expect(of('s449')).toEqual({ schema: 'many', name: 's449', increment: '1', lastValue: '450', isCalled: false })
+    expect(of('s449')).toEqual({
+      ...{ schema: 'many', name: 's449', increment: '1', lastValue: '450', isCalled: false },
+      isCycling: false,
+    })
     expect(of('t_b_seq')).toMatchObject({ lastValue: '1', isCalled: true })
     expect(of('s."q')).toMatchObject({ increment: '-3', lastValue: '7', isCalled: true })
     expect(of('wide')).toMatchObject({ lastValue: '9223372036854775806', isCalled: true })
   })
 
-  it('read twice around a dump - the one that is behind in its own direction, whatever its sign; a dropped one is left out', () => {
+  it('read twice around a dump - the one that is behind in its own direction, whatever its sign, and the other as the latest; a dropped one is left out', () => {
     const state = (name: string, lastValue: string, isCalled: boolean, increment = '1') => ({
       schema: 's',
       name,
       lastValue,
       isCalled,
       increment,
+      isCycling: false,
     })
     const before = [
       state('up', '5', true),
@@ -284,7 +289,13 @@ describe('sequences', () => {
       state('fresh', '1', true),
       state('reset', '1', false),
     ]
-    expect(earlierStates(before, after)).toEqual([before[0], before[1], before[2], after[3]])
+    const latest = (lastValue: string) => ({ latest: { lastValue, isCalled: true } })
+    expect(earlierStates(before, after)).toEqual([
+      { ...before[0], ...latest('9') },
+      { ...before[1], ...latest('2') },
+      { ...before[2], ...latest('1') },
+      { ...after[3], ...latest('100') },
+    ])
   })
 
   it('one that is not to be read - QUERY_FAILED, not a fault in pgproof', async () => {
@@ -293,7 +304,7 @@ describe('sequences', () => {
     await sandbox.sql(`CREATE ROLE ${role} LOGIN PASSWORD 'x'`)
     try {
       await using held = await connect({ ...sandbox.connection, user: role, password: () => 'x' }, signal)
-      expect(await codeOf(readSequences(held.client))).toBe('QUERY_FAILED')
+      expect(await codeOf(readSequences(held.client, false))).toBe('QUERY_FAILED')
     } finally {
       await query(testUrl(), `DROP ROLE ${role}`)
     }

@@ -6,10 +6,11 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { readSequences } from '../../src/postgres/census.ts'
 import { type Connection, connect, parseConnectionUrl } from '../../src/postgres/connect.ts'
+import { listLeftOut } from '../../src/postgres/coverage.ts'
 import { findProgram } from '../../src/postgres/programs.ts'
 import { restoreDump } from '../../src/postgres/restore-dump.ts'
 import { holdSnapshot } from '../../src/postgres/snapshot.ts'
-import { listLeftOut } from '../../src/postgres/tables.ts'
+import { testInstallation } from '../support/installation.ts'
 import { freePort, query, startPostgres, type TestServer, unprivileged } from '../support/postgres-server.ts'
 import { contentsOf, dumpTo, openSandbox, signal } from './sandbox.ts'
 import { major } from './spool-root.ts'
@@ -79,9 +80,10 @@ describe('a standby as the source', () => {
     await using snapshot = await holdSnapshot(standby.connection, { lockTimeoutMs: 5_000 }, signal)
     expect(snapshot.facts).toMatchObject({ isStandby: true, major })
     expect(snapshot.tables.map(({ name }) => name)).toEqual(['last', 't'])
-    expect((await readSequences(snapshot.client)).map(({ name }) => name)).toContain('s')
+    expect((await readSequences(snapshot.client, true)).map(({ name }) => name)).toContain('s')
     expect(await listLeftOut(snapshot.client, true)).toEqual([
       expect.objectContaining({ kind: 'unlogged data on a standby', object: 'public.fast' }),
+      expect.objectContaining({ kind: 'unlogged data on a standby', object: 'public.fast_id_seq' }),
     ])
     const folder = mkdtempSync(join(tmpdir(), 'pgproof-test-dump-'))
     try {
@@ -97,5 +99,17 @@ describe('a standby as the source', () => {
     await using held = await connect(parseConnectionUrl('main', primary.url('shop')), signal)
     const original = await contentsOf(held.client)
     expect(restored['public.t']).toEqual(original['public.t'])
+  })
+
+  it('its backup passes a drill: unlogged tables come back empty, and that is no difference', async () => {
+    const url = primary.url('shop').replace(`:${primary.port}/`, `:${standby.connection.port}/`)
+    await using test = await testInstallation({ PGPROOF_SERVERS__0__URL: url })
+    const { backup } = await test.run('backup', 'shop')
+    expect(backup?.manifest.source.isStandby).toBe(true)
+    expect(backup?.manifest.omissions).toEqual([{ kind: 'unlogged data on a standby', objects: 2 }])
+    await test.run('roles')
+    const { drill } = await test.run('drill', 'shop')
+    expect(drill).toMatchObject({ error: null, report: { verdict: 'passed' } })
+    expect(drill?.tables?.tables.map(({ name, result }) => `${name} ${result}`)).toEqual(['last equal', 't equal'])
   })
 })

@@ -1,0 +1,86 @@
+import type { Client } from './connect.ts'
+
+/** One thing that a dump does not hold, and why. */
+export type LeftOut = { readonly kind: string; readonly object: string; readonly reason: string }
+
+/**
+ * What a dump of this database does not hold, and why: the coverage statement. The rules are those of pg_dump.c
+ * (`getIndexes`, `getTriggers`, `makeTableDataInfo`); what no dump ever holds – planner statistics, files of the
+ * server, its configuration – is in docs/verification.md instead.
+ */
+export async function listLeftOut(client: Client, isStandby: boolean): Promise<LeftOut[]> {
+  const sql = leftOut.map(
+    ({ kind, reason, objects }) => `SELECT '${kind}' AS kind, o.object, '${reason}' AS reason FROM (${objects}) o`,
+  )
+  const { rows } = await client.query<LeftOut>(`${sql.join(' UNION ALL ')} ORDER BY 1, 2`, [isStandby])
+  return rows
+}
+
+const relationName = "pg_catalog.format('%I.%I', n.nspname, c.relname) AS object"
+const relations = 'pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace'
+const isUsers = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+
+const leftOut: readonly { readonly kind: string; readonly reason: string; readonly objects: string }[] = [
+  {
+    kind: 'foreign data',
+    reason: 'rows of a foreign table live on another server; only its definition is dumped',
+    objects: `SELECT ${relationName} FROM ${relations} WHERE c.relkind = 'f' AND ${isUsers}`,
+  },
+  {
+    kind: 'unlogged data on a standby',
+    reason: 'a standby has no rows of unlogged tables and no state of unlogged sequences',
+    objects: `SELECT ${relationName} FROM ${relations}
+               WHERE c.relkind IN ('r', 'S') AND c.relpersistence = 'u' AND $1 AND ${isUsers}`,
+  },
+  {
+    kind: 'tablespace',
+    reason: 'a tablespace is defined outside any database; drills put everything into the default one',
+    objects: `SELECT pg_catalog.quote_ident(t.spcname) AS object FROM pg_catalog.pg_tablespace t
+               WHERE t.spcname NOT IN ('pg_default', 'pg_global')
+                 AND (EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.reltablespace = t.oid)
+                      OR EXISTS (SELECT FROM pg_catalog.pg_database d
+                                  WHERE d.datname = pg_catalog.current_database() AND d.dattablespace = t.oid))`,
+  },
+  {
+    kind: 'invalid index',
+    reason: 'pg_dump leaves out an index whose creation failed; drop it or REINDEX it',
+    objects: `SELECT ${relationName} FROM ${relations} JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid
+               WHERE c.relkind = 'i' AND NOT (i.indisvalid AND i.indisready) AND ${isUsers}`,
+  },
+  {
+    kind: 'disabled foreign key check',
+    reason: 'pg_dump does not say that the triggers of a foreign key were disabled; a restore enables them',
+    objects: `SELECT DISTINCT pg_catalog.format('%I.%I', n.nspname, c.relname) || ' ' || pg_catalog.quote_ident(k.conname) AS object
+                FROM ${relations} JOIN pg_catalog.pg_trigger t ON t.tgrelid = c.oid
+                JOIN pg_catalog.pg_constraint k ON k.oid = t.tgconstraint
+               WHERE t.tgisinternal AND k.contype = 'f' AND t.tgenabled <> 'O' AND t.tgparentid = 0 AND ${isUsers}`,
+  },
+  {
+    kind: 'rows of an extension',
+    reason:
+      'a table of an extension that did not register it by pg_extension_config_dump; only the extension is dumped',
+    objects: `SELECT ${relationName} FROM ${relations}
+               WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND (c.relpages > 0 OR c.reltuples > 0) AND ${isUsers}
+                 AND EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
+                              WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+                                AND d.refclassid = 'pg_catalog.pg_extension'::regclass
+                                AND NOT c.oid = ANY (COALESCE(e.extconfig, '{}')))`,
+  },
+  {
+    kind: 'prepared transaction',
+    reason: 'what it changed was not committed at the snapshot',
+    objects: `SELECT p.gid AS object FROM pg_catalog.pg_prepared_xacts p WHERE p.database = pg_catalog.current_database()`,
+  },
+  {
+    kind: 'state of a subscription',
+    reason: 'a dump holds its definition; it comes back disabled, and drills leave it out',
+    objects: `SELECT pg_catalog.quote_ident(s.subname) AS object FROM pg_catalog.pg_subscription s
+               WHERE s.subdbid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())`,
+  },
+  {
+    kind: 'replication slot',
+    reason: 'a logical slot belongs to the server, not to a dump',
+    objects: `SELECT pg_catalog.quote_ident(s.slot_name) AS object FROM pg_catalog.pg_replication_slots s
+               WHERE s.database = pg_catalog.current_database() AND NOT s.temporary`,
+  },
+]

@@ -1,0 +1,86 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { connect, parseConnectionUrl } from '../../src/postgres/connect.ts'
+import { listLeftOut } from '../../src/postgres/coverage.ts'
+import { query, startPostgres, type TestServer } from '../support/postgres-server.ts'
+import { signal } from './sandbox.ts'
+
+let server: TestServer
+beforeAll(async () => {
+  server = await startPostgres('wal_level = logical\nmax_prepared_transactions = 5')
+})
+afterAll(async () => {
+  await server.stop()
+})
+
+async function leftOut(database: string): Promise<string[]> {
+  await using held = await connect(parseConnectionUrl('main', server.url(database)), signal)
+  return (await listLeftOut(held.client, false)).map(({ kind, object }) => `${kind}: ${object}`)
+}
+
+const cases: readonly (readonly [kind: string, sql: readonly string[], expected: readonly string[]])[] = [
+  ['nothing', ['CREATE TABLE t (a int)'], []],
+  [
+    'a foreign table',
+    [
+      `CREATE EXTENSION file_fdw; CREATE SERVER files FOREIGN DATA WRAPPER file_fdw;
+       CREATE FOREIGN TABLE "Far away" (line text) SERVER files OPTIONS (filename '/etc/passwd')`,
+    ],
+    ['foreign data: public."Far away"'],
+  ],
+  [
+    'an index whose creation failed',
+    [
+      'CREATE TABLE t (a int); INSERT INTO t VALUES (1), (1)',
+      'CREATE UNIQUE INDEX CONCURRENTLY broken ON t (a)',
+      'CREATE INDEX whole ON t (a)',
+    ],
+    ['invalid index: public.broken'],
+  ],
+  [
+    'a foreign key that is not checked',
+    [
+      `CREATE TABLE t (a int PRIMARY KEY); CREATE TABLE u (a int CONSTRAINT to_t REFERENCES t); ALTER TABLE u DISABLE TRIGGER ALL;
+       CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+       CREATE TRIGGER mine BEFORE INSERT ON t EXECUTE FUNCTION f(); ALTER TABLE t DISABLE TRIGGER mine`,
+    ],
+    ['disabled foreign key check: public.u to_t'],
+  ],
+  [
+    'a prepared transaction',
+    ['CREATE TABLE t (a int)', "BEGIN; INSERT INTO t VALUES (1); PREPARE TRANSACTION 'half done'"],
+    ['prepared transaction: half done'],
+  ],
+  [
+    'a subscription and a logical slot',
+    [
+      "CREATE SUBSCRIPTION far CONNECTION 'host=nowhere' PUBLICATION p WITH (connect = false, slot_name = NONE)",
+      "SELECT pg_create_logical_replication_slot('feed', 'test_decoding')",
+    ],
+    ['replication slot: feed', 'state of a subscription: far'],
+  ],
+  [
+    'rows in a table that its extension does not let pg_dump see',
+    [
+      `CREATE EXTENSION hstore; CREATE TABLE own (a int); INSERT INTO own VALUES (1); ANALYZE own;
+       ALTER EXTENSION hstore ADD TABLE own`,
+    ],
+    ['rows of an extension: public.own'],
+  ],
+]
+
+describe('the coverage statement', () => {
+  it.each(cases)('%s', async (title, statements, expected) => {
+    const database = title.replaceAll(/\W/g, '_').slice(0, 40)
+    await query(server.url(), `CREATE DATABASE ${database}`)
+    for (const statement of statements) {
+      const done = query(server.url(database), statement)
+      // The index that is to be invalid: its creation fails.
+      await (statement.includes('CONCURRENTLY') ? expect(done).rejects.toThrow('could not create unique index') : done)
+    }
+    expect(await leftOut(database)).toEqual(expected)
+    expect(await leftOut('postgres')).toEqual([])
+    // What would keep the server from being stopped, or its databases from being dropped.
+    if (title.includes('prepared')) await query(server.url(database), "ROLLBACK PREPARED 'half done'")
+    if (title.includes('slot')) await query(server.url(database), "SELECT pg_drop_replication_slot('feed')")
+  })
+})
