@@ -95,6 +95,9 @@ export type DrillConfig = {
   readonly deadlineMs: number
   /** The operating system's user for the embedded server when pgproof runs as root. */
   readonly runAs: string
+  /** Parameters of PostgreSQL for the embedded server. */
+  readonly parameters: Readonly<Record<string, string>>
+  readonly amcheck: boolean
   readonly keepReportsMs: number
 }
 
@@ -182,6 +185,8 @@ export function buildConfig(settings: Settings, { folder, secrets, isTerminal }:
       spool: absolute(drill.spool),
       deadlineMs: drill.deadline,
       runAs: drill.runAs,
+      parameters: drill.parameters,
+      amcheck: drill.amcheck,
       keepReportsMs: drill.keepReports,
     },
     postgres: { binDirs: postgres.binDirs.map(absolute) },

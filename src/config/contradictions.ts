@@ -115,6 +115,15 @@ function drillFaults(draft: Draft, has: Has): Fault[] {
     faults.push(
       faultAt(draft, ['drill', 'scratchPasswordFile'], 'the URL holds a password as well', 'remove it from the URL'),
     )
+  if (has('drill', 'parameters') && !isEmbedded)
+    faults.push(
+      faultAt(
+        draft,
+        ['drill', 'parameters'],
+        'has no meaning with a server kept for drills',
+        'set them in that server’s own postgresql.conf',
+      ),
+    )
   const source = elementsOf(draft, ['servers']).find(
     (server) => scratch !== undefined && serverUrlAt(draft, [...server, 'url'])?.address === scratch.address,
   )

@@ -149,6 +149,31 @@ export const levels = <const T extends readonly [string, ...string[]]>(...values
     Object.fromEntries(splitText(value).map((pair) => pair.split('=', 2).map((part) => part.trim()))),
 })
 
+/** Parameters of PostgreSQL by name; `refused` are those that may not be given. */
+export const parameters = (refused: RegExp) => ({
+  ...kind(
+    z.record(
+      z
+        .string()
+        .regex(/^[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)?$/)
+        .refine((parameter) => !refused.test(parameter.toLowerCase()), 'the scratch server’s isolation depends on it'),
+      z.string().regex(/^[^\0\r\n]*$/),
+    ),
+    'a text of one line for each parameter of PostgreSQL',
+  ),
+  hint: 'such as { max_wal_size: 16GB, timezone_abbreviations: Australia }, numbers and on or off in quotes',
+  fromText: (value: string) =>
+    Object.fromEntries(
+      value
+        .split(';')
+        .filter((pair) => pair.trim() !== '')
+        .map((pair) => {
+          const [name = '', ...rest] = pair.split('=')
+          return [name.trim(), rest.join('=').trim()]
+        }),
+    ),
+})
+
 export const serverUrl = () => ({
   ...kind(z.string().transform(toServerUrl), 'a URL like postgres://user@host:5432/postgres'),
   isShown: false,

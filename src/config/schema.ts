@@ -38,6 +38,17 @@ const compressionKeys = z
     message: 'the method none has no level',
   })
 
+/** Parameters by which the embedded server would be reached, reach out, run commands or read other files. */
+const isolating = new RegExp(
+  `^(?:${[
+    ...['listen_addresses', 'port', 'unix_socket_.*', 'bonjour.*', 'ssl.*', 'krb_.*', 'gss_.*', 'db_user_namespace'],
+    ...['data_directory', 'config_file', 'hba_file', 'ident_file', 'external_pid_file', 'include.*'],
+    ...['archive_.*', 'restore_command', 'recovery_.*', 'promote_trigger_file', 'primary_.*', 'wal_level'],
+    ...['max_wal_senders', 'logging_collector', 'log_destination', 'log_directory', 'log_filename', 'syslog_.*'],
+    ...['event_source', 'authentication_timeout', 'password_encryption', 'cron\\..*', 'oauth_.*', 'allow_alter_system'],
+  ].join('|')})$`,
+)
+
 /**
  * Every key of the configuration, declared once. The loader, the names of the environment variables, the faults,
  * docs/configuration.md, the JSON Schema for editors and the redaction all follow from this.
@@ -280,7 +291,8 @@ export const schema = z.strictObject({
         example: 'latest',
       }),
       within: withDefault(kinds.duration(), '30d', {
-        description: 'Random drills take backups not older than this.',
+        description:
+          'Every second random drill takes the backup that has waited longest, whatever its age; the others draw among those that are not older than this.',
         example: '90d',
       }),
       jobs: withDefault(kinds.whole(1, 128), 2, {
@@ -300,6 +312,20 @@ export const schema = z.strictObject({
         description:
           'The operating system’s user for the embedded scratch server when pgproof runs as root, which PostgreSQL refuses to.',
         example: 'postgres',
+      }),
+      parameters: withDefault(
+        kinds.parameters(isolating),
+        {},
+        {
+          description:
+            'Parameters of PostgreSQL for the embedded scratch server, such as libraries that an extension needs loaded at the start. None that would let it out of its isolation.',
+          example: '{ shared_preload_libraries: timescaledb, max_wal_size: 16GB }',
+        },
+      ),
+      amcheck: withDefault(kinds.flag(), false, {
+        description:
+          'Whether a drill also checks every B-tree index against its table, and the pages of every table, by PostgreSQL’s extension amcheck. Reads everything once more.',
+        example: 'true',
       }),
       keepReports: withDefault(kinds.duration(), '730d', {
         description: 'How long drill reports stay in the store.',

@@ -5,11 +5,19 @@ import type { CheckResult, Verdict } from './drill-report.ts'
 export const rungs = [
   'manifest',
   'signature',
+  'history',
+  'objects',
   'evidence',
-  'dump object',
+  'recipients',
+  'recovery guide',
+  'SHA-256',
+  'decryption',
+  'table of contents',
   'scratch server',
   'roles',
   'restore',
+  'database settings',
+  'structure',
   'row counts',
   'digests',
   'sequences',
@@ -29,6 +37,8 @@ const blamesTheBackup = new Set([
   'ROLES_FAILED',
   'EVIDENCE_MISMATCH',
   'VERIFY_FAILED',
+  'HISTORY_BROKEN',
+  'RECIPIENT_MISSING',
 ])
 
 export function verdictOf(error: PgproofError): Exclude<Verdict, 'passed'> {
@@ -51,6 +61,7 @@ export class Checklist {
       if (this.#thrown.has(thrown)) throw thrown
       this.#thrown.add(thrown)
       const error = toPgproofError(thrown)
+      this.#thrown.add(error)
       this.#results.push({ name, result: verdictOf(error), detail: error.message })
       throw error
     }
@@ -60,10 +71,13 @@ export class Checklist {
     this.#results.push({ name, result, detail })
   }
 
-  /** Every result so far; rungs that were not reached are `skipped`, which is never passed. */
+  /** Every result so far in the order of `wanted`; rungs that were not reached are `skipped`, which is never passed. */
   results(wanted: readonly string[] = rungs): CheckResult[] {
     const reached = new Set(this.#results.map(({ name }) => name))
     const skipped = wanted.filter((name) => !reached.has(name))
-    return [...this.#results, ...skipped.map((name): CheckResult => ({ name, result: 'skipped', detail: null }))]
+    const all = [...this.#results, ...skipped.map((name): CheckResult => ({ name, result: 'skipped', detail: null }))]
+    // Some rungs are climbed side by side; what is not among them comes last, as it came.
+    const placeOf = ({ name }: CheckResult): number => (wanted.includes(name) ? wanted.indexOf(name) : wanted.length)
+    return all.sort((one, other) => placeOf(one) - placeOf(other))
   }
 }

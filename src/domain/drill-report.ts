@@ -15,7 +15,7 @@ const checkResult = z.strictObject({
   detail: z.string().nullable(),
 })
 
-const reportSchema = z.strictObject({
+export const reportSchema = z.strictObject({
   format: z.literal(drillReportFormat),
   label: z.string().refine(isLabel, 'not a label'),
   server: z.string(),
@@ -29,7 +29,13 @@ const reportSchema = z.strictObject({
     /** Of the dump that was restored, for the forecast once the backup is pruned. */
     dumpBytes: z.int().nonnegative(),
   }),
-  rolesBackup: z.string().nullable(),
+  /** The roles backup that was replayed and compared; null if there is none, or nothing of it could be compared. */
+  rolesBackup: z
+    .strictObject({
+      label: z.string().refine(isLabel, 'not a label'),
+      manifestSha256: z.string().regex(/^[0-9a-f]{64}$/),
+    })
+    .nullable(),
   /** How the backup was chosen; the same seed and the same store choose the same one. */
   pick: z.strictObject({ rule: z.enum(['random', 'latest', 'named']), seed: z.int().nonnegative().nullable() }),
   startedAt: z.iso.datetime(),
@@ -42,18 +48,35 @@ const reportSchema = z.strictObject({
   /** From the start of the fetch to the answer of the first query, in seconds; null if it never came so far. */
   restoreTimeSeconds: z.number().nonnegative().nullable(),
   rtoSeconds: z.number().positive().nullable(),
+  /** What a restore of the newest backup would take, by this drill and those before it. */
+  forecastSeconds: z.number().nonnegative().nullable(),
+  /** The restore time against the RTO. A drill that passed can still have missed it. */
+  objective: z.enum(['met', 'missed', 'unmeasured', 'none']),
   environment: z.strictObject({
     scratch: z.enum(['embedded', 'server']),
     serverVersion: z.string().nullable(),
     jobs: z.int().positive(),
     cpus: z.int().positive(),
+    cpuModel: z.string(),
     memoryBytes: z.int().positive(),
   }),
   compared: z.strictObject({
     tables: z.int().nonnegative(),
     rows: z.int().nonnegative(),
+    /** Objects of the structure. */
+    objects: z.int().nonnegative(),
     differences: z.int().nonnegative(),
+    /** Tables of which the evidence setting took less than a digest: only the count, or nothing. */
+    countOnly: z.int().nonnegative(),
+    off: z.int().nonnegative(),
   }),
+  /** What the backup does not hold, by kind; the encrypted evidence names the objects. */
+  omissions: z.array(z.strictObject({ kind: z.string(), objects: z.int().nonnegative() })),
+  /** Fingerprint of the key that signs this report (`….json.sig`); null where none is configured. */
+  signer: z
+    .string()
+    .regex(/^[0-9A-F]{40}$/)
+    .nullable(),
   /** SHA-256 of the encrypted tables object; null if the drill did not come that far. */
   tablesSha256: z
     .string()

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { decodeVersioned } from './manifest.ts'
+import { structureDifference } from './structure.ts'
 
 /** The table-by-table result of a drill and what programs said, stored encrypted beside its report: it names tables. */
 export const drillTablesFormat = 1
@@ -7,12 +8,16 @@ export const drillTablesFormat = 1
 const count = z.int().nonnegative().nullable()
 const digest = z.string().nullable()
 
-const tablesSchema = z.strictObject({
+export const tablesSchema = z.strictObject({
   format: z.literal(drillTablesFormat),
   /** The drill's label. */
   label: z.string(),
   /** Details of the error that ended the drill, such as pg_restore's last lines. */
   errorDetails: z.string().nullable(),
+  /** What the reader should know though it is no defect: messages of the restore, extensions of another version. */
+  notes: z.array(z.string()),
+  /** Null if the drill did not come so far. */
+  structure: z.strictObject({ compared: z.int().nonnegative(), differences: z.array(structureDifference) }).nullable(),
   tables: z.array(
     z.strictObject({
       schema: z.string(),
@@ -31,7 +36,7 @@ const tablesSchema = z.strictObject({
       name: z.string(),
       expectedNext: z.string().nullable(),
       restoredNext: z.string().nullable(),
-      result: z.enum(['equal', 'ahead', 'behind', 'missing', 'unexpected']),
+      result: z.enum(['equal', 'ahead', 'behind', 'beyond', 'missing', 'unexpected']),
     }),
   ),
   /** Null if the drill did not come so far. */

@@ -16,6 +16,8 @@ export type PickQuestion = {
   readonly rule: 'random' | 'latest'
   /** From `seedAfter`, or chosen by a person who wants to repeat a drill. */
   readonly seed: number
+  /** Draws are made among the backups that are not older than this, counted from the newest one; absent: among all. */
+  readonly withinMs?: number | undefined
 }
 
 /**
@@ -23,7 +25,7 @@ export type PickQuestion = {
  *
  * `random` with an even seed takes the one that has waited longest since its last drill, or since it was taken. With an
  * odd seed it draws: never-verified backups have four times the weight, and the longer one is unverified, the more.
- * Seeds in sequence (`seedAfter`) therefore reach every backup within `verifiedWithin` drills, and still nobody who
+ * `withinMs` narrows the draws, never the turns. Seeds in sequence (`seedAfter`) therefore reach every backup within `verifiedWithin` drills, and still nobody who
  * damages a backup can tell for how long it will go unnoticed. Throws `NO_BACKUP` without candidates.
  */
 export function pickBackup(question: PickQuestion): { readonly label: string; readonly reason: string } {
@@ -35,8 +37,10 @@ export function pickBackup(question: PickQuestion): { readonly label: string; re
     const [longest = newest] = candidates.toSorted(by(waitingSince))
     return { label: longest.label, reason: `longest without a drill (${lastDrill(longest)})` }
   }
-  const drawn = draw(candidates, seed) ?? newest
-  const of = `1 of ${candidates.length}, ${drawn.verifiedAt === null ? 'never verified' : 'verified before'}`
+  const { withinMs = Number.POSITIVE_INFINITY } = question
+  const recent = candidates.filter((one) => newest.snapshotTime.getTime() - one.snapshotTime.getTime() <= withinMs)
+  const drawn = draw(recent, seed) ?? newest
+  const of = `1 of ${recent.length}, ${drawn.verifiedAt === null ? 'never verified' : 'verified before'}`
   return { label: drawn.label, reason: `drawn with seed ${seed} (${of})` }
 }
 

@@ -3,7 +3,7 @@ import { PgproofError, reasonOf } from '../errors.ts'
 import { decryptIntegrityProtected } from './integrity-protected.ts'
 import { keyIdOf } from './key-files.ts'
 import type { PrivateKeys } from './keys.ts'
-import { type MessageHead, readMessageHead } from './message-head.ts'
+import { hiddenRecipient, type MessageHead, readMessageHead } from './message-head.ts'
 import { ByteReader, MalformedPacket, packetTags, readPacketBody, readPacketHeader } from './packets.ts'
 import { throughStage } from './whole-bytes.ts'
 
@@ -46,7 +46,7 @@ async function openSessionKey(head: MessageHead, privateKeys: PrivateKeys, what:
   const own = new Set(privateKeys.keys.flatMap(({ key }) => key.getKeys().map(keyIdOf)))
   const isAddressed = recipients.some((id) => own.has(id))
   const noMatch = new PgproofError('KEY_NO_MATCH', { what, recipients: recipients.join(', ') })
-  if (!isAddressed && !recipients.includes(anyRecipient)) throw noMatch
+  if (!isAddressed && !recipients.includes(hiddenRecipient)) throw noMatch
   let found: Awaited<ReturnType<typeof decryptSessionKeys>>
   try {
     found = await decryptSessionKeys({
@@ -60,9 +60,6 @@ async function openSessionKey(head: MessageHead, privateKeys: PrivateKeys, what:
   if (sessionKey?.algorithm == null) throw new MalformedPacket('its cipher is not AES')
   return { data: sessionKey.data, algorithm: sessionKey.algorithm }
 }
-
-/** A sender may hide whom a message is for. */
-const anyRecipient = '0'.repeat(16)
 
 /** The contents of the one literal packet that the encrypted data must consist of. */
 async function* literalContents(reader: ByteReader): AsyncGenerator<Uint8Array, void, void> {

@@ -1,6 +1,6 @@
+import type { Key } from 'openpgp'
 import { PgproofError } from '../errors.ts'
 import { keyIdOf } from './key-files.ts'
-import type { Recipients } from './keys.ts'
 import {
   ByteReader,
   lengthOctets,
@@ -10,7 +10,6 @@ import {
   readPacketBody,
   readPacketHeader,
 } from './packets.ts'
-import { wholeBytes } from './whole-bytes.ts'
 
 /** What stands before the encrypted data of a message: for whom it is. */
 export type MessageHead = {
@@ -20,9 +19,6 @@ export type MessageHead = {
   readonly sessionKeyPackets: Uint8Array
   readonly encrypted: PacketHeader
 }
-
-/** Enough of an object for `readRecipientKeyIds`: a hundred recipients with RSA keys of 4096 bits fit. */
-export const messageHeadBytes = 64 << 10
 
 /** A message for more recipients than anybody has is damage or an attack on our memory. */
 const largestHeadBytes = 1 << 20
@@ -49,39 +45,74 @@ export async function readMessageHead(reader: ByteReader): Promise<MessageHead> 
   throw new MalformedPacket('its head is damaged')
 }
 
-/** The recipients of a message as its first `messageHeadBytes` name them. Throws `DECRYPTION_FAILED`. */
-export async function readRecipientKeyIds(head: Uint8Array, what: string): Promise<readonly string[]> {
+/**
+ * The recipients of a message, read from its head; what follows is not asked for, and the source is closed. Throws
+ * `DECRYPTION_FAILED`.
+ */
+export async function readRecipientKeyIds(
+  message: AsyncIterable<Uint8Array>,
+  what: string,
+): Promise<readonly string[]> {
+  const reader = new ByteReader(message)
   try {
-    return (await readMessageHead(new ByteReader(wholeBytes(head)))).recipientKeyIds
+    return (await readMessageHead(reader)).recipientKeyIds
   } catch (error) {
     if (!(error instanceof MalformedPacket)) throw error
     throw new PgproofError('DECRYPTION_FAILED', { what, reason: error.message }, { cause: error })
+  } finally {
+    await reader.close()
   }
 }
 
+/** A sender may hide whom a message is for; pgproof never does. */
+export const hiddenRecipient = '0'.repeat(16)
+
+/** A key at hand, public or private, and the fingerprint of its primary key. */
+export type KnownKey = { readonly key: Key; readonly fingerprint: string }
+
 /**
- * Checks that a message is for exactly those whom the manifest names by `fingerprints`: as many recipients, and each
- * one that is configured is among them. (The key ids are those of subkeys, which only the key itself links to its
- * fingerprint.) Throws `VERIFY_FAILED`; `what` names the backup.
+ * Checks that a message is for exactly those whom the manifest names by `fingerprints`: each whose key is in `known` is
+ * among its recipients, and there are no others. The key ids in a message are those of subkeys, which only the key
+ * itself links to its fingerprint; so the fingerprints of unknown keys are returned as unchecked, and so are all of a
+ * message whose recipients are hidden. Throws `RECIPIENT_MISSING`, or `VERIFY_FAILED` for a recipient too many; `what`
+ * names the object, `label` its backup.
  */
 export function assertRecipientsInMessage(
   recipientKeyIds: readonly string[],
   fingerprints: readonly string[],
-  recipients: Recipients,
-  what: string,
-): void {
+  known: readonly KnownKey[],
+  { what, label }: { readonly what: string; readonly label: string },
+): { readonly unchecked: readonly string[] } {
+  if (recipientKeyIds.includes(hiddenRecipient)) {
+    // Who they are cannot be seen, how many can.
+    if (recipientKeyIds.length < fingerprints.length)
+      throw new PgproofError('RECIPIENT_MISSING', { key: what, recipients: oneOf(fingerprints) })
+    return { unchecked: fingerprints }
+  }
+  const isAddressed = ({ key }: KnownKey): boolean =>
+    key.getKeys().some((part) => recipientKeyIds.includes(keyIdOf(part)))
+  const missing = fingerprints.filter((fingerprint) => {
+    const copies = known.filter((one) => one.fingerprint === fingerprint)
+    return copies.length > 0 && !copies.some(isAddressed)
+  })
+  const checked = fingerprints.filter((fingerprint) => known.some((one) => one.fingerprint === fingerprint))
+  const unchecked = fingerprints.filter((fingerprint) => !checked.includes(fingerprint))
+  // Whoever is left out although nobody here has the key shows by the number.
+  const tooFew = fingerprints.length - recipientKeyIds.length
+  if (missing.length === 0 && tooFew > 0) missing.push(...(unchecked.length <= tooFew ? unchecked : [oneOf(unchecked)]))
+  if (missing.length > 0) throw new PgproofError('RECIPIENT_MISSING', { key: what, recipients: missing.join(', ') })
+
   const fail = (reason: string): never => {
-    throw new PgproofError('VERIFY_FAILED', { label: what, check: 'recipients', reason })
+    throw new PgproofError('VERIFY_FAILED', { label, check: 'recipients', reason })
   }
-  for (const { key, fingerprint } of recipients.keys) {
-    const isAddressed = key.getKeys().some((part) => recipientKeyIds.includes(keyIdOf(part)))
-    if (isAddressed === fingerprints.includes(fingerprint)) continue
-    fail(
-      isAddressed ? `the manifest does not name its recipient ${fingerprint}` : `it is not encrypted to ${fingerprint}`,
-    )
-  }
-  if (recipientKeyIds.length !== fingerprints.length)
-    fail(`number of recipients: ${recipientKeyIds.length} in it, ${fingerprints.length} in the manifest`)
+  const uninvited = known.find((one) => isAddressed(one) && !fingerprints.includes(one.fingerprint))
+  if (uninvited !== undefined) fail(`${what} is also encrypted to ${uninvited.fingerprint}`)
+  if (tooFew < 0) fail(`${what} is encrypted to ${recipientKeyIds.length} keys, not ${fingerprints.length}`)
+  return { unchecked }
+}
+
+function oneOf(fingerprints: readonly string[]): string {
+  return `one of ${fingerprints.join(', ')}`
 }
 
 const headTags = new Set<number>([

@@ -38,7 +38,7 @@ export async function checkKeys(
     await goOn(findings, signal, async () => {
       const passphrase = signingPassphrase && (() => signingPassphrase.reveal())
       const signingKey = await readSigningKey(signingKeyFile, passphrase, now)
-      findings.ok(`signs manifests with ${signingKey.fingerprint}`)
+      findings.ok(`signs manifests and drill reports with ${signingKey.fingerprint}`)
       warnOfExpiry(signingKey)
       if (signers != null && !signers.fingerprints.includes(signingKey.fingerprint))
         findings.warn(
@@ -49,6 +49,11 @@ export async function checkKeys(
 
   const { privateKeyFiles, passphrase } = encryption
   if (privateKeyFiles.length === 0) return
+  if (signers != null && signingKeyFile === undefined)
+    findings.warn(
+      '`encryption.trustedSigners` is set, and no signing key is configured where drills run',
+      'Set `encryption.signingKeyFile`: a report that nobody signed proves nothing, and the next drill takes the same backup again.',
+    )
   await goOn(findings, signal, async () => {
     const keys = await readPrivateKeys(privateKeyFiles, passphrase && (() => passphrase.reveal()), now)
     if (recipients === undefined) return

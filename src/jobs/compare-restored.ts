@@ -2,12 +2,16 @@ import type { Checklist } from '../domain/checklist.ts'
 import type { DrillTables } from '../domain/drill-tables.ts'
 import { drillTablesFormat } from '../domain/drill-tables.ts'
 import type { Evidence, EvidenceLevel } from '../domain/evidence.ts'
+import { compareStructure, type StructureDifference } from '../domain/structure.ts'
 import { compareSequences, compareTables } from '../domain/table-contents.ts'
-import { PgproofError, reasonOf } from '../errors.ts'
-import { readLargeObjects, readSequences, takeCensus } from '../postgres/census.ts'
-import { type Client, type Connection, connect, type HeldClient } from '../postgres/connect.ts'
+import { PgproofError } from '../errors.ts'
+import { readLargeObjects, readRefreshedSequences, readSequences, takeCensus } from '../postgres/census.ts'
+import type { Client } from '../postgres/connect.ts'
 import { listDumpedTables, tableName } from '../postgres/tables.ts'
-import type { OperatorCheck } from './drill-request.ts'
+import { readStructure } from '../structure/read-structure.ts'
+import { readBootstrapRoles } from './bootstrap-roles.ts'
+import { structureQuestion } from './compare-structure.ts'
+import { readChangedConfiguration } from './extension-tables.ts'
 
 /**
  * Takes the census of the restored database by the very definition that was used at the backup, and compares. Every
@@ -15,30 +19,46 @@ import type { OperatorCheck } from './drill-request.ts'
  */
 export async function compareWithEvidence(
   request: {
-    readonly connection: Connection
+    /** Sessions in the restored database, at least one. */
+    readonly clients: readonly Client[]
     readonly evidence: Evidence
     readonly drillLabel: string
-    readonly connections: number
+    /** The majors of the server that was backed up and of the scratch server. */
+    readonly majors: { readonly source: number; readonly scratch: number }
+    /** What is no defect and should be known; this adds to it. */
+    readonly notes: string[]
     readonly onTables: (tables: DrillTables) => void
   },
   checklist: Checklist,
   signal: AbortSignal,
 ): Promise<void> {
-  const { connection, evidence } = request
-  await using held = await connectSeveral(connection, request.connections, signal)
-  const first = held.clients[0] as Client
+  const { clients, evidence } = request
+  // A standby has no unlogged rows: what the restore makes of those tables has nothing to be compared with.
+  const { isStandby } = evidence.manifest.source
+  const [first] = clients
+  if (first === undefined) throw new Error('a comparison needs a session')
+  const { majors, notes } = request
+  const bootstrapRoles = await readBootstrapRoles(first, evidence)
+  const restoredStructure = await readStructure(first, majors.scratch)
+  const structure = compareStructure(structureQuestion(restoredStructure, { evidence, majors, bootstrapRoles, notes }))
   const levels = new Map<string, EvidenceLevel>(evidence.tables.map((table) => [tableName(table), table.level]))
+  const configuration = await readChangedConfiguration(first, evidence)
   const restored = await takeCensus(
-    held.clients,
+    clients,
     {
-      database: connection.database,
-      tables: await listDumpedTables(first, false),
+      database: first.database ?? '',
+      tables: configuration.underOldConditions(await listDumpedTables(first, isStandby, 'measured')),
       level: (table) => levels.get(tableName(table)) ?? 'count',
     },
     signal,
   )
-  const tables = compareTables(evidence.tables, restored)
-  const sequences = compareSequences(evidence.sequences, await readSequences(first))
+  const tables = configuration.withoutMoved(compareTables(evidence.tables, restored), notes)
+  const refreshed = new Set((await readRefreshedSequences(first)).map(tableName))
+  const sequences = compareSequences(evidence.sequences, await readSequences(first, isStandby)).map((sequence) =>
+    sequence.result === 'beyond' && refreshed.has(tableName(sequence))
+      ? { ...sequence, result: 'ahead' as const }
+      : sequence,
+  )
   const expected = { count: evidence.largeObjects.count, digest: evidence.largeObjects.digest }
   const found = await readLargeObjects(first, expected.digest === null ? 'count' : 'digest')
   const largeObjects = {
@@ -51,6 +71,8 @@ export async function compareWithEvidence(
     format: drillTablesFormat,
     label: request.drillLabel,
     errorDetails: null,
+    notes,
+    structure: { compared: structure.compared, differences: [...structure.differences] },
     tables: [...tables],
     sequences: [...sequences],
     largeObjects,
@@ -63,6 +85,12 @@ export async function compareWithEvidence(
     else checklist.add(check, isAsked ? 'passed' : 'skipped', isAsked ? summary : 'not in the evidence')
     wrong.push(...differences)
   }
+  judge(
+    'structure',
+    true,
+    structure.differences.map(differenceText),
+    `${structure.compared} objects, ${majors.source === majors.scratch ? 'every definition, owner and grant equal' : `every owner, grant and property equal; expressions not compared between majors ${majors.source} and ${majors.scratch}`}`,
+  )
   const counted = tables.filter(({ compared }) => compared !== 'nothing')
   const digested = tables.filter(({ compared }) => compared === 'rows and digest')
   const isOff = (table: { schema: string; name: string }): boolean => levels.get(tableName(table)) === 'off'
@@ -73,21 +101,21 @@ export async function compareWithEvidence(
       .filter(({ result }) => result !== 'equal' && result !== 'digest differs')
       .filter((table) => !(table.result === 'not compared' && isOff(table)))
       .map((table) => `${tableName(table)} ${table.result}${countsOf(table)}`),
-    `${counted.length} of ${tables.length} tables, every count equal`,
+    `${counted.length} of ${tables.length} tables, every count equal${loweredText(counted.length, tables.length, 'not counted')}`,
   )
   judge(
     'digests',
     tables.length === 0 || digested.length > 0,
     tables.filter(({ result }) => result === 'digest differs').map((table) => `${tableName(table)} digest differs`),
-    `${digested.length} of ${tables.length} tables, every digest equal`,
+    `${digested.length} of ${tables.length} tables, every digest equal${loweredText(digested.length, tables.length, 'without a digest')}`,
   )
   judge(
     'sequences',
     true,
     sequences
-      .filter(({ result }) => result === 'behind' || result === 'missing' || result === 'unexpected')
+      .filter(({ result }) => result !== 'equal' && result !== 'ahead')
       .map((sequence) => `sequence ${tableName(sequence)} ${sequence.result}`),
-    `${sequences.length} sequences, none behind`,
+    `${sequences.length} sequences, none behind or beyond`,
   )
   judge(
     'large objects',
@@ -105,63 +133,14 @@ export async function compareWithEvidence(
   )
 }
 
-/** Throws VERIFY_FAILED if an answer is not `true`; a question that cannot be asked is inconclusive (QUERY_FAILED). */
-export async function runOperatorChecks(
-  connection: Connection,
-  checks: readonly OperatorCheck[],
-  snapshotTime: string,
-  label: string,
-  checklist: Checklist,
-  signal: AbortSignal,
-): Promise<void> {
-  for (const { name, sql } of checks) {
-    await checklist.run(`sql: ${name}`, async () => {
-      await using held = await connect(connection, signal, 'pgproof check')
-      // The operator writes for the application's search_path; and a check must not change what it checks.
-      await held.client.query(
-        "RESET search_path; SET default_transaction_read_only = on; SET statement_timeout = '10min'",
-      )
-      const answer = await ask(held, sql.replaceAll('{{snapshotTime}}', snapshotTime), connection.database, signal)
-      if (answer !== true)
-        throw new PgproofError(
-          'VERIFY_FAILED',
-          {
-            label,
-            check: `sql: ${name}`,
-            reason: 'the answer was not true',
-          },
-          { details: `answer: ${JSON.stringify(answer)}` },
-        )
-    })
-  }
+/** The evidence setting took less of some tables: that is to be seen wherever the result is. */
+function loweredText(compared: number, all: number, how: string): string {
+  return compared === all ? '' : `; ${all - compared} ${how} by the evidence setting`
 }
 
-async function ask(held: HeldClient, sql: string, database: string, signal: AbortSignal): Promise<unknown> {
-  try {
-    const { rows } = await held.client.query({ text: sql, rowMode: 'array' })
-    return (rows[0] as unknown[] | undefined)?.[0] ?? null
-  } catch (error) {
-    signal.throwIfAborted()
-    throw new PgproofError('QUERY_FAILED', { database, reason: reasonOf(error) }, { cause: error })
-  }
-}
-
-async function connectSeveral(
-  connection: Connection,
-  count: number,
-  signal: AbortSignal,
-): Promise<AsyncDisposable & { clients: Client[] }> {
-  const held: HeldClient[] = []
-  const dispose = async (): Promise<void> => {
-    await Promise.all(held.map((one) => one[Symbol.asyncDispose]()))
-  }
-  try {
-    while (held.length < count) held.push(await connect(connection, signal, 'pgproof verify'))
-    return { clients: held.map(({ client }) => client), [Symbol.asyncDispose]: dispose }
-  } catch (error) {
-    await dispose()
-    throw error
-  }
+function differenceText({ kind, name, result, facets }: StructureDifference): string {
+  if (result !== 'differs') return `${kind} ${name} ${result}`
+  return `${kind} ${name} differs in ${facets.map(({ facet }) => facet).join(', ')}`
 }
 
 function countsOf(table: { readonly expectedRows: number | null; readonly restoredRows: number | null }): string {

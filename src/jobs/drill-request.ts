@@ -1,7 +1,7 @@
 import type { DrillReport } from '../domain/drill-report.ts'
 import type { DrillTables } from '../domain/drill-tables.ts'
 import type { PrivateKeys, Recipients } from '../encryption/keys.ts'
-import type { TrustedSigners } from '../encryption/sign.ts'
+import type { SigningKey, TrustedSigners } from '../encryption/sign.ts'
 import type { PgproofError } from '../errors.ts'
 import type { JobParts } from './installation.ts'
 import type { ScratchSettings } from './scratch.ts'
@@ -17,16 +17,22 @@ export type DrillRequest = {
   readonly rule: 'random' | 'latest'
   /** Decides a random pick; recorded in the report. */
   readonly seed: number
+  /** How far back a random draw goes; a backup's turn comes whatever its age. */
+  readonly withinMs?: number | undefined
   readonly keys: PrivateKeys
   /** The report's table-by-table part is encrypted to these. */
   readonly recipients: Recipients
   /** Null when no signature is demanded. */
   readonly trustedSigners: TrustedSigners | null
+  /** Signs the report; null where none is configured. */
+  readonly signingKey: SigningKey | null
   readonly scratch: ScratchSettings
   readonly spoolRoot: string
   /** Parallel jobs of pg_restore. */
   readonly jobs: number
   readonly binDirs: readonly string[]
+  /** Whether PostgreSQL's amcheck looks at every page and B-tree of the restored database. */
+  readonly amcheck: boolean
   readonly checks: readonly OperatorCheck[]
   readonly rtoMs: number | null
   /** How long the order waited before it started. */

@@ -1,5 +1,6 @@
 import { cpus, totalmem } from 'node:os'
 import type { CatalogBackup } from '../catalog/catalog.ts'
+import { pastRestores } from '../catalog/database-status.ts'
 import type { Clock } from '../clock.ts'
 import { type Checklist, verdictOf } from '../domain/checklist.ts'
 import {
@@ -10,12 +11,15 @@ import {
   encodeDrillReport,
 } from '../domain/drill-report.ts'
 import { type DrillTables, drillTablesFormat, encodeDrillTables } from '../domain/drill-tables.ts'
+import { forecastRestoreSeconds } from '../domain/restore-forecast.ts'
 import { encryptBytes } from '../encryption/encrypt.ts'
-import type { PgproofError } from '../errors.ts'
-import { drillReportKey, drillTablesKey } from '../storage/object-keys.ts'
+import { signDetached } from '../encryption/sign.ts'
+import type { ErrorCode, PgproofError } from '../errors.ts'
+import { drillReportKey, drillSignatureKey, drillTablesKey } from '../storage/object-keys.ts'
 import { measureBytes } from '../streams/measure.ts'
 import { version } from '../version.ts'
 import type { DrillParts, DrillRequest } from './drill-request.ts'
+import { distrustOf } from './report-trust.ts'
 
 /** Wall time of each phase; `fetch` and `scratch` run side by side, so their sum may exceed the restore time. */
 export type Phases = {
@@ -43,8 +47,10 @@ export function createPhases(clock: Clock, queuedSeconds: number, onStart: (name
 export type DrillFindings = {
   tables: DrillTables | null
   serverVersion: string | null
-  rolesBackup: string | null
+  rolesBackup: DrillReport['rolesBackup']
   restoreMs: number | null
+  /** What is no defect and should be known. */
+  readonly notes: string[]
 }
 
 export type JudgeInput = {
@@ -89,29 +95,41 @@ export function judgeDrill(input: JudgeInput): DrillReport {
     phases: input.phases.results(),
     restoreTimeSeconds: findings.restoreMs === null ? null : seconds(findings.restoreMs),
     rtoSeconds: request.rtoMs === null ? null : request.rtoMs / 1000,
+    forecastSeconds: forecastWith(input),
+    objective: objectiveOf(request.rtoMs, findings.restoreMs),
     environment: {
       scratch: request.scratch.kind,
       serverVersion: findings.serverVersion,
       jobs: request.jobs,
       cpus: cpus().length,
+      cpuModel: cpus()[0]?.model ?? 'unknown',
       memoryBytes: totalmem(),
     },
     compared: {
       tables: compared.filter(({ compared: how }) => how !== 'nothing').length,
       rows: compared.reduce((sum, { restoredRows }) => sum + (restoredRows ?? 0), 0),
-      differences: compared.filter(({ result }) => result !== 'equal' && result !== 'not compared').length,
+      objects: findings.tables?.structure?.compared ?? 0,
+      countOnly: compared.filter(({ compared: how }) => how === 'rows').length,
+      off: compared.filter(({ compared: how, result }) => how === 'nothing' && result === 'not compared').length,
+      differences:
+        (findings.tables?.structure?.differences.length ?? 0) +
+        compared.filter(({ result }) => result !== 'equal' && result !== 'not compared').length +
+        (findings.tables?.sequences.filter(({ result }) => result !== 'equal' && result !== 'ahead').length ?? 0) +
+        ((findings.tables?.largeObjects?.result ?? 'equal') === 'equal' ? 0 : 1),
     },
+    omissions: [...picked.manifest.omissions],
+    signer: null,
     tablesSha256: null,
   }
 }
 
 /**
- * Writes the encrypted tables, then the report, which makes the drill count. Works for a cancelled drill too: what was
- * found out is worth keeping. Returns the report as stored.
+ * Writes the encrypted tables, the signature and then the report, which makes the drill count. Works for a cancelled
+ * drill too: what was found out is worth keeping. Returns the report as stored.
  */
 export async function storeReport(
   report: DrillReport,
-  found: { readonly tables: DrillTables | null; readonly error: PgproofError | null },
+  found: { readonly tables: DrillTables | null; readonly notes: string[]; readonly error: PgproofError | null },
   request: DrillRequest,
   parts: DrillParts,
 ): Promise<DrillReport> {
@@ -125,6 +143,8 @@ export async function storeReport(
       format: drillTablesFormat,
       label,
       errorDetails,
+      notes: found.notes,
+      structure: null,
       tables: [],
       sequences: [],
       largeObjects: null,
@@ -134,17 +154,81 @@ export async function storeReport(
     await parts.store.put(drillTablesKey(server, database, label), encrypted, { signal })
     tablesSha256 = measureBytes(encrypted).sha256
   }
-  const stored = { ...report, tablesSha256 }
-  await parts.store.put(drillReportKey(server, database, label), encodeDrillReport(stored), { signal, ifAbsent: true })
-  parts.catalog.addDrill(stored)
+  const { signingKey, trustedSigners } = request
+  const stored = { ...report, signer: signingKey?.fingerprint ?? null, tablesSha256 }
+  const bytes = encodeDrillReport(stored)
+  if (signingKey !== null) {
+    const signature = await signDetached(bytes, signingKey, parts.clock.now())
+    await parts.store.put(drillSignatureKey(server, database, label), signature, { signal })
+  }
+  await parts.store.put(drillReportKey(server, database, label), bytes, { signal, ifAbsent: true })
+  const distrust = distrustOf(stored, trustedSigners)
+  if (distrust !== null) parts.log.warn({ reason: distrust.message }, 'the report of this drill proves nothing')
+  parts.catalog.addDrill(stored, distrust)
   return stored
 }
 
-/** What PostgreSQL says may name tables, roles and values: in plain text only what failed, the rest encrypted. */
-const quotesPostgres = new Set(['EVIDENCE_MISMATCH', 'QUERY_FAILED', 'ROLES_FAILED', 'ROLES_MISSING'])
+/** What a restore of the newest backup would take, by this drill and those before it. */
+function forecastWith({ request, picked, findings, error, parts }: JudgeInput): number | null {
+  const { server, database } = request
+  const verdict = error === null ? ('passed' as const) : verdictOf(error)
+  const restoreTimeSeconds = findings.restoreMs === null ? null : seconds(findings.restoreMs)
+  const { bytes: dumpBytes } = picked.manifest.dump
+  const own = { verdict, finishedAt: parts.clock.now(), dumpBytes, restoreTimeSeconds }
+  const newest = parts.catalog.backups({ server, database, kind: 'database' }).find(({ faults }) => faults.length === 0)
+  const past = [own, ...pastRestores(parts.catalog.drills({ server, database }))]
+  return forecastRestoreSeconds(past, (newest ?? picked).manifest.dump.bytes)
+}
+
+function objectiveOf(rtoMs: number | null, restoreMs: number | null): DrillReport['objective'] {
+  if (rtoMs === null) return 'none'
+  if (restoreMs === null) return 'unmeasured'
+  return restoreMs <= rtoMs ? 'met' : 'missed'
+}
+
+/**
+ * What PostgreSQL says may name tables, roles and values: in plain text only what failed, the rest encrypted. These
+ * messages hold nothing of PostgreSQL or of the database, besides its name and those of its extensions.
+ */
+const namesNothing: ReadonlySet<ErrorCode> = new Set([
+  'LABEL_UNKNOWN',
+  'NO_BACKUP',
+  'LOCKED',
+  'SHUTTING_DOWN',
+  'STORE_UNREACHABLE',
+  'STORE_DENIED',
+  'STORE_BUCKET_MISSING',
+  'STORE_FULL',
+  'STORE_FAILED',
+  'STORE_NOT_FOUND',
+  'STORE_EXISTS',
+  'STORE_FORMAT_NEWER',
+  'STORE_FORMAT_INVALID',
+  'OBJECT_MISMATCH',
+  'HISTORY_BROKEN',
+  'SERVER_TOO_OLD',
+  'PROGRAM_MISSING',
+  'KEY_UNREADABLE',
+  'KEY_UNUSABLE',
+  'KEY_NEEDED',
+  'KEY_NO_MATCH',
+  'PASSPHRASE_WRONG',
+  'RECIPIENT_MISSING',
+  'DECRYPTION_FAILED',
+  'SIGNATURE_MISSING',
+  'SIGNATURE_INVALID',
+  'VERIFY_FAILED',
+  'SPOOL_FULL',
+  'SPOOL_UNUSABLE',
+  'SCRATCH_IS_SOURCE',
+  'EXTENSION_MISSING',
+  'LOCALE_MISSING',
+  'DEADLINE_EXCEEDED',
+  'CANCELLED',
+])
 
 function publicReason({ code, message, hint }: PgproofError): NonNullable<DrillReport['reason']> {
-  return { code, message: quotesPostgres.has(code) ? beforeColon(message) : message, hint }
+  return { code, message: namesNothing.has(code) ? message : beforeColon(message), hint }
 }
 
 function publicDetail({ result, detail }: CheckResult): string | null {

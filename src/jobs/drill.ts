@@ -3,18 +3,25 @@ import type { CatalogBackup } from '../catalog/catalog.ts'
 import { Checklist } from '../domain/checklist.ts'
 import type { DrillTables } from '../domain/drill-tables.ts'
 import { type PgproofError, toPgproofError } from '../errors.ts'
+import { type CheckedIndexes, checkIndexes } from '../postgres/amcheck.ts'
+import { connect, openSeveral } from '../postgres/connect.ts'
 import { findProgram } from '../postgres/programs.ts'
-import { restoreDump } from '../postgres/restore-dump.ts'
+import { restoreDatabaseSettings } from '../postgres/replay-database-settings.ts'
 import { openSpool } from '../streams/spool.ts'
 import { together } from '../streams/together.ts'
-import { analyzeAndAsk, assertExtensions } from './after-restore.ts'
+import { analyzeAndAsk } from './after-restore.ts'
+import { checkContents, checkSha256, climbToRecipients } from './check-stored.ts'
 import { newLabel } from './commit-backup.ts'
-import { compareWithEvidence, runOperatorChecks } from './compare-restored.ts'
+import { compareWithEvidence } from './compare-restored.ts'
+import { refusedSettingNote } from './compare-structure.ts'
 import type { DrillParts, DrillRequest, DrillResult } from './drill-request.ts'
 import { createPhases, type DrillFindings, judgeDrill, storeReport } from './drill-verdict.ts'
 import { fetchDump } from './fetch-dump.ts'
-import { pickForDrill, readRolesScript } from './pick-for-drill.ts'
-import { checkSignature, readEvidence, readManifest } from './read-backup.ts'
+import { runOperatorChecks } from './operator-checks.ts'
+import { pickForDrill } from './pick-for-drill.ts'
+import { readEvidence } from './read-backup.ts'
+import { restoreIntoScratch } from './restore-into-scratch.ts'
+import { climbRoles } from './restore-roles.ts'
 import { openScratchServer } from './scratch.ts'
 
 /**
@@ -28,15 +35,15 @@ export async function runDrill(request: DrillRequest, parts: DrillParts, signal:
   const picked: CatalogBackup = pickForDrill(request, parts.catalog)
   const checklist = new Checklist()
   const phases = createPhases(parts.clock, request.queuedSeconds, (phase) => parts.onProgress?.({ phase }))
-  const findings: DrillFindings = { tables: null, serverVersion: null, rolesBackup: null, restoreMs: null }
+  const findings: DrillFindings = { tables: null, serverVersion: null, rolesBackup: null, restoreMs: null, notes: [] }
 
   const climb = async (): Promise<void> => {
-    // 1. Trust the manifest in the store, not the catalog, and only if a trusted signer vouches for it.
-    const read = await checklist.run('manifest', () => readManifest(picked, parts.store, signal))
-    if (request.trustedSigners === null) checklist.add('signature', 'skipped', 'no trusted signers are configured')
-    else await checklist.run('signature', () => checkSignature(read, request.trustedSigners, parts.store, signal))
-    const evidence = await checklist.run('evidence', () => readEvidence(read, request.keys, parts.store, signal))
+    // 1. Trust the manifest in the store, not the catalog, and only as far as signer, successors and evidence vouch for it.
+    const { read, evidence } = await climbToRecipients(picked, request, readEvidence, parts, checklist, signal)
     const { manifest } = read
+    await checklist.run('recovery guide', () => checkSha256(read, manifest.objects.recovery, parts.store, signal))
+
+    const name = `pgproof_scratch_${label.toLowerCase().replace('-', '_')}`
 
     // 2. Room for the dump and the restored database, before anything is fetched.
     const databaseBytes = request.scratch.kind === 'embedded' ? (manifest.source.databaseBytes ?? 0) * 1.3 + 256e6 : 0
@@ -45,20 +52,20 @@ export async function runDrill(request: DrillRequest, parts: DrillParts, signal:
 
     // 3. Fetch, decrypt and check the dump while the scratch server starts. The clock of the restore time runs.
     const restoreStarted = parts.clock.monotonicMs()
+    const totalBytes = manifest.objects.dump.bytes
+    const onBytes = (doneBytes: number): void => parts.onProgress?.({ phase: 'fetch', doneBytes, totalBytes })
     const opened = { scratch: undefined as Awaited<ReturnType<typeof openScratchServer>> | undefined }
     await using _scratch = { [Symbol.asyncDispose]: async () => await opened.scratch?.[Symbol.asyncDispose]() }
     await together<[unknown, unknown]>(signal, (branch) => [
       phases.time('fetch', () =>
-        checklist.run('dump object', () =>
-          fetchDump(read, request.keys, parts.store, dumpFile, branch, (doneBytes) =>
-            parts.onProgress?.({ phase: 'fetch', doneBytes, totalBytes: manifest.objects.dump.bytes }),
-          ),
-        ),
+        fetchDump({ read, keys: request.keys, store: parts.store, file: dumpFile, onBytes }, checklist, branch),
       ),
       phases.time('scratch', () =>
         checklist.run('scratch server', async () => {
           const { bootstrapRole } = evidence.properties
-          opened.scratch = await openScratchServer(request.scratch, read, bootstrapRole, spool.folder, parts, branch)
+          const cronDatabase = evidence.extensions.some((one) => one.name === 'pg_cron') ? name : undefined
+          const settings = { ...request.scratch, cronDatabase }
+          opened.scratch = await openScratchServer(settings, read, bootstrapRole, spool.folder, parts, branch)
           findings.serverVersion = opened.scratch.version
         }),
       ),
@@ -66,42 +73,43 @@ export async function runDrill(request: DrillRequest, parts: DrillParts, signal:
     const { scratch } = opened
     if (scratch === undefined) throw new Error('together resolved without a scratch server')
 
-    // 4. Roles first: owners and grants in the dump need them.
-    await phases.time('roles', () =>
-      checklist.run(
-        'roles',
-        async () => {
-          const roles = await readRolesScript(manifest, request, parts, signal)
-          if (roles === null) return null
-          findings.rolesBackup = roles.label
-          return await scratch.replayRoles(roles.script, signal)
-        },
-        (replayed) => (replayed === null ? 'no roles backup in the store' : `${replayed.created.length} roles created`),
-      ),
-    )
+    const program = await findProgram('pg_restore', scratch.major, request.binDirs, signal)
+    const archive = { program, file: dumpFile }
+    await checklist.run('table of contents', () => checkContents(archive, evidence, signal), String)
+
+    // 4. Roles first: owners and grants in the dump need them. They are what they were, or this is where it ends.
+    await phases.time('roles', () => climbRoles({ manifest, scratch, findings }, request, parts, checklist, signal))
 
     // 5. A database that did not exist before and will not exist after; restored with owners and grants.
-    const name = `pgproof_scratch_${label.toLowerCase().replace('-', '_')}`
-    await using database = await scratch.createDatabase(name, evidence.properties, signal)
-    const { connection } = database
-    const program = await findProgram('pg_restore', scratch.major, request.binDirs, signal)
-    await assertExtensions(connection, evidence.extensions, signal)
-    await phases.time('restore', () =>
-      checklist.run('restore', () => restoreDump({ connection, program, file: dumpFile, jobs: request.jobs }, signal)),
+    const into = { ...archive, scratch, name, evidence, jobs: request.jobs }
+    await using restored = await phases.time('restore', () =>
+      checklist.run('restore', () => restoreIntoScratch(into, signal), notesText),
     )
+    const { connection } = restored
+    findings.notes.push(...restored.notes)
 
     // 6. Statistics, then the first answer to a query: here the restore time ends.
-    await analyzeAndAsk(connection, evidence.tables, phases, signal)
+    findings.notes.push(...(await analyzeAndAsk(connection, evidence.tables, phases, signal)))
     findings.restoreMs = parts.clock.monotonicMs() - restoreStarted
 
-    // 7. Exact counts and digests against exact counts and digests, then the operator's own questions.
+    // 7. Object by object, count by count, digest by digest; then the operator's own questions, under the database's
+    //    own settings. These come only now: they could keep our sessions from seeing everything, or from being opened.
     await phases.time('verify', async () => {
+      await using sessions = await openSeveral(request.jobs, () => connect(connection, signal, 'pgproof verify'))
+      const named = { sourceDatabase: evidence.database, scratchDatabase: name }
+      await checklist.run('database settings', async () => {
+        const replayed = await restoreDatabaseSettings(scratch.connection, { ...archive, ...named }, signal)
+        findings.notes.push(...replayed.refused.map(refusedSettingNote))
+      })
+      const majors = { source: manifest.source.major, scratch: scratch.major }
+      const comparison = { clients: sessions.clients, evidence, drillLabel: label, majors, notes: findings.notes }
       const onTables = (tables: DrillTables): void => {
         findings.tables = tables
       }
-      const comparison = { connection, evidence, drillLabel: label, connections: request.jobs, onTables }
-      await compareWithEvidence(comparison, checklist, signal)
+      await compareWithEvidence({ ...comparison, onTables }, checklist, signal)
       await runOperatorChecks(connection, request.checks, evidence.snapshotTime, manifest.label, checklist, signal)
+      if (request.amcheck)
+        await checklist.run('amcheck', () => checkIndexes(connection, manifest.label, signal), amcheckText)
     })
   }
 
@@ -114,6 +122,16 @@ export async function runDrill(request: DrillRequest, parts: DrillParts, signal:
 
   // 8. Passed, failed or inconclusive; the report says which check and why, and is stored either way.
   const judged = judgeDrill({ request, picked, label, startedAt, checklist, phases, findings, error, parts })
-  const report = await storeReport(judged, { tables: findings.tables, error }, request, parts)
-  return { report, tables: findings.tables, error }
+  const { tables, notes } = findings
+  const report = await storeReport(judged, { tables, notes, error }, request, parts)
+  return { report, tables, error }
+}
+
+function notesText({ notes }: { readonly notes: readonly string[] }): string | null {
+  if (notes.length === 0) return null
+  return `${notes.length} ${notes.length === 1 ? 'message' : 'messages'} of pg_restore, in the notes`
+}
+
+function amcheckText({ tables, indexes }: CheckedIndexes): string {
+  return `${tables} tables and ${indexes} indexes, every page as it should be`
 }

@@ -139,6 +139,7 @@ export async function drillRequest(
   const server = serverNamed(config, run.server)
   const database = run.database ?? ''
   const keys = await readDrillKeys(installation, 'a drill')
+  const { signingKey } = await readBackupKeys(installation)
   const { jobs, spool } = config.drill
   const last = catalog
     .drills({ server: server.name, database })
@@ -149,11 +150,14 @@ export async function drillRequest(
     backup: wish.backup ?? null,
     rule: wish.pick ?? config.drill.pick,
     seed: wish.seed ?? seedAfter(last?.pick.seed ?? null),
+    withinMs: config.drill.withinMs,
     ...keys,
+    signingKey,
     scratch: scratchSettings(config),
     spoolRoot: spool,
     jobs,
     binDirs: config.postgres.binDirs,
+    amcheck: config.drill.amcheck,
     checks: server.checks.filter((check) => check.database === undefined || check.database === database),
     rtoMs: server.objectives.rtoMs ?? null,
     queuedSeconds: Math.max(0, clock.now().getTime() - run.queuedAt.getTime()) / 1000,
@@ -162,8 +166,9 @@ export async function drillRequest(
 
 /** Where drills restore to. */
 export function scratchSettings(config: Installation['config']): ScratchSettings {
-  const { scratch, runAs, jobs } = config.drill
-  if (scratch.kind === 'embedded') return { kind: 'embedded', runAs, jobs, binDirs: config.postgres.binDirs }
+  const { scratch, runAs, jobs, parameters } = config.drill
+  if (scratch.kind === 'embedded')
+    return { kind: 'embedded', runAs, jobs, parameters, binDirs: config.postgres.binDirs }
   const { password } = scratch
   return {
     kind: 'server',

@@ -8,7 +8,13 @@ import {
   type RetentionPolicy,
 } from '../domain/retention.ts'
 import { PgproofError, reasonOf } from '../errors.ts'
-import { drillReportKey, drillTablesKey, objectNames, pruneRecordKey } from '../storage/object-keys.ts'
+import {
+  drillReportKey,
+  drillSignatureKey,
+  drillTablesKey,
+  objectNames,
+  pruneRecordKey,
+} from '../storage/object-keys.ts'
 import { version } from '../version.ts'
 import { newLabel } from './commit-backup.ts'
 import type { Installation } from './installation.ts'
@@ -83,6 +89,7 @@ export async function runPrune(
   for (const { server, database, label } of plan.oldReports)
     await attempt(label, async () => {
       await store.delete(drillReportKey(server, database, label), { signal })
+      await store.delete(drillSignatureKey(server, database, label), { signal })
       await store.delete(drillTablesKey(server, database, label), { signal })
     })
 

@@ -1,6 +1,8 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { CatalogBackup } from '../catalog/catalog.ts'
-import { decodeEvidence, type Evidence } from '../domain/evidence.ts'
+import { type BoundManifest, decodeEvidence, type Evidence } from '../domain/evidence.ts'
 import { decodeManifest, type Manifest } from '../domain/manifest.ts'
+import { decodeRolesEvidence, type RolesEvidence } from '../domain/roles-evidence.ts'
 import { decryptBytes } from '../encryption/decrypt.ts'
 import type { PrivateKeys } from '../encryption/keys.ts'
 import { type TrustedSigners, verifyDetached } from '../encryption/sign.ts'
@@ -50,28 +52,100 @@ export async function readEvidence(
   store: ObjectStore,
   signal: AbortSignal,
 ): Promise<Evidence> {
-  const { manifest, folder } = read
-  const entry = manifest.objects.evidence
-  if (entry === null)
-    throw new PgproofError('STORE_FORMAT_INVALID', {
-      what: manifest.label,
-      reason: 'it is a database backup without evidence',
-    })
-  const key = `${folder}${entry.name}`
-  const encrypted = await store.get(key, { signal, maxBytes: 512 << 20 })
-  const measured = measureBytes(encrypted)
-  if (measured.sha256 !== entry.sha256)
-    throw new PgproofError('OBJECT_MISMATCH', { key, reason: 'its SHA-256 is not the one in the manifest' })
-  const evidence = decodeEvidence(await decryptBytes(encrypted, keys, key), key)
-  const isOwn =
-    evidence.label === manifest.label && evidence.server === manifest.server && evidence.database === manifest.database
-  if (!isOwn)
-    throw new PgproofError('STORE_FORMAT_INVALID', { what: key, reason: 'it is the evidence of another backup' })
+  const { manifest } = read
+  const { key, bytes } = await openEvidence(read, keys, store, signal)
+  const evidence = decodeEvidence(bytes, key)
+  assertBound(read, evidence, key)
   const rows = evidence.tables.reduce((sum, table) => sum + (table.rows ?? 0), 0)
   if (manifest.evidence.tables !== evidence.tables.length || manifest.evidence.rows !== rows)
-    throw new PgproofError('STORE_FORMAT_INVALID', {
-      what: `${folder}manifest.json`,
-      reason: 'its totals are not those of its evidence',
-    })
+    throw invalidManifest(read, 'its totals are not those of its evidence')
+  if (evidence.database !== manifest.database || evidence.snapshotTime !== manifest.snapshotTime)
+    throw new PgproofError('STORE_FORMAT_INVALID', { what: key, reason: 'it is the evidence of another backup' })
   return evidence
+}
+
+/** The evidence of a roles backup, checked likewise. */
+export async function readRolesEvidence(
+  read: ReadManifest,
+  keys: PrivateKeys,
+  store: ObjectStore,
+  signal: AbortSignal,
+): Promise<RolesEvidence> {
+  const { key, bytes } = await openEvidence(read, keys, store, signal)
+  const evidence = decodeRolesEvidence(bytes, key)
+  assertBound(read, evidence, key)
+  return evidence
+}
+
+/** Throws OBJECT_MISMATCH, STORE_FORMAT_INVALID, keys' errors. */
+async function openEvidence(
+  { manifest, folder }: ReadManifest,
+  keys: PrivateKeys,
+  store: ObjectStore,
+  signal: AbortSignal,
+): Promise<{ readonly key: string; readonly bytes: Uint8Array }> {
+  const entry = manifest.objects.evidence
+  if (entry === null)
+    throw new PgproofError('STORE_FORMAT_INVALID', { what: manifest.label, reason: 'it is a backup without evidence' })
+  const key = `${folder}${entry.name}`
+  const encrypted = await store.get(key, { signal, maxBytes: 512 << 20 })
+  if (measureBytes(encrypted).sha256 !== entry.sha256)
+    throw new PgproofError('OBJECT_MISMATCH', { key, reason: 'its SHA-256 is not the one in the manifest' })
+  return { key, bytes: await decryptBytes(encrypted, keys, key) }
+}
+
+/** The evidence says what its manifest must say. Throws STORE_FORMAT_INVALID naming the first field that differs. */
+function assertBound(
+  read: ReadManifest,
+  evidence: { readonly label: string; readonly server: string; readonly manifest: BoundManifest },
+  key: string,
+): void {
+  const { manifest } = read
+  const bound = evidence.manifest
+  const isOwn =
+    evidence.label === manifest.label &&
+    evidence.server === manifest.server &&
+    bound.kind === manifest.kind &&
+    bound.label === manifest.label &&
+    bound.server === manifest.server &&
+    bound.database === manifest.database
+  if (!isOwn)
+    throw new PgproofError('STORE_FORMAT_INVALID', { what: key, reason: 'it is the evidence of another backup' })
+  const said: Record<string, unknown> = {
+    ...manifest,
+    object: manifest.objects.dump,
+    recovery: manifest.objects.recovery,
+    recipients: manifest.encryption.recipients,
+    signer: manifest.encryption.signer,
+  }
+  for (const [name, expected] of Object.entries(bound)) {
+    const field = firstDifference(expected, said[name], places[name] ?? name)
+    if (field !== null) throw invalidManifest(read, `its ${field} is not what the evidence says it was`)
+  }
+}
+
+/** Where the manifest has what the evidence calls otherwise. */
+const places: Readonly<Record<string, string>> = {
+  object: 'objects.dump',
+  recovery: 'objects.recovery',
+  recipients: 'encryption.recipients',
+  signer: 'encryption.signer',
+}
+
+function firstDifference(expected: unknown, found: unknown, path: string): string | null {
+  if (isDeepStrictEqual(expected, found)) return null
+  if (!isRecord(expected) || !isRecord(found)) return path
+  for (const name of Object.keys(expected)) {
+    const inside = firstDifference(expected[name], found[name], `${path}.${name}`)
+    if (inside !== null) return inside
+  }
+  return path
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function invalidManifest({ folder }: ReadManifest, reason: string): PgproofError {
+  return new PgproofError('STORE_FORMAT_INVALID', { what: `${folder}${objectNames.manifest}`, reason })
 }

@@ -1,4 +1,3 @@
-import { join } from 'node:path'
 import type { Clock } from '../clock.ts'
 import type { Evidence } from '../domain/evidence.ts'
 import { PgproofError } from '../errors.ts'
@@ -16,8 +15,16 @@ import {
 import type { ReadManifest } from './read-backup.ts'
 
 export type ScratchSettings =
-  | { readonly kind: 'embedded'; readonly runAs: string; readonly binDirs: readonly string[]; readonly jobs: number }
-  | { readonly kind: 'server'; readonly connection: Connection }
+  | {
+      readonly kind: 'embedded'
+      readonly runAs: string
+      readonly binDirs: readonly string[]
+      readonly jobs: number
+      readonly parameters?: Readonly<Record<string, string>> | undefined
+      /** The database that pg_cron is to work in, if the backup has that extension: the scratch database's name. */
+      readonly cronDatabase?: string | undefined
+    }
+  | { readonly kind: 'server'; readonly connection: Connection; readonly cronDatabase?: string | undefined }
 
 /** The server that a drill restores into; whatever the drill put there is gone when the scope ends. */
 export type ScratchServer = AsyncDisposable & {
@@ -39,7 +46,7 @@ export async function openScratchServer(
 ): Promise<ScratchServer> {
   const { major } = read.manifest.source
   if (settings.kind === 'server') return await openKeptServer(settings.connection, read, parts.log, signal)
-  const request = { ...settings, folder: join(folder), major, bootstrapRole }
+  const request = { ...settings, folder, major, bootstrapRole }
   const server = await startEmbeddedServer(request, parts.clock, signal)
   return {
     connection: server.connection,

@@ -2,18 +2,17 @@ import { join } from 'node:path'
 import type { CatalogBackup } from '../catalog/catalog.ts'
 import { Checklist, verdictOf } from '../domain/checklist.ts'
 import type { CheckResult, Verdict } from '../domain/drill-report.ts'
-import { PgproofError, toPgproofError } from '../errors.ts'
+import { type PgproofError, toPgproofError } from '../errors.ts'
 import { findProgram } from '../postgres/programs.ts'
-import { listArchive, readWholeArchive } from '../postgres/restore-dump.ts'
-import type { ObjectStore } from '../storage/object-store.ts'
-import { measureBytes } from '../streams/measure.ts'
+import { readWholeArchive } from '../postgres/restore-dump.ts'
 import { openSpool } from '../streams/spool.ts'
+import { checkContents, checkSha256, climbToRecipients, type StoredRequest } from './check-stored.ts'
 import type { DrillParts, DrillRequest } from './drill-request.ts'
 import { fetchDump } from './fetch-dump.ts'
-import { readRolesOf } from './pick-for-drill.ts'
-import { checkSignature, type ReadManifest, readEvidence, readManifest } from './read-backup.ts'
+import { readEvidence, readRolesEvidence } from './read-backup.ts'
+import { readRolesScript } from './restore-roles.ts'
 
-export type VerifyRequest = Pick<DrillRequest, 'keys' | 'trustedSigners' | 'spoolRoot' | 'binDirs'>
+export type VerifyRequest = StoredRequest & Pick<DrillRequest, 'spoolRoot' | 'binDirs'>
 
 export type VerifyResult = {
   readonly label: string
@@ -22,74 +21,74 @@ export type VerifyResult = {
   readonly error: PgproofError | null
 }
 
-const databaseRungs = [
+const rolesRungs = [
   'manifest',
   'signature',
-  'recovery guide',
+  'history',
+  'objects',
   'evidence',
-  'dump object',
-  'table of contents',
-  'archive',
+  'recipients',
+  'recovery guide',
+  'SHA-256',
+  'decryption',
 ] as const
-const rolesRungs = ['manifest', 'signature', 'recovery guide', 'roles object'] as const
+const databaseRungs = [...rolesRungs, 'table of contents', 'archive'] as const
 
 /** The rungs of the ladder that need no server: everything up to an archive of which every block can be read. */
 export async function runVerify(
   backup: CatalogBackup,
   request: VerifyRequest,
-  parts: Pick<DrillParts, 'store' | 'onProgress'>,
+  parts: Pick<DrillParts, 'store' | 'catalog' | 'onProgress'>,
   signal: AbortSignal,
 ): Promise<VerifyResult> {
   const checklist = new Checklist()
-  const climb = async (): Promise<void> => {
-    const read = await checklist.run('manifest', () => readManifest(backup, parts.store, signal))
-    if (request.trustedSigners === null) checklist.add('signature', 'skipped', 'no trusted signers are configured')
-    else await checklist.run('signature', () => checkSignature(read, request.trustedSigners, parts.store, signal))
-    if (read.manifest.kind === 'roles') {
-      await checklist.run('recovery guide', () => checkRecoveryGuide(read, parts.store, signal))
-      await checklist.run('roles object', () => readRolesOf(read, request.keys, parts.store, signal))
-      return
-    }
-    await checklist.run('recovery guide', () => checkRecoveryGuide(read, parts.store, signal))
-    const evidence = await checklist.run('evidence', () => readEvidence(read, request.keys, parts.store, signal))
-    await using spool = await openSpool(request.spoolRoot, read.manifest.dump.bytes)
-    const file = join(spool.folder, 'dump')
-    await checklist.run('dump object', () =>
-      fetchDump(read, request.keys, parts.store, file, signal, (doneBytes) =>
-        parts.onProgress?.({ phase: 'fetch', doneBytes, totalBytes: read.manifest.objects.dump.bytes }),
-      ),
-    )
-    const program = await findProgram('pg_restore', read.manifest.source.major, request.binDirs, signal)
-    await checklist.run(
-      'table of contents',
-      async () => (await listArchive(program, file, signal)).filter((line) => / TABLE DATA /.test(line)).length,
-      (tables) => `data of ${tables} tables in the archive, ${evidence.tables.length} tables in the evidence`,
-    )
-    parts.onProgress?.({ phase: 'archive' })
-    await checklist.run('archive', () => readWholeArchive(program, file, signal))
-  }
+  const isRoles = backup.manifest.kind === 'roles'
   let error: PgproofError | null = null
   try {
-    await climb()
+    if (isRoles) await verifyRoles(backup, request, parts, checklist, signal)
+    else await verifyDatabase(backup, request, parts, checklist, signal)
   } catch (thrown) {
     error = toPgproofError(signal.aborted ? signal.reason : thrown, 'the verification')
   }
-  const wanted = backup.manifest.kind === 'roles' ? rolesRungs : databaseRungs
   return {
     label: backup.manifest.label,
     verdict: error === null ? 'passed' : verdictOf(error),
-    checks: checklist.results(wanted),
+    checks: checklist.results(isRoles ? rolesRungs : databaseRungs),
     error,
   }
 }
 
-async function checkRecoveryGuide(
-  { manifest, folder }: ReadManifest,
-  store: ObjectStore,
+type Climb = (
+  backup: CatalogBackup,
+  request: VerifyRequest,
+  parts: Pick<DrillParts, 'store' | 'catalog' | 'onProgress'>,
+  checklist: Checklist,
   signal: AbortSignal,
-): Promise<void> {
-  const { name, sha256 } = manifest.objects.recovery
-  const key = `${folder}${name}`
-  if (measureBytes(await store.get(key, { signal })).sha256 !== sha256)
-    throw new PgproofError('OBJECT_MISMATCH', { key, reason: 'its SHA-256 is not the one in the manifest' })
+) => Promise<void>
+
+const verifyRoles: Climb = async (backup, request, parts, checklist, signal) => {
+  const { store } = parts
+  const { read } = await climbToRecipients(backup, request, readRolesEvidence, parts, checklist, signal)
+  const { recovery, dump } = read.manifest.objects
+  await checklist.run('recovery guide', () => checkSha256(read, recovery, store, signal))
+  // In memory: the script holds password verifiers.
+  await checklist.run('SHA-256', () => checkSha256(read, dump, store, signal))
+  await checklist.run('decryption', () => readRolesScript(read, request.keys, store, signal))
+}
+
+const verifyDatabase: Climb = async (backup, request, parts, checklist, signal) => {
+  const { keys, spoolRoot, binDirs } = request
+  const { store } = parts
+  const { read, evidence } = await climbToRecipients(backup, request, readEvidence, parts, checklist, signal)
+  const { manifest } = read
+  await checklist.run('recovery guide', () => checkSha256(read, manifest.objects.recovery, store, signal))
+  await using spool = await openSpool(spoolRoot, manifest.dump.bytes)
+  const file = join(spool.folder, 'dump')
+  const totalBytes = manifest.objects.dump.bytes
+  const onBytes = (doneBytes: number): void => parts.onProgress?.({ phase: 'fetch', doneBytes, totalBytes })
+  await fetchDump({ read, keys, store, file, onBytes }, checklist, signal)
+  const program = await findProgram('pg_restore', manifest.source.major, binDirs, signal)
+  await checklist.run('table of contents', () => checkContents({ program, file }, evidence, signal), String)
+  parts.onProgress?.({ phase: 'archive' })
+  await checklist.run('archive', () => readWholeArchive(program, file, signal))
 }

@@ -24,11 +24,15 @@ export type EmbeddedRequest = {
   /** The OS user to run as when pgproof itself is root, which PostgreSQL refuses. */
   readonly runAs: string
   readonly jobs: number
+  /** Parameters of postgresql.conf over the usual ones. */
+  readonly parameters?: Readonly<Record<string, string>> | undefined
+  /** With pg_cron loaded, which works in this database alone; none of its jobs will run. */
+  readonly cronDatabase?: string | undefined
 }
 
 /**
  * A throw-away PostgreSQL server: unix socket only, tuned for one restore that nobody needs after a crash, run as an
- * unprivileged user, ended when the scope ends. Throws PROGRAM_MISSING or SCRATCH_FAILED.
+ * unprivileged user, ended when the scope ends. Throws PROGRAM_MISSING, EXTENSION_MISSING (pg_cron) or SCRATCH_FAILED.
  */
 export async function startEmbeddedServer(
   request: EmbeddedRequest,
@@ -69,7 +73,7 @@ export async function startEmbeddedServer(
       '--no-sync',
     ]
     await runProgram({ path: initdb.path, args, env, user }, { signal })
-    await appendFile(join(dataFolder, 'postgresql.conf'), settings(socketFolder, request.jobs))
+    await appendFile(join(dataFolder, 'postgresql.conf'), settings(socketFolder, request))
     server = startProgram({ path: postgres.path, args: ['-D', dataFolder], env, user }, { signal })
     const connection: Connection = {
       server: 'scratch',
@@ -87,6 +91,10 @@ export async function startEmbeddedServer(
     signal.throwIfAborted()
     if (error instanceof PgproofError) throw error
     const tail = error instanceof ProgramError ? error.stderrTail : details
+    if (request.cronDatabase !== undefined && /could not access file "pg_cron"/.test(tail ?? '')) {
+      const packages = `postgresql-${request.major}-cron`
+      throw new PgproofError('EXTENSION_MISSING', { extensions: 'pg_cron', packages }, { cause: error, details: tail })
+    }
     const lastLine = tail?.trim().split('\n').at(-1)
     const reason = lastLine === undefined || lastLine === '' ? reasonOf(error) : `${reasonOf(error)}: ${lastLine}`
     throw new PgproofError('SCRATCH_FAILED', { reason }, { cause: error, details: tail })
@@ -113,8 +121,8 @@ export async function unprivilegedUser(name: string): Promise<{ uid: number; gid
   return { uid: Number(uid), gid: Number(gid) }
 }
 
-/** PostgreSQL manual, "Non-Durable Settings" and "Populating a Database". */
-function settings(socketFolder: string, jobs: number): string {
+/** PostgreSQL manual, "Non-Durable Settings" and "Populating a Database"; of what is said twice, the last holds. */
+function settings(socketFolder: string, { jobs, parameters = {}, cronDatabase }: EmbeddedRequest): string {
   const memory = totalmem()
   const mebibytes = (share: number, least: number, most: number): string =>
     `${Math.floor(Math.min(most, Math.max(least, (memory * share) / (1 << 20))))}MB`
@@ -141,7 +149,31 @@ shared_preload_libraries = ''
 log_min_messages = error
 log_min_error_statement = panic
 jit = off
-`
+${Object.entries({ ...parameters, ...cronParameters(parameters, cronDatabase) })
+  .map(([name, value]) => `${name} = ${quotedSetting(value)}\n`)
+  .join('')}`
+}
+
+/**
+ * A restored cron.job holds production's jobs, and pg_cron runs them by connecting to the hosts that are named there.
+ * Its launcher is a background worker: without room for workers there is none, in any version of it.
+ */
+function cronParameters(
+  parameters: Readonly<Record<string, string>>,
+  database: string | undefined,
+): Record<string, string> {
+  if (database === undefined) return {}
+  const others = (parameters['shared_preload_libraries'] ?? '').split(',').map((library) => library.trim())
+  return {
+    shared_preload_libraries: [...others.filter((library) => !['', 'pg_cron'].includes(library)), 'pg_cron'].join(','),
+    max_worker_processes: '0',
+    'cron.database_name': database,
+    'cron.launch_active_jobs': 'off',
+  }
+}
+
+function quotedSetting(value: string): string {
+  return `'${value.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`
 }
 
 /** A folder as an element of a list, in quotes, within a string of postgresql.conf. */

@@ -31,6 +31,7 @@ export async function programEnvironment(connection: Connection, applicationName
     // every byte of a SQL_ASCII or WIN1252 database has a place in another one.
     PGGSSENCMODE: 'disable',
   }
+  if (connection.parameters !== undefined) env['PGOPTIONS'] = optionsOf(connection.parameters)
   const rootCertFile = rootCertFileOf(tls)
   if (rootCertFile !== undefined) env['PGSSLROOTCERT'] = rootCertFile
   if (tls.certFile !== undefined) env['PGSSLCERT'] = tls.certFile
@@ -46,4 +47,11 @@ export async function programEnvironment(connection: Connection, applicationName
   await writeFile(file, `*:*:*:*:${password.replaceAll(/[\\:]/g, '\\$&')}\n`, { mode: 0o600 })
   env['PGPASSFILE'] = file
   return { env, [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }) }
+}
+
+/** As the server takes them apart again: at spaces, with backslashes before what is none. */
+function optionsOf(parameters: Readonly<Record<string, string>>): string {
+  return Object.entries(parameters)
+    .map(([name, value]) => `-c ${name}=${value.replaceAll(/[\s\\]/g, '\\$&')}`)
+    .join(' ')
 }

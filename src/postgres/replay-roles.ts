@@ -3,12 +3,20 @@ import type { Client } from './connect.ts'
 import { quoteIdentifier } from './tables.ts'
 
 export type ReplayedRoles = {
+  /** Every role of the server before the replay. */
+  readonly existing: ReadonlySet<string>
   /** Roles that did not exist before. */
   readonly created: readonly string[]
   /** Roles that existed and were left exactly as they were. */
   readonly kept: readonly string[]
+  /** The password verifiers that the script has for roles that existed; null for one without a password. */
+  readonly keptPasswords: ReadonlyMap<string, string | null>
   /** Memberships and rights on parameters whose recorded grantor could not be used. */
   readonly grantorChanged: number
+  /** Settings of roles (`ALTER ROLE … SET`) whose value this server does not know, such as a locale: what it said. */
+  readonly refusedSettings: readonly { readonly role: string; readonly reason: string }[]
+  /** Statements that name a role which the script does not create and this server does not have; by whom they change. */
+  readonly lacking: readonly { readonly role: string; readonly error: PgproofError }[]
 }
 
 /**
@@ -20,6 +28,7 @@ export type ReplayedRoles = {
  * `onCreated` hears of each new role at once, so that a replay that breaks off can be undone.
  *
  * Throws ROLES_FAILED, with the statement (its password masked) in the details; SCRATCH_FAILED where this login may not.
+ * What lacks a role is returned instead: it may have been created while pg_dumpall was reading, which the caller knows.
  */
 export async function replayRoles(
   client: Client,
@@ -32,15 +41,24 @@ export async function replayRoles(
   const created: string[] = []
   const kept = new Set<string>()
   let grantorChanged = 0
+  const refusedSettings: { role: string; reason: string }[] = []
+  const lacking: { role: string; error: PgproofError }[] = []
+  const keptPasswords = new Map<string, string | null>()
+  const described = new Set<string>()
   let actsAsAnother = false
-  for (const statement of splitStatements(script)) {
+  for (const statement of splitStatements(script, refuseCommand)) {
     signal.throwIfAborted()
     const parsed = parseRoleStatement(statement)
     if (parsed === undefined) throw rolesError(statement, 'not a statement that pg_dumpall writes')
     if (parsed.kind === 'grantor') actsAsAnother = parsed.role !== ''
     if (parsed.kind === 'set' || parsed.kind === 'grantor') continue
+    const isDescription = parsed.kind === 'alter' && /^ALTER ROLE (?:"(?:[^"]|"")+"|\S+) WITH\s/.test(statement)
+    // pg_dumpall describes each role once; a second time would undo the first.
+    if (isDescription && described.has(parsed.role)) throw rolesError(statement, 'it alters the role a second time')
+    if (isDescription) described.add(parsed.role)
     if (existing.has(parsed.role)) {
       kept.add(parsed.role)
+      if (isDescription) keptPasswords.set(parsed.role, passwordIn(statement))
       continue
     }
     try {
@@ -51,16 +69,20 @@ export async function replayRoles(
         onCreated?.(parsed.role)
       }
     } catch (error) {
+      if (parsed.kind === 'alter' && isUnknownValue(error)) {
+        refusedSettings.push({ role: parsed.role, reason: withoutValue(reasonOf(error)) })
+        continue
+      }
       // Since PostgreSQL 16 a grantor needs the admin option itself; the membership matters, not who recorded it.
       const withoutGrantor = statement.replace(/ GRANTED BY (?:"(?:[^"]|"")+"|[^\s"]+)$/, '')
-      if (parsed.kind !== 'grant' || withoutGrantor === statement) throw rolesFailure(statement, error)
-      await runOne(client, withoutGrantor).catch((again: unknown) => {
-        throw rolesFailure(statement, again)
-      })
-      grantorChanged += 1
+      const isRepeatable = parsed.kind === 'grant' && withoutGrantor !== statement
+      const failed: unknown = isRepeatable ? await failureOf(runOne(client, withoutGrantor)) : error
+      if (failed === null) grantorChanged += 1
+      else if (isRoleLacking(failed)) lacking.push({ role: parsed.role, error: rolesFailure(statement, failed) })
+      else throw rolesFailure(statement, failed)
     }
   }
-  return { created, kept: [...kept].sort(), grantorChanged }
+  return { existing, created, kept: [...kept].sort(), keptPasswords, grantorChanged, refusedSettings, lacking }
 }
 
 /**
@@ -81,8 +103,21 @@ export async function dropRoles(client: Client, roles: readonly string[]): Promi
   }
 }
 
-/** Statements of a plain script without their semicolon; comments and psql's backslash lines are left out. */
-export function splitStatements(script: string): string[] {
+/** pg_dumpall writes two commands of psql, which keep it from running any other. */
+function refuseCommand(line: string): void {
+  if (!/^\\(?:un)?restrict [A-Za-z0-9]+\s*$/.test(line))
+    throw rolesError(line, 'not a backslash command that pg_dumpall writes')
+}
+
+function passwordIn(statement: string): string | null {
+  return / PASSWORD '((?:[^']|'')*)'/.exec(statement)?.[1]?.replaceAll("''", "'") ?? null
+}
+
+/**
+ * Statements of a plain script without their semicolon. Comments are left out, and psql's backslash lines are handed to
+ * `onCommand`, which may refuse them.
+ */
+export function splitStatements(script: string, onCommand: (line: string) => void = () => {}): string[] {
   const token =
     /--[^\n]*|^\\[^\n]*|[eE]'(?:[^'\\]|\\[\s\S]|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|;|[^'"\-;\\eE]+|[\s\S]/gm
   const statements: string[] = []
@@ -91,7 +126,8 @@ export function splitStatements(script: string): string[] {
     if (piece === ';') {
       statements.push(current.trim())
       current = ''
-    } else if (!piece.startsWith('--') && !(piece.startsWith('\\') && current.trim() === '')) current += piece
+    } else if (piece.startsWith('\\') && piece.length > 1 && current.trim() === '') onCommand(piece)
+    else if (!piece.startsWith('--')) current += piece
   }
   if (current.trim() !== '') statements.push(current.trim())
   return statements.filter((statement) => statement !== '')
@@ -142,6 +178,28 @@ function parseRoleStatement(statement: string): RoleStatement | undefined {
 
 function unquote(name: string): string {
   return name.startsWith('"') ? name.slice(1, -1).replaceAll('""', '"') : name
+}
+
+/** 22023 is what PostgreSQL says of a value that a parameter cannot take here, 42704 of a parameter of a library. */
+function isUnknownValue(error: unknown): boolean {
+  const { code } = error as { code?: string }
+  return code === '22023' || (code === '42704' && /configuration parameter/.test(reasonOf(error)))
+}
+
+/** The value may be a secret, and may have several lines. */
+function withoutValue(reason: string): string {
+  return reason.replace(/(invalid value for parameter "[^"]*"): [\s\S]*/, '$1')
+}
+
+async function failureOf(work: Promise<void>): Promise<unknown> {
+  return await work.then(
+    () => null,
+    (error: unknown) => error,
+  )
+}
+
+function isRoleLacking(error: unknown): boolean {
+  return (error as { code?: string }).code === '42704' && /^role ".+" does not exist$/s.test(reasonOf(error))
 }
 
 function rolesFailure(statement: string, error: unknown): PgproofError {

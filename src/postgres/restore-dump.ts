@@ -1,53 +1,77 @@
-import { PgproofError } from '../errors.ts'
-import { ProgramError, runProgram } from '../streams/child-process.ts'
+import { writeFile } from 'node:fs/promises'
+import type { Evidence } from '../domain/evidence.ts'
+import { ProgramError, programOutput, runProgram } from '../streams/child-process.ts'
+import { asSpoolError } from '../streams/spool.ts'
+import { isOfEventTrigger, isRefresh, splitRefreshes } from './archive-contents.ts'
 import type { Connection } from './connect.ts'
 import { conninfoOf } from './dump.ts'
 import { programEnvironment } from './program-environment.ts'
 import type { FoundProgram } from './programs.ts'
+import { isError, judgeRefreshes, type RestoreMessage, readMessages, restoreError } from './restore-errors.ts'
 
 export type RestoreRequest = {
   readonly connection: Connection
   readonly program: FoundProgram
-  /** A custom-format archive in a regular file: parallel jobs seek in it. */
+  /** A custom-format archive in a regular file: parallel jobs seek in it. Lists for pg_restore are written beside it. */
   readonly file: string
   readonly jobs: number
+  /** Tells which materialized views read another server, or might: those are not refreshed. */
+  readonly evidence?: Pick<Evidence, 'structure' | 'properties' | 'omissions'> | undefined
 }
 
 /**
  * `pg_restore` with owners and grants into an empty database, stopping at the first error. Publications and
  * subscriptions stay out: a subscription carries production's address and password. Tablespaces are flattened.
- * Throws RESTORE_FAILED, or an inconclusive error where the scratch server is what is lacking.
+ * Materialized views are refreshed after all else, and one that reads another server is no error but a note; so is what
+ * pg_restore warns of. All rows come before the first trigger: parallel jobs would make the triggers of a partitioned
+ * table while rows of its partitions are still coming in, and those would run through them. Event triggers come last of
+ * all: a refresh would fire them, and what they log would be rows that the backup does not have. Throws RESTORE_FAILED,
+ * or an inconclusive error where the scratch server is what is lacking.
  */
-export async function restoreDump(request: RestoreRequest, signal: AbortSignal): Promise<void> {
-  await using environment = await programEnvironment(request.connection, 'pgproof pg_restore')
-  const args = [
-    '--exit-on-error',
-    '--no-password',
-    '--no-publications',
-    '--no-subscriptions',
-    '--no-tablespaces',
-    `--jobs=${request.jobs}`,
-    `--dbname=${conninfoOf(request.connection.database)}`,
-    request.file,
+export async function restoreDump(
+  request: RestoreRequest,
+  signal: AbortSignal,
+): Promise<{ readonly notes: readonly string[] }> {
+  const archive = await listArchive(request.program, request.file, signal)
+  const restoring = { request, archive }
+  const { refreshes, leftOut } = splitRefreshes(archive, request.evidence ?? noEvidence)
+  // What is left out of the first list is no error there, so its errors are all of the backup.
+  const list = `--use-list=${await writeList(
+    `${request.file}.first-stages`,
+    archive.filter((line) => !isRefresh(line) && !isOfEventTrigger(line)),
+  )}`
+  const messages = [
+    ...(await restoreAll(restoring, ['--section=pre-data', '--section=data', list], signal)),
+    ...(await restoreAll(restoring, ['--section=post-data', list], signal)),
   ]
-  try {
-    await runProgram({ path: request.program.path, args, env: environment.env }, { signal })
-  } catch (error) {
-    if (error instanceof ProgramError) throw restoreError(error)
-    throw error
+  if (refreshes.length > 0) {
+    const refreshList = await writeList(`${request.file}.refreshes`, refreshes)
+    messages.push(...(await refreshAll(restoring, [`--use-list=${refreshList}`], signal)))
   }
+  const eventTriggers = archive.filter(isOfEventTrigger)
+  if (eventTriggers.length > 0) {
+    const lastList = await writeList(`${request.file}.event-triggers`, eventTriggers)
+    messages.push(...(await restoreAll(restoring, [`--use-list=${lastList}`], signal)))
+  }
+  const left = leftOut.map(({ name, why }) => `left out: REFRESH MATERIALIZED VIEW ${name}; ${why}`)
+  return { notes: [...left, ...notesOf(messages)] }
 }
+
+const noEvidence = { structure: [], omissions: [], properties: { encoding: 'UTF8' } as Evidence['properties'] }
 
 /** The table of contents of an archive, one line an entry (`pg_restore --list`). Throws RESTORE_FAILED. */
 export async function listArchive(program: FoundProgram, file: string, signal: AbortSignal): Promise<string[]> {
   const env = { PATH: '/usr/bin:/bin', LC_ALL: 'C.UTF-8' }
+  const chunks: Uint8Array[] = []
   try {
-    const output = await runProgram({ path: program.path, args: ['--list', file], env }, { signal })
-    return output.split('\n').filter((line) => line !== '' && !line.startsWith(';'))
+    for await (const chunk of programOutput({ path: program.path, args: ['--list', file], env }, { signal }))
+      chunks.push(chunk)
   } catch (error) {
     if (error instanceof ProgramError) throw restoreError(error)
     throw error
   }
+  const lines = Buffer.concat(chunks).toString('utf8').split('\n')
+  return lines.filter((line) => line !== '' && !line.startsWith(';'))
 }
 
 /** Reads every block of an archive without a server: proves that the data can be taken out. Throws RESTORE_FAILED. */
@@ -61,19 +85,73 @@ export async function readWholeArchive(program: FoundProgram, file: string, sign
   }
 }
 
-function restoreError(error: ProgramError): PgproofError {
-  const details = error.stderrTail
-  const more = { cause: error, details }
-  const extension = /extension "([^"]+)" is not available|extension control file ".*\/([^/"]+)\.control"/.exec(details)
-  if (extension !== null) {
-    const name = extension[1] ?? extension[2] ?? ''
-    return new PgproofError('EXTENSION_MISSING', { extensions: name, packages: `the package that holds ${name}` }, more)
+type Restoring = { readonly request: RestoreRequest; readonly archive: readonly string[] }
+
+async function restoreAll(
+  { request, archive }: Restoring,
+  args: readonly string[],
+  signal: AbortSignal,
+): Promise<readonly RestoreMessage[]> {
+  const { error, messages } = await pgRestore(request, ['--exit-on-error', ...args], signal)
+  // It ends at its first error: what comes after that may be row data which only looks like another one.
+  if (error !== null) throw restoreError(error, { messages: messages.filter(isError).slice(0, 1), archive })
+  return messages
+}
+
+async function refreshAll(
+  { request, archive }: Restoring,
+  args: readonly string[],
+  signal: AbortSignal,
+): Promise<readonly RestoreMessage[]> {
+  const { error, messages } = await pgRestore(request, args, signal)
+  return error === null ? messages : judgeRefreshes(error, messages, { jobs: request.jobs, archive })
+}
+
+/** More lines than so many are dropped, and then the errors are not as many as pg_restore has counted. */
+const mostLines = 100_000
+
+async function pgRestore(
+  { connection, program, file, jobs }: RestoreRequest,
+  more: readonly string[],
+  signal: AbortSignal,
+): Promise<{ readonly error: ProgramError | null; readonly messages: readonly RestoreMessage[] }> {
+  await using environment = await programEnvironment(connection, 'pgproof pg_restore')
+  const args = [
+    ...more,
+    '--no-password',
+    '--no-publications',
+    '--no-subscriptions',
+    '--no-tablespaces',
+    `--jobs=${jobs}`,
+    `--dbname=${conninfoOf(connection.database)}`,
+    file,
+  ]
+  const lines: string[] = []
+  const onStderrLine = (line: string): void => {
+    if (lines.length < mostLines) lines.push(line)
   }
-  const role = /role "([^\n]+?)" does not exist/.exec(details)
-  if (role !== null) return new PgproofError('ROLES_MISSING', { role: role[1] ?? '' }, more)
-  if (/No space left on device|Disk quota exceeded/i.test(details))
-    return new PgproofError('SPOOL_FULL', { path: 'of the scratch server', reason: 'no space left on device' }, more)
-  if (/server closed the connection unexpectedly|the database system is (?:shutting down|in recovery)/i.test(details))
-    return new PgproofError('SCRATCH_FAILED', { reason: 'its connection was lost during the restore' }, more)
-  return new PgproofError('RESTORE_FAILED', { outcome: error.outcome }, more)
+  try {
+    await runProgram({ path: program.path, args, env: environment.env }, { signal, onStderrLine })
+    return { error: null, messages: readMessages(lines) }
+  } catch (error) {
+    if (!(error instanceof ProgramError)) throw error
+    return { error, messages: readMessages(lines) }
+  }
+}
+
+async function writeList(path: string, lines: readonly string[]): Promise<string> {
+  try {
+    // Numbers are all that pg_restore reads of it, and names may be in any encoding.
+    await writeFile(path, lines.map((line) => `${line.slice(0, line.indexOf(';') + 1)}\n`).join(''), { mode: 0o600 })
+  } catch (error) {
+    throw asSpoolError(error, path)
+  }
+  return path
+}
+
+const mostNotes = 100
+
+function notesOf(messages: readonly RestoreMessage[]): string[] {
+  const notes = messages.slice(0, mostNotes).map(({ text }) => `pg_restore: ${text}`)
+  return messages.length > mostNotes ? [...notes, `pg_restore: ${messages.length - mostNotes} more messages`] : notes
 }

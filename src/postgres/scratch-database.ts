@@ -11,7 +11,8 @@ const never = new AbortController().signal
 
 /**
  * Creates an empty twin of the source database from template0. The owner is the source's where that role exists.
- * An abort takes effect before or after: a database that was made but not marked would stay for ever.
+ * An abort takes effect before or after: a database that was made but not marked would stay for ever. The connection
+ * makes pg_restore read `money` as the source writes it, where the server has that locale; see `assertMonetary`.
  * Throws LOCALE_MISSING or SCRATCH_FAILED.
  */
 export async function createScratchDatabase(
@@ -23,9 +24,8 @@ export async function createScratchDatabase(
   signal.throwIfAborted()
   await using admin = await connect(server, never, 'pgproof drill')
   const { client } = admin
+  const parameters = await monetaryParameters(client, properties.lcMonetary)
   const clauses = [
-    `TEMPLATE template0 ENCODING ${quoteLiteral(properties.encoding)}`,
-    `LC_COLLATE ${quoteLiteral(properties.collate)} LC_CTYPE ${quoteLiteral(properties.ctype)}`,
     ...localeClauses(properties, await readMajor(client)),
     ...((await roleExists(client, properties.owner)) ? [`OWNER ${quoteIdentifier(properties.owner)}`] : []),
   ]
@@ -50,7 +50,7 @@ export async function createScratchDatabase(
     throw new PgproofError('SCRATCH_FAILED', { reason: reasonOf(error) }, { cause: error })
   }
   return {
-    connection: withDatabase(server, name),
+    connection: { ...withDatabase(server, name), parameters },
     [Symbol.asyncDispose]: async () => {
       try {
         // Dropping must work while everything else is being cancelled.
@@ -89,9 +89,37 @@ export async function listScratchDatabases(server: Connection, signal: AbortSign
   return rows.map(({ name }) => name)
 }
 
+/** The provider is always said where it can be: template0 of the scratch server may have another one. */
+export function localeClauses(properties: DatabaseProperties, major: number): string[] {
+  const { localeProvider, locale, icuRules } = properties
+  const common = [
+    `TEMPLATE template0 ENCODING ${quoteLiteral(properties.encoding)}`,
+    `LC_COLLATE ${quoteLiteral(properties.collate)} LC_CTYPE ${quoteLiteral(properties.ctype)}`,
+  ]
+  if (localeProvider === 'i') {
+    const rules = icuRules === null ? [] : [`ICU_RULES ${quoteLiteral(icuRules)}`]
+    return [...common, `LOCALE_PROVIDER icu ICU_LOCALE ${quoteLiteral(locale ?? 'und')}`, ...rules]
+  }
+  if (localeProvider === 'b')
+    return [...common, `LOCALE_PROVIDER builtin BUILTIN_LOCALE ${quoteLiteral(locale ?? 'C')}`]
+  return major >= 15 ? [...common, 'LOCALE_PROVIDER libc'] : common
+}
+
 async function roleExists(client: Client, role: string): Promise<boolean> {
   const { rowCount } = await client.query('SELECT FROM pg_catalog.pg_roles WHERE rolname = $1', [role])
   return rowCount === 1
+}
+
+/** PostgreSQL writes `money` by this setting, and reads it back under no other. */
+async function monetaryParameters(client: Client, lcMonetary: string): Promise<Record<string, string>> {
+  try {
+    await client.query("SELECT pg_catalog.set_config('lc_monetary', $1, false)", [lcMonetary])
+    return { lc_monetary: lcMonetary }
+  } catch (error) {
+    // invalid_parameter_value: no such locale here, which matters to a database with money only.
+    if ((error as { code?: string }).code === '22023') return {}
+    throw new PgproofError('SCRATCH_FAILED', { reason: reasonOf(error) }, { cause: error })
+  }
 }
 
 async function readMajor(client: Client): Promise<number> {
@@ -99,11 +127,4 @@ async function readMajor(client: Client): Promise<number> {
     "SELECT pg_catalog.current_setting('server_version_num')::int / 10000 AS major",
   )
   return rows[0]?.major ?? 0
-}
-
-/** The provider is always said where it can be: template0 of the scratch server may have another one. */
-function localeClauses({ localeProvider, locale }: DatabaseProperties, major: number): string[] {
-  if (localeProvider === 'i') return [`LOCALE_PROVIDER icu ICU_LOCALE ${quoteLiteral(locale ?? 'und')}`]
-  if (localeProvider === 'b') return [`LOCALE_PROVIDER builtin BUILTIN_LOCALE ${quoteLiteral(locale ?? 'C')}`]
-  return major >= 15 ? ['LOCALE_PROVIDER libc'] : []
 }

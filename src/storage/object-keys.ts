@@ -36,6 +36,11 @@ export function drillReportKey(server: string, database: string, label: string):
   return `${drillsPrefix}${escapeName(server)}/${escapeName(database)}/${label}.json`
 }
 
+/** The detached signature of a drill report. */
+export function drillSignatureKey(server: string, database: string, label: string): string {
+  return `${drillReportKey(server, database, label)}.sig`
+}
+
 /** The table-by-table part of a drill report, encrypted like the evidence because it names tables. */
 export function drillTablesKey(server: string, database: string, label: string): string {
   return `${drillsPrefix}${escapeName(server)}/${escapeName(database)}/${label}.tables.json.pgp`

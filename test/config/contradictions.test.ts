@@ -108,6 +108,11 @@ describe('settings that contradict each other', () => {
       'drill.scratch: is the same server as servers.0',
     ],
     [
+      'parameters for a server that is not started by pgproof',
+      `${least}drill: { scratch: "postgres://drill@other/scratch", parameters: { work_mem: 7MB } }\n`,
+      'drill.parameters: has no meaning with a server kept for drills',
+    ],
+    [
       'a scratch password for the embedded server',
       `${least}drill: { scratchPasswordFile: secret }\n`,
       'drill.scratchPasswordFile: has no meaning with the embedded scratch server',

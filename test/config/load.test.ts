@@ -60,6 +60,8 @@ describe('a file that is right', () => {
         spool: '/var/tmp/pgproof',
         deadlineMs: 12 * 3_600_000,
         runAs: 'postgres',
+        parameters: {},
+        amcheck: false,
         keepReportsMs: 730 * 86_400_000,
       },
       postgres: { binDirs: [] },
@@ -74,6 +76,18 @@ describe('a file that is right', () => {
     const { config } = await folder.load(least)
     const parts: unknown[] = [config, config.servers, config.servers[0]?.retention, config.encryption.recipients]
     expect(parts.every(Object.isFrozen)).toBe(true)
+  })
+
+  it('parameters of the scratch server - as they are; one that would break its isolation or a line - a fault', async () => {
+    await using folder = await configFolder()
+    const given = await folder.load(
+      `${least}drill: { parameters: { work_mem: 7MB, timescaledb.telemetry: "it's off" } }\n`,
+    )
+    expect(given.config.drill.parameters).toEqual({ work_mem: '7MB', 'timescaledb.telemetry': "it's off" })
+    for (const name of ['listen_addresses', 'PORT', 'ssl_cert_file', 'archive_command', 'hba_file', 'include_dir'])
+      expect(await folder.faults(`${least}drill: { parameters: { ${name}: x } }\n`), name).toHaveLength(1)
+    expect(await folder.faults(`${least}drill: { parameters: { "a b": x } }\n`)).toHaveLength(1)
+    expect(await folder.faults(`${least}drill: { parameters: { work_mem: "1\\nport = 1" } }\n`)).toHaveLength(1)
   })
 
   it('a policy with one key - the other keys are 0', async () => {

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { encryptBytes } from '../../src/encryption/encrypt.ts'
 import { type Recipients, readRecipients } from '../../src/encryption/keys.ts'
-import { assertRecipientsInMessage, messageHeadBytes, readRecipientKeyIds } from '../../src/encryption/message-head.ts'
+import { assertRecipientsInMessage, readRecipientKeyIds } from '../../src/encryption/message-head.ts'
+import { wholeBytes } from '../../src/encryption/whole-bytes.ts'
 import { failureOf, type KeyFolder, type MadeKeys, now, openKeyFolder } from './made-keys.ts'
 
 let keys: KeyFolder
@@ -23,9 +24,21 @@ const subkeyIdOf = (made: MadeKeys): string | undefined =>
   made.recipients.keys[0]?.key.subkeys[0]?.getKeyID().toHex().toUpperCase()
 
 describe('the recipients of a message', () => {
-  it('read from its first bytes - the key ids of the encryption subkeys', async () => {
-    const keyIds = await readRecipientKeyIds(message.subarray(0, messageHeadBytes), 'dump.pgp')
-    expect(keyIds).toEqual([subkeyIdOf(backup), subkeyIdOf(escrow)])
+  it('read from its head - the key ids of the encryption subkeys, the rest not asked for', async () => {
+    let asked = 0
+    let isClosed = false
+    async function* pieces(): AsyncGenerator<Uint8Array> {
+      try {
+        for (let start = 0; start < message.length; start += 1000) {
+          asked += 1
+          yield message.subarray(start, start + 1000)
+        }
+      } finally {
+        isClosed = true
+      }
+    }
+    expect(await readRecipientKeyIds(pieces(), 'dump.pgp')).toEqual([subkeyIdOf(backup), subkeyIdOf(escrow)])
+    expect({ asked, isClosed }).toEqual({ asked: 1, isClosed: true })
   })
 
   it.each([
@@ -33,51 +46,64 @@ describe('the recipients of a message', () => {
     ['no message', () => Buffer.from('PGDMP'), 'it is not an OpenPGP message'],
     ['nothing', () => new Uint8Array(), 'it is empty'],
   ])('%s - DECRYPTION_FAILED', async (_name, head, reason) => {
-    const failure = await failureOf(readRecipientKeyIds(head(), 'dump.pgp'))
+    const failure = await failureOf(readRecipientKeyIds(wholeBytes(head()), 'dump.pgp'))
     expect(failure).toMatchObject({ code: 'DECRYPTION_FAILED', message: `cannot decrypt dump.pgp: ${reason}` })
   })
 })
 
 describe('recipients of a message and of its manifest', () => {
+  const place = { what: 'dump.pgp', label: 'it' }
   const check = async (
     bytes: Uint8Array,
     fingerprints: readonly string[],
     recipients: Recipients,
-  ): Promise<{ code: unknown; message: string }> =>
-    failureOf(
-      (async () => {
-        const keyIds = await readRecipientKeyIds(bytes.subarray(0, messageHeadBytes), 'it')
-        assertRecipientsInMessage(keyIds, fingerprints, recipients, 'it')
-      })(),
-    )
+  ): Promise<readonly string[]> => {
+    const keyIds = await readRecipientKeyIds(wholeBytes(bytes), 'dump.pgp')
+    return assertRecipientsInMessage(keyIds, fingerprints, recipients.keys, place).unchecked
+  }
 
-  it('the same - nothing is thrown', async () => {
-    expect((await check(message, both.fingerprints, both)).code).toBe('none')
+  it('the same - nobody is left unchecked', async () => {
+    expect(await check(message, both.fingerprints, both)).toEqual([])
   })
 
-  it('one recipient no longer configured - nothing is thrown, its place is counted', async () => {
-    expect((await check(message, both.fingerprints, backup.recipients)).code).toBe('none')
+  it('known by the private key alone - checked as well', async () => {
+    const keyIds = await readRecipientKeyIds(wholeBytes(message), 'dump.pgp')
+    const known = [...backup.privateKeys.keys, ...escrow.recipients.keys]
+    expect(assertRecipientsInMessage(keyIds, both.fingerprints, known, place)).toEqual({ unchecked: [] })
+  })
+
+  it('one recipient no longer configured - returned as unchecked, its place is counted', async () => {
+    expect(await check(message, both.fingerprints, backup.recipients)).toEqual([escrow.fingerprint])
     const replaced = await keys.make('replaced')
-    expect((await check(message, both.fingerprints, replaced.recipients)).code).toBe('none')
+    expect(await check(message, both.fingerprints, replaced.recipients)).toEqual(both.fingerprints)
   })
 
-  it('one that the manifest names is missing in the message - VERIFY_FAILED names it', async () => {
+  it('hidden recipients - nobody can be checked', () => {
+    const hidden = ['0'.repeat(16), '0'.repeat(16)]
+    expect(assertRecipientsInMessage(hidden, both.fingerprints, both.keys, place).unchecked).toEqual(both.fingerprints)
+  })
+
+  it('one that the manifest names is missing in the message - RECIPIENT_MISSING names it', async () => {
     const forOne = await encryptBytes(Buffer.alloc(10), backup.recipients, now)
-    const failure = await check(forOne, both.fingerprints, both)
-    expect(failure).toMatchObject({
-      code: 'VERIFY_FAILED',
-      message: `verification of it failed at "recipients": it is not encrypted to ${escrow.fingerprint}`,
-    })
-    // Unknown here, but still one too few.
-    expect((await check(forOne, both.fingerprints, backup.recipients)).message).toContain(
-      'recipients: 1 in it, 2 in the manifest',
-    )
+    const named = {
+      code: 'RECIPIENT_MISSING',
+      message: `dump.pgp is not encrypted to ${escrow.fingerprint}, though its manifest says so`,
+    }
+    expect(await failureOf(check(forOne, both.fingerprints, both))).toMatchObject(named)
+    // Its key is not known here, but somebody is missing, and everybody else is there.
+    expect(await failureOf(check(forOne, both.fingerprints, backup.recipients))).toMatchObject(named)
+    const third = await keys.make('third')
+    const failure = await failureOf(check(message, [...both.fingerprints, third.fingerprint], backup.recipients))
+    expect(failure.message).toContain(`one of ${escrow.fingerprint}, ${third.fingerprint}`)
   })
 
   it('one in the message that the manifest does not name - VERIFY_FAILED', async () => {
-    expect((await check(message, [backup.fingerprint], both)).message).toContain('does not name its recipient')
-    expect((await check(message, [backup.fingerprint], backup.recipients)).message).toContain(
-      'recipients: 2 in it, 1 in the manifest',
-    )
+    const known = await failureOf(check(message, [backup.fingerprint], both))
+    expect(known).toMatchObject({
+      code: 'VERIFY_FAILED',
+      message: `verification of it failed at "recipients": dump.pgp is also encrypted to ${escrow.fingerprint}`,
+    })
+    const unknown = await failureOf(check(message, [backup.fingerprint], backup.recipients))
+    expect(unknown.message).toContain('dump.pgp is encrypted to 2 keys, not 1')
   })
 })

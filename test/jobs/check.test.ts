@@ -179,6 +179,15 @@ describe('check', () => {
     expect(await problemsOf(test)).toEqual([expect.stringMatching(/^keys: cannot read the key .*mine\.key\.asc/)])
   })
 
+  it('trusted signers and no signing key where drills run - a warning: the reports would prove nothing', async () => {
+    await using folder = await checkTest()
+    const signer = await addKey(folder, 'signer', { use: 'signing' })
+    await using test = await checkTest({ PGPROOF_ENCRYPTION__TRUSTED_SIGNERS: signer.publicKey })
+    const message = '`encryption.trustedSigners` is set, and no signing key is configured where drills run'
+    expect(await check(test)).toContainEqual(expect.objectContaining({ subject: 'keys', result: 'warning', message }))
+    expect((await check(folder)).map((finding) => finding.message)).not.toContain(message)
+  })
+
   it('a server that is down beside one that is not - both looked at', async () => {
     await using test = await checkTest({
       PGPROOF_SERVERS__1__NAME: 'down',

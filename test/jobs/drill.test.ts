@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { decodeDrillReport } from '../../src/domain/drill-report.ts'
 import { generateKeyPair } from '../../src/encryption/generate.ts'
 import type { Finished } from '../../src/jobs/execute.ts'
-import { forgeDump, replaceObject, rewriteManifest } from '../support/forge.ts'
+import { forgeDump, rewriteManifest } from '../support/forge.ts'
 import { type TestInstallation, testDatabase, testInstallation, testUrl } from '../support/installation.ts'
 import { query, startPostgres, type TestServer } from '../support/postgres-server.ts'
 import { standIn } from '../support/stand-ins.ts'
@@ -21,6 +21,9 @@ function outcomeOf({ drill }: Finished): { verdict: string; code: string | null;
     .map(({ name }) => name)
   return { verdict: report.verdict, code: report.reason?.code ?? null, broken }
 }
+
+/** For a stand-in of pg_restore that is to fail only when it restores. */
+const listsForReal = '[ "$1" = --list ] && exec "$REAL" "$@"'
 
 function folderOf(database: string, { label }: Finished): string {
   return `backups/main/${database}/${label}/`
@@ -80,8 +83,6 @@ describe('drill with the embedded server', () => {
       'digests',
     ],
     ['null instead of an empty string', "UPDATE shop.note SET body = NULL WHERE body = ''", 'shop.note', 'digests'],
-    ['a table missing', 'DROP TABLE shop.sticky_note', 'shop.sticky_note', 'row counts'],
-    ['a table too many', 'CREATE TABLE shop.planted (x int)', 'shop.planted', 'row counts'],
     ['a sequence set back', "SELECT setval('shop.event_id_seq', 1, false)", 'shop.event_id_seq', 'sequences'],
     [
       'a large object changed',
@@ -89,13 +90,13 @@ describe('drill with the embedded server', () => {
       'large objects',
       'large objects',
     ],
-  ])('%s in a planted dump whose digests all fit - failed, and named', async (_, sql, named, check) => {
+  ])('%s in a dump that fits manifest and evidence - failed, and named', async (_, sql, named, check) => {
     await using test = await testInstallation()
     await using copy = await testDatabase()
     await test.run('roles')
     const backup = await test.run('backup', source.name)
     await query(copy.url, sql)
-    await forgeDump(test, folderOf(source.name, backup), copy.url)
+    await forgeDump(test, folderOf(source.name, backup), copy.url, { fitEvidence: true })
     const drill = await test.run('drill', source.name)
     const outcome = { verdict: 'failed', code: 'EVIDENCE_MISMATCH', broken: [check] }
     expect(outcomeOf(drill), drill.error?.details).toEqual(outcome)
@@ -105,76 +106,16 @@ describe('drill with the embedded server', () => {
     expectNothingLeft(test)
   })
 
-  it.each([
-    [
-      'one bit flipped',
-      (test: TestInstallation, folder: string) => test.store.damage(`${folder}dump.zst.pgp`, 5000),
-      'dump object',
-    ],
-    [
-      'its last byte flipped',
-      (test: TestInstallation, folder: string) => test.store.damage(`${folder}dump.zst.pgp`, -1),
-      'dump object',
-    ],
-    [
-      'cut short',
-      (test: TestInstallation, folder: string) => test.store.truncate(`${folder}dump.zst.pgp`, 9000),
-      'dump object',
-    ],
-    [
-      'gone',
-      (test: TestInstallation, folder: string) => test.store.objects.delete(`${folder}dump.zst.pgp`),
-      'dump object',
-    ],
-    [
-      'evidence flipped',
-      (test: TestInstallation, folder: string) => test.store.damage(`${folder}evidence.json.pgp`, 300),
-      'evidence',
-    ],
-    [
-      'manifest no JSON',
-      (test: TestInstallation, folder: string) => test.store.truncate(`${folder}manifest.json`, 40),
-      'manifest',
-    ],
-  ])('stored object %s after the catalog was read - failed at its rung', async (_, harm, check) => {
+  it('objects of the backup gone after its manifest was read - failed, nothing left behind', async () => {
     await using test = await testInstallation()
     await test.run('roles')
     const backup = await test.run('backup', source.name)
     test.store.before = (operation, key) => {
-      if (operation !== 'get' || !key.endsWith('manifest.json') || !key.startsWith('backups/')) return
-      if (test.installation.catalog.runs()[0]?.state !== 'running') return
-      test.store.before = () => {}
-      harm(test, folderOf(source.name, backup))
+      if (operation === 'read' && key.endsWith('dump.zst.pgp')) test.store.objects.delete(key)
     }
-    const drill = await test.run('drill', source.name)
-    expect(outcomeOf(drill)).toMatchObject({ verdict: 'failed', broken: [check] })
-    expectNothingLeft(test)
-  })
-
-  it('evidence of another backup in its place, digests fitting - failed', async () => {
-    await using test = await testInstallation()
-    await test.run('roles')
-    const one = folderOf(source.name, await test.run('backup', source.name))
-    const backup = await test.run('backup', source.name)
-    const other = folderOf(source.name, backup)
-    const stolen = test.store.objects.get(`${one}evidence.json.pgp`)?.body ?? Buffer.alloc(0)
-    const entry = JSON.parse(test.store.text(`${one}manifest.json`)).objects.evidence
-    replaceObject(test, `${other}evidence.json.pgp`, stolen)
-    rewriteManifest(test, other, (manifest) => ({ ...manifest, objects: { ...manifest.objects, evidence: entry } }))
     const drill = await test.run('drill', source.name, { backup: backup.label ?? '' })
-    expect(outcomeOf(drill)).toEqual({ verdict: 'failed', code: 'STORE_FORMAT_INVALID', broken: ['evidence'] })
-  })
-
-  it('totals of an unsigned manifest edited by hand - failed', async () => {
-    await using test = await testInstallation()
-    await test.run('roles')
-    const backup = await test.run('backup', source.name)
-    rewriteManifest(test, folderOf(source.name, backup), (manifest) => ({
-      ...manifest,
-      evidence: { ...manifest.evidence, rows: manifest.evidence.rows + 1 },
-    }))
-    const drill = await test.run('drill', source.name)
-    expect(outcomeOf(drill)).toEqual({ verdict: 'failed', code: 'STORE_FORMAT_INVALID', broken: ['evidence'] })
+    expect(outcomeOf(drill)).toEqual({ verdict: 'failed', code: 'STORE_NOT_FOUND', broken: ['recipients'] })
+    expectNothingLeft(test)
   })
 
   it('signatures demanded: good one passes; absent, foreign or not fitting ones fail', async () => {
@@ -249,7 +190,8 @@ describe('drill with the embedded server', () => {
     ['pg_restore', 'kill -9 $$', 'RESTORE_FAILED', 'failed', 'restore'],
   ])('%s: %s - %s, %s', async (program, script, code, verdict, check) => {
     await using folder = await testInstallation()
-    await using test = await testInstallation({ PGPROOF_POSTGRES__BIN_DIRS: standIn(folder.folder, program, script) })
+    const bin = standIn(folder.folder, program, `${listsForReal}\n${script}`)
+    await using test = await testInstallation({ PGPROOF_POSTGRES__BIN_DIRS: bin })
     await test.run('roles')
     await test.run('backup', source.name)
     expect(outcomeOf(await test.run('drill', source.name))).toEqual({ verdict, code, broken: [check] })
@@ -293,7 +235,11 @@ describe('drill with the embedded server', () => {
 
   it('cancelled during the restore - inconclusive report, no server, no spool', async () => {
     await using folder = await testInstallation()
-    const bin = standIn(folder.folder, 'pg_restore', `touch ${folder.folder}/restoring; exec sleep 600`)
+    const bin = standIn(
+      folder.folder,
+      'pg_restore',
+      `${listsForReal}\ntouch ${folder.folder}/restoring; exec sleep 600`,
+    )
     await using test = await testInstallation({ PGPROOF_POSTGRES__BIN_DIRS: bin })
     await test.run('roles')
     await test.run('backup', source.name)

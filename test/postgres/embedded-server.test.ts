@@ -66,6 +66,41 @@ describe('an embedded server', () => {
     expect(await codeOf(connect(connection, signal))).toBe('SERVER_UNREACHABLE')
   })
 
+  it('parameters of the operator - in force, whatever is in their values', async () => {
+    const quote = `it's \\ "x"`
+    await using server = await start({ parameters: { work_mem: '7MB', 'custom.quote': quote, autovacuum: 'on' } })
+    await using held = await connect(server.connection, signal)
+    const { rows } = await held.client.query(
+      "SELECT current_setting('work_mem') AS mem, current_setting('custom.quote') AS quote, current_setting('autovacuum') AS autovacuum",
+    )
+    expect(rows).toEqual([{ mem: '7MB', quote, autovacuum: 'on' }])
+  })
+
+  it('for pg_cron - loaded beside what the operator loads, can be created in its database, and has no launcher', async () => {
+    const parameters = { shared_preload_libraries: 'pg_stat_statements', max_worker_processes: '8' }
+    await using server = await start({ parameters, cronDatabase: "it's restored" })
+    {
+      await using held = await connect(server.connection, signal)
+      await held.client.query(`CREATE DATABASE "it's restored"`)
+    }
+    await using held = await connect({ ...server.connection, database: "it's restored" }, signal)
+    await held.client.query(
+      "SET search_path = public; CREATE EXTENSION pg_cron; CREATE EXTENSION pg_stat_statements; SELECT cron.schedule('* * * * *', 'SELECT 1')",
+    )
+    const { rows } = await held.client.query(
+      "SELECT current_setting('shared_preload_libraries') AS libraries, current_setting('max_worker_processes') AS workers",
+    )
+    expect(rows).toEqual([{ libraries: 'pg_stat_statements,pg_cron', workers: '0' }])
+    const launchers = "SELECT FROM pg_stat_activity WHERE backend_type || application_name ~ 'cron'"
+    expect((await held.client.query(launchers)).rows).toEqual([])
+  })
+
+  it('a library that is not there - SCRATCH_FAILED, named', async () => {
+    const error = await errorOf(start({ parameters: { shared_preload_libraries: 'tardis' } }))
+    expect(error).toMatchObject({ code: 'SCRATCH_FAILED' })
+    expect(`${error} ${(error as { details?: string }).details}`).toContain('tardis')
+  })
+
   it('ended in the middle of work, with sessions in it - gone all the same, and at once', async () => {
     const server = await start()
     await using held = await connect(server.connection, signal)

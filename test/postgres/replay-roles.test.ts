@@ -112,7 +112,17 @@ line";
     expect(await rolesOf(scratch)).toEqual(await rolesOf(source))
     // A second time: everything exists, nothing is touched.
     const again = await replayRoles(scratch.client, script, signal)
-    expect(again).toEqual({ created: [], kept: [...replayed.created, 'postgres'].sort(), grantorChanged: 0 })
+    expect(again).toEqual({
+      created: [],
+      kept: [...replayed.created, 'postgres'].sort(),
+      grantorChanged: 0,
+      refusedSettings: [],
+      lacking: [],
+      existing: expect.any(Set),
+      keptPasswords: expect.any(Map),
+    })
+    expect([...replayed.existing].filter((name) => !name.startsWith('pg_'))).toEqual(['postgres'])
+    expect([...again.existing]).toEqual(expect.arrayContaining([...replayed.created, 'postgres']))
     expect(await rolesOf(scratch)).toEqual(await rolesOf(source))
     await cleanUp(scratch)
     await cleanUp(source)
@@ -134,6 +144,40 @@ line";
     await cleanUp(scratch)
     await source.sql('ALTER ROLE postgres RESET ALL')
     await cleanUp(source)
+  })
+
+  it('a setting whose value is not possible here, such as a locale - refused by name, and all the rest is there', async () => {
+    const script = `CREATE ROLE a;\nALTER ROLE a SET lc_numeric TO 'xx_XX';\nALTER ROLE a SET work_mem TO '8MB';\n`
+    const replayed = await replayRoles(scratch.client, script, signal)
+    expect(replayed).toMatchObject({
+      created: ['a'],
+      refusedSettings: [{ role: 'a', reason: expect.stringContaining('lc_numeric') }],
+    })
+    expect(await scratch.sql("SELECT rolconfig FROM pg_roles WHERE rolname = 'a'")).toEqual([
+      { rolconfig: ['work_mem=8MB'] },
+    ])
+    await cleanUp(scratch)
+  })
+
+  it('a refused value that is a secret of several lines - the reason names the parameter alone', async () => {
+    const script = `CREATE ROLE a;\nALTER ROLE a SET lc_messages TO 'sesame\nopen_sesame';\n`
+    const { refusedSettings } = await replayRoles(scratch.client, script, signal)
+    expect(refusedSettings).toEqual([{ role: 'a', reason: 'invalid value for parameter "lc_messages"' }])
+    await cleanUp(scratch)
+  })
+
+  it('a role that the script does not create - what names it is returned with its error, the rest is there', async () => {
+    const script = `CREATE ROLE a;\nGRANT a TO gone;\nGRANT gone TO a GRANTED BY postgres;\nALTER ROLE gone SET work_mem TO '8MB';\nCREATE ROLE b;`
+    const { created, lacking } = await replayRoles(scratch.client, script, signal)
+    expect(created).toEqual(['a', 'b'])
+    expect(lacking.map(({ role, error }) => [role, error.code, error.message])).toEqual(
+      ['gone', 'a', 'gone'].map((role) => [
+        role,
+        'ROLES_FAILED',
+        expect.stringContaining('role "gone" does not exist'),
+      ]),
+    )
+    await cleanUp(scratch)
   })
 
   it('a grantor that cannot be one here - the membership is there, and it is counted', async () => {

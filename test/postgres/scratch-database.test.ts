@@ -8,6 +8,7 @@ import {
   createScratchDatabase,
   dropScratchDatabase,
   listScratchDatabases,
+  localeClauses,
 } from '../../src/postgres/scratch-database.ts'
 import { openSpool } from '../../src/streams/spool.ts'
 import { testUrl } from '../support/installation.ts'
@@ -53,6 +54,21 @@ describe('creating', () => {
     }
     expect(await exists(name)).toBe(false)
     expect(await listScratchDatabases(server, signal)).not.toContain(name)
+  })
+
+  it('the connection reads money as the source writes it; without that locale it has none', async () => {
+    const known = { ...properties, lcMonetary: 'C.UTF-8' }
+    await using same = await createScratchDatabase(server, freshName(), known, signal)
+    expect(same.connection.parameters).toEqual({ lc_monetary: 'C.UTF-8' })
+    const unknown = { ...properties, lcMonetary: 'xx_XX.UTF-8' }
+    await using without = await createScratchDatabase(server, freshName(), unknown, signal)
+    expect(without.connection.parameters).toEqual({})
+  })
+
+  it('rules of an ICU locale - said, quoted', () => {
+    const icu = { ...properties, localeProvider: 'i', locale: 'de', icuRules: "&a < 'g'" } as const
+    expect(localeClauses(icu, 16).join(' ')).toContain("LOCALE_PROVIDER icu ICU_LOCALE 'de' ICU_RULES '&a < ''g'''")
+    expect(localeClauses({ ...icu, icuRules: null }, 15).join(' ')).not.toContain('RULES')
   })
 
   it('the owner of the source where there is one, ours where not', async () => {

@@ -8,6 +8,7 @@ import { loadConfig } from '../../src/config/load.ts'
 import { generateKeyPair } from '../../src/encryption/generate.ts'
 import { type DrillWish, executeRun, type Finished } from '../../src/jobs/execute.ts'
 import type { Installation } from '../../src/jobs/installation.ts'
+import { readReportTrust } from '../../src/jobs/report-trust.ts'
 import { newRun } from '../../src/jobs/run-job.ts'
 import { silentLog } from '../../src/log.ts'
 import { MemoryStore } from './memory-store.ts'
@@ -95,7 +96,7 @@ export async function testInstallation(
     store,
     storeId: '00000000-0000-4000-8000-000000000000',
     storeCreatedAt: clock.now(),
-    catalog: new Catalog({ clock }),
+    catalog: new Catalog({ clock, reportTrust: () => readReportTrust(config, clock.now()) }),
     clock,
     log: silentLog,
     random: Math.random,
