@@ -3,6 +3,7 @@ import { Catalog } from './catalog/catalog.ts'
 import { systemClock } from './clock.ts'
 import type { Config } from './config/config.ts'
 import type { Installation } from './jobs/installation.ts'
+import { readReportTrust } from './jobs/report-trust.ts'
 import { ensureStoreMarker, readStoreMarker, type StoreMarker } from './jobs/store-marker.ts'
 import { createLog, type Log } from './log.ts'
 import type { ObjectStore } from './storage/object-store.ts'
@@ -37,7 +38,7 @@ export async function wire(config: Config, options: WireOptions, signal: AbortSi
   const dispose = (): Promise<void> => store.close()
   try {
     const marker = await markerOf(store, options, signal)
-    const catalog = new Catalog({ clock })
+    const catalog = new Catalog({ clock, reportTrust: () => readReportTrust(config, clock.now()) })
     if (options.needsCatalog) await catalog.refresh(store, signal)
     if (options.writes) {
       await sweepPasswordFiles()

@@ -1,13 +1,14 @@
 import type { Clock } from '../clock.ts'
-import type { DrillReport } from '../domain/drill-report.ts'
+import { type DrillReport, encodeDrillReport } from '../domain/drill-report.ts'
 import { encodeManifest, type Manifest } from '../domain/manifest.ts'
 import type { PruneRecord } from '../domain/prune-record.ts'
 import { PgproofError } from '../errors.ts'
 import { backupFolder, drillReportKey, objectNames, pruneRecordKey } from '../storage/object-keys.ts'
 import type { ObjectStore } from '../storage/object-store.ts'
 import { type DamagedObject, emptyContents, type OrphanFolder, type StoreContents } from './contents.ts'
-import { findHistoryGaps, type HistoryGap } from './history.ts'
+import { type History, readHistory } from './history.ts'
 import { OneAtATime } from './one-at-a-time.ts'
+import type { ReportTrust } from './read-document.ts'
 import { rebuildFromStore } from './rebuild.ts'
 import { type Job, type Run, type RunChanges, RunLog } from './runs.ts'
 import {
@@ -23,7 +24,16 @@ import {
   placeKey,
 } from './view.ts'
 
+export type { ReportTrust } from './read-document.ts'
 export type { BackupFilter, CatalogBackup } from './view.ts'
+
+export type CatalogParts = {
+  readonly clock: Clock
+  /** How many finished runs are remembered. */
+  readonly runCapacity?: number | undefined
+  /** Whose drill reports count as proof, asked at each refresh; null or absent: everybody's. */
+  readonly reportTrust?: (() => Promise<ReportTrust | null>) | undefined
+}
 
 /**
  * The index in memory of the backups, drills and prunes in the store, and of the runs of this process. Never
@@ -32,22 +42,25 @@ export type { BackupFilter, CatalogBackup } from './view.ts'
 export class Catalog {
   readonly #clock: Clock
   readonly #runs: RunLog
+  readonly #reportTrust: () => Promise<ReportTrust | null>
   #contents: StoreContents = emptyContents()
   #view: CatalogView | undefined
+  #history: History | undefined
   readonly #refreshes = new OneAtATime()
   /** What jobs did since the listing of a running refresh began; that listing may not show it. */
   #changes: Change[] | undefined
   #lastRefreshedAt: Date | null = null
   #isComplete = false
 
-  constructor(parts: { readonly clock: Clock; readonly runCapacity?: number }) {
+  constructor(parts: CatalogParts) {
     this.#clock = parts.clock
+    this.#reportTrust = parts.reportTrust ?? (async () => null)
     this.#runs = new RunLog(parts.runCapacity ?? 1000)
   }
 
   /**
    * Lists the store completely and reads what is new. One refresh at a time; a later caller gets a listing of its own.
-   * Throws the store's error, with the old contents kept and `isComplete` false.
+   * Throws the store's error, or that of the keys whose reports count, with the old contents kept and `isComplete` false.
    */
   async refresh(store: ObjectStore, signal: AbortSignal): Promise<void> {
     await this.#refreshes.run(() => this.#refresh(store, signal), signal)
@@ -114,14 +127,18 @@ export class Catalog {
     return [...this.#contents.prunes.values()].sort((a, b) => (a.label < b.label ? 1 : -1))
   }
 
-  /** Manifests, reports and records that are not what they should be. Not counted anywhere else. */
+  /**
+   * Manifests, reports and records that are not what they should be, reports that nobody signed who is trusted, and
+   * tables that a report lacks. Not counted anywhere else.
+   */
   damaged(): readonly DamagedObject[] {
     return [...this.#contents.damaged.values()]
   }
 
-  /** What is wrong with the manifest of that label, if it cannot be read. */
+  /** What is wrong with the manifest or the report of that label, if it does not count. */
   damageOf(label: string): PgproofError | undefined {
-    return this.damaged().find(({ key }) => key.endsWith(`/${label}/${objectNames.manifest}`))?.error
+    const names = [`/${label}/${objectNames.manifest}`, `/${label}.json`]
+    return this.damaged().find(({ key }) => names.some((name) => key.endsWith(name)))?.error
   }
 
   /** Objects of backups without a manifest, with the age of the youngest object in each folder. */
@@ -132,10 +149,14 @@ export class Catalog {
     })
   }
 
-  /** Where somebody other than a prune removed or replaced a backup. */
-  historyGaps(): readonly HistoryGap[] {
-    const isDamaged = (label: string): boolean => this.damageOf(label) !== undefined
-    return findHistoryGaps(this.#contents.backups.values(), this.#contents.prunes.values(), isDamaged)
+  /** Where somebody other than pgproof removed, replaced or put back a backup. */
+  historyGaps(): History['gaps'] {
+    return this.#historyNow().gaps
+  }
+
+  /** How the backups of each place hang together, in order of their names. */
+  historyChains(): History['chains'] {
+    return this.#historyNow().chains
   }
 
   /** After the manifest is in the store. */
@@ -143,17 +164,24 @@ export class Catalog {
     const folder = backupFolder(manifest)
     const { dump, evidence, recovery } = manifest.objects
     const storedBytes = dump.bytes + (evidence?.bytes ?? 0) + recovery.bytes + encodeManifest(manifest).byteLength
-    const backup = { manifest, manifestSha256, folder, hasSignature, storedBytes, faults: [] }
+    const storedAt = this.#clock.now()
+    const backup = { manifest, manifestSha256, folder, hasSignature, storedAt, storedBytes, faults: [] }
     this.#change((contents) => {
       contents.orphans.delete(folder)
       if (!contents.backups.has(folder)) contents.backups.set(folder, backup)
     })
   }
 
-  /** After the report is in the store. */
-  addDrill(report: DrillReport): void {
+  /** After the report is in the store. `distrust` says why it does not count: the next refresh would find so, too. */
+  addDrill(report: DrillReport, distrust: PgproofError | null = null): void {
     const key = drillReportKey(report.server, report.database, report.label)
-    this.#change((contents) => contents.drills.set(key, report))
+    if (distrust === null) {
+      this.#change((contents) => contents.drills.set(key, report))
+      return
+    }
+    const bytes = encodeDrillReport(report).byteLength
+    const damaged = { key, bytes, modifiedAt: this.#clock.now(), error: distrust }
+    this.#change((contents) => contents.damaged.set(key, damaged))
   }
 
   /** After the record is in the store. */
@@ -209,10 +237,11 @@ export class Catalog {
     const changes: Change[] = []
     this.#changes = changes
     try {
-      const contents = await rebuildFromStore(store, this.#contents.known, signal)
+      const trust = await this.#reportTrust()
+      const contents = await rebuildFromStore(store, this.#contents.known, trust, signal)
       for (const change of changes) change(contents)
       this.#contents = contents
-      this.#view = undefined
+      this.#forget()
       this.#lastRefreshedAt = startedAt
       this.#isComplete = contents.isComplete
     } catch (error) {
@@ -226,7 +255,17 @@ export class Catalog {
   #change(change: Change): void {
     change(this.#contents)
     this.#changes?.push(change)
+    this.#forget()
+  }
+
+  #forget(): void {
     this.#view = undefined
+    this.#history = undefined
+  }
+
+  #historyNow(): History {
+    this.#history ??= readHistory(this.#contents)
+    return this.#history
   }
 
   #seen(): CatalogView {

@@ -1,8 +1,8 @@
 import type { DrillReport } from '../domain/drill-report.ts'
 import type { Manifest } from '../domain/manifest.ts'
 import type { PruneRecord } from '../domain/prune-record.ts'
-import type { PgproofError } from '../errors.ts'
-import { type BackupPlace, objectNames } from '../storage/object-keys.ts'
+import { PgproofError } from '../errors.ts'
+import { type BackupPlace, drillTablesKey, objectNames } from '../storage/object-keys.ts'
 import type { ObjectInfo } from '../storage/object-store.ts'
 import { placeOfFolder } from './places.ts'
 import type { StoredDocument } from './read-document.ts'
@@ -15,6 +15,8 @@ export type StoredBackup = {
   /** Key prefix of its objects, ending in a slash. */
   readonly folder: string
   readonly hasSignature: boolean
+  /** When the store says that the manifest was written. */
+  readonly storedAt: Date
   /** All objects in the folder together, as the store lists them. */
   readonly storedBytes: number
   /** Objects that the manifest names and the store lacks or holds in another size; such a backup cannot be restored. */
@@ -40,7 +42,12 @@ export type OrphanFolder = BackupPlace & {
 
 /** What was read before, so that a rebuild reads an unchanged object only once. */
 export type KnownDocuments = ReadonlyMap<string, KnownDocument>
-export type KnownDocument = { readonly info: ObjectInfo; readonly document: StoredDocument }
+export type KnownDocument = {
+  readonly info: ObjectInfo
+  /** By whom and by which signature a report was judged; null where none is demanded, and for everything else. */
+  readonly judgedBy: string | null
+  readonly document: StoredDocument
+}
 
 export type StoreContents = {
   readonly backups: Map<string, StoredBackup>
@@ -73,8 +80,14 @@ export function arrange(
 ): StoreContents {
   const contents = { ...emptyContents(), known: documents, isComplete: refusals.length === 0 }
   for (const refusal of refusals) contents.damaged.set(refusal.key, refusal)
+  const listed = new Set(objects.map(({ key }) => key))
   for (const [key, { info, document }] of documents) {
-    if (document.kind === 'drill') contents.drills.set(key, document.report)
+    if (document.kind === 'drill') {
+      contents.drills.set(key, document.report)
+      const tables = missingTables(document.report, listed)
+      // What the report says counts; what it says in detail is gone.
+      if (tables !== null) contents.damaged.set(tables.key, { ...tables, modifiedAt: info.modifiedAt })
+    }
     if (document.kind === 'prune') contents.prunes.set(key, document.record)
     if (document.kind === 'damaged') contents.damaged.set(key, { ...info, error: document.error })
   }
@@ -87,6 +100,16 @@ export function arrange(
       contents.orphans.set(folder, orphanFolder(folder, place, [...inside.values()]))
   }
   return contents
+}
+
+function missingTables(
+  { server, database, label, tablesSha256 }: DrillReport,
+  listed: ReadonlySet<string>,
+): Omit<DamagedObject, 'modifiedAt'> | null {
+  const key = drillTablesKey(server, database, label)
+  if (tablesSha256 === null || listed.has(key)) return null
+  const reason = `it is missing, and drill report ${label} says that it is there`
+  return { key, bytes: 0, error: new PgproofError('STORE_FORMAT_INVALID', { what: key, reason }) }
 }
 
 /** What is wrong with a backup's objects, given how to find one by name. */
@@ -128,8 +151,9 @@ function storedBackup(
   let storedBytes = 0
   for (const { bytes } of inside.values()) storedBytes += bytes
   const hasSignature = inside.has(objectNames.signature)
+  const { modifiedAt: storedAt } = inside.get(objectNames.manifest) as ObjectInfo
   const faults = faultsOf(manifest, (name) => inside.get(name))
-  return { manifest, manifestSha256: sha256, folder, hasSignature, storedBytes, faults }
+  return { manifest, manifestSha256: sha256, folder, hasSignature, storedAt, storedBytes, faults }
 }
 
 function orphanFolder(folder: string, place: BackupPlace, objects: readonly ObjectInfo[]): OrphanFolder {

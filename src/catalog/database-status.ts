@@ -1,4 +1,5 @@
 import type { DrillReport } from '../domain/drill-report.ts'
+import { verifiedWithin } from '../domain/pick-backup.ts'
 import { drillsThatCount, forecastRestoreSeconds, type PastRestore } from '../domain/restore-forecast.ts'
 import type { Catalog, CatalogBackup } from './catalog.ts'
 
@@ -14,6 +15,10 @@ export type DatabaseStatus = {
   /** How many such backups there are, and how many of them passed a drill. */
   readonly retained: { readonly any: number; readonly verified: number }
   readonly oldestUnverified: CatalogBackup | null
+  /** The one that waits longest since a drill of it passed, or since it was taken. */
+  readonly leastRecentlyVerified: CatalogBackup | null
+  /** In how many drills by rule `random`, one after the other, every backup in the store is drilled. */
+  readonly verifiedWithinDrills: number
   readonly lastBackupAttempt: Date | null
   readonly lastDrillAttempt: Date | null
   readonly lastDrill: DrillReport | null
@@ -46,6 +51,11 @@ export function readDatabaseStatus(
     verifiedRecoveryPoint: verified[0] ?? null,
     retained: { any: restorable.length, verified: verified.length },
     oldestUnverified: restorable.findLast(({ verifiedAt }) => verifiedAt === null) ?? null,
+    leastRecentlyVerified: restorable.reduce<CatalogBackup | null>(
+      (longest, backup) => (longest === null || waitsSince(backup) < waitsSince(longest) ? backup : longest),
+      null,
+    ),
+    verifiedWithinDrills: verifiedWithin(backups.length),
     lastBackupAttempt: catalog.lastStart(server, database, 'backup', now),
     lastDrillAttempt: catalog.lastStart(server, database, 'drill', now),
     lastDrill: drills[0] ?? null,
@@ -57,8 +67,27 @@ export function readDatabaseStatus(
   }
 }
 
+/** In how many drills, and in how long by their schedule, every backup in the store is drilled; null: nobody promises. */
+export type Guarantee = { readonly drills: number | null; readonly seconds: number | null }
+
+/** Only the rule `random` promises anything. `intervalSeconds` is the longest time between two drills by the schedule. */
+export function guaranteeOf(
+  { verifiedWithinDrills, newestBackup }: Pick<DatabaseStatus, 'verifiedWithinDrills' | 'newestBackup'>,
+  rule: 'random' | 'latest',
+  intervalSeconds: number | null,
+): Guarantee {
+  if (rule !== 'random' || newestBackup === null) return { drills: null, seconds: null }
+  const seconds = intervalSeconds === null ? null : verifiedWithinDrills * intervalSeconds
+  return { drills: verifiedWithinDrills, seconds }
+}
+
+/** Since when a backup waits for a drill that passes. */
+export function waitsSince({ verifiedAt, snapshotTime }: CatalogBackup): Date {
+  return verifiedAt ?? snapshotTime
+}
+
 /** The newest drills that passed, as many as the forecast looks at. */
-function pastRestores(drills: readonly DrillReport[]): PastRestore[] {
+export function pastRestores(drills: readonly DrillReport[]): PastRestore[] {
   const restores: PastRestore[] = []
   for (const { backup, verdict, finishedAt, restoreTimeSeconds } of drills) {
     if (restores.length === drillsThatCount) break

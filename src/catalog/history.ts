@@ -1,46 +1,143 @@
-import type { PruneRecord } from '../domain/prune-record.ts'
-import type { StoredBackup } from './contents.ts'
+import { backupFolder, objectNames } from '../storage/object-keys.ts'
+import type { StoreContents, StoredBackup } from './contents.ts'
 
-/** A place where the chain of manifests does not hold: somebody other than a prune removed or replaced a backup. */
-export type HistoryGap = {
-  readonly kind: 'database' | 'roles'
-  readonly server: string
-  readonly database: string | null
-  /** The backup whose manifest names the one that is gone. */
+export type History = { readonly gaps: readonly HistoryGap[]; readonly chains: readonly HistoryChain[] }
+
+type Place = { readonly kind: 'database' | 'roles'; readonly server: string; readonly database: string | null }
+
+/** A backup that somebody other than pgproof removed, replaced by another under its label, or put back after a prune. */
+export type HistoryGap = Place & {
   readonly label: string
-  readonly previousLabel: string
-  readonly found: 'removed' | 'replaced'
+  readonly found: 'removed' | 'replaced' | 'returned'
+  /** What remembers it otherwise, each once. */
+  readonly witnesses: readonly HistoryWitness[]
+}
+
+export type HistoryWitness = {
+  /** The manifest of the backup after it, the report of a drill of it, or the record of the prune that removed it. */
+  readonly by: 'manifest' | 'drill report' | 'prune record'
+  /** Of that backup, drill or prune. */
+  readonly label: string
+}
+
+/** How the backups of one place hang together. */
+export type HistoryChain = Place & {
+  readonly backups: number
+  /** Manifests that name one before them, and how many of those are in the store or were pruned. */
+  readonly links: number
+  readonly whole: number
+  /** Backups that are gone and of which a prune's record says so. */
+  readonly pruned: number
+  readonly gaps: number
 }
 
 /**
- * Every manifest names the one before it and its SHA-256; that one must be in the store or in a prune's record. One that
+ * Every manifest names the one before it and its SHA-256, and every drill report the one that it restored and that of the
+ * roles: each must be in the store or in a prune's record. So also the newest backup, which none follows, is missed once it was drilled. One that
  * is there and cannot be read is damaged, which is said elsewhere, and not gone.
  */
-export function findHistoryGaps(
-  backups: Iterable<StoredBackup>,
-  prunes: Iterable<PruneRecord>,
-  isDamaged: (label: string) => boolean = () => false,
-): readonly HistoryGap[] {
-  const all = [...backups]
-  const stored = new Map(all.map(({ manifest, manifestSha256 }) => [keyOf(manifest, manifest.label), manifestSha256]))
-  const pruned = new Set<string>()
-  for (const { removed } of prunes)
-    for (const backup of removed) pruned.add(keyOf(backup, backup.label) + backup.manifestSha256)
+export function readHistory(
+  contents: Pick<StoreContents, 'backups' | 'drills' | 'prunes' | 'damaged' | 'known'>,
+): History {
+  const { backups, drills, damaged } = contents
+  const removals = readRemovals(contents)
+  const gaps = new Map<string, Place & { label: string; found: HistoryGap['found']; witnesses: HistoryWitness[] }>()
+  const chains = new Map<string, Mutable<HistoryChain>>()
 
-  return all.flatMap(({ manifest }) => {
-    const { kind, server, database, label, previous } = manifest
-    if (previous === null) return []
-    const key = keyOf(manifest, previous.label)
-    const sha256 = stored.get(key)
-    if (sha256 === previous.sha256 || pruned.has(key + previous.sha256)) return []
-    if (sha256 === undefined && isDamaged(previous.label)) return []
-    const found = sha256 === undefined ? 'removed' : 'replaced'
-    return [{ kind, server, database, label, previousLabel: previous.label, found }]
-  })
+  const add = (found: HistoryGap['found'], place: Place, label: string, witness: HistoryWitness): void => {
+    const { kind, server, database } = place
+    const key = `${found} ${folderOf(place, label)}`
+    const gap = gaps.get(key)
+    if (gap !== undefined) gap.witnesses.push(witness)
+    else {
+      gaps.set(key, { kind, server, database, label, found, witnesses: [witness] })
+      chainOf(place).gaps += 1
+    }
+  }
+  const chainOf = (place: Place): Mutable<HistoryChain> => {
+    const { kind, server, database } = place
+    const key = JSON.stringify([kind, server, database])
+    const chain = chains.get(key) ?? { kind, server, database, backups: 0, links: 0, whole: 0, pruned: 0, gaps: 0 }
+    chains.set(key, chain)
+    return chain
+  }
+  /** True if it is where it should be. */
+  const expect = (place: Place, label: string, sha256: string, witness: HistoryWitness): boolean => {
+    const folder = folderOf(place, label)
+    const stored = backups.get(folder)?.manifestSha256
+    if (stored === sha256 || removals.has(folder + sha256)) return true
+    if (stored !== undefined) add('replaced', place, label, witness)
+    else if (!damaged.has(`${folder}${objectNames.manifest}`)) add('removed', place, label, witness)
+    return false
+  }
+
+  const removed = new Map([...removals.values()].map((removal) => [removal.folder, removal]))
+  for (const backup of backups.values()) {
+    const { manifest, folder, manifestSha256 } = backup
+    const chain = chainOf(manifest)
+    chain.backups += 1
+    const { previous, label } = manifest
+    if (previous !== null) {
+      chain.links += 1
+      if (expect(manifest, previous.label, previous.sha256, { by: 'manifest', label })) chain.whole += 1
+    }
+    // Under a label that was pruned nothing may come back, be it the same backup or another.
+    const removal = removals.get(folder + manifestSha256) ?? removed.get(folder)
+    if (removal !== undefined && cameBack(backup, removal))
+      add('returned', manifest, label, { by: 'prune record', label: removal.label })
+  }
+  for (const { server, database, label, backup, rolesBackup } of drills.values()) {
+    const witness = { by: 'drill report', label } as const
+    expect({ kind: 'database', server, database }, backup.label, backup.manifestSha256, witness)
+    if (rolesBackup !== null)
+      expect({ kind: 'roles', server, database: null }, rolesBackup.label, rolesBackup.manifestSha256, witness)
+  }
+  for (const [key, { place, folder }] of removals) if (!isHeld(backups.get(folder), key)) chainOf(place).pruned += 1
+
+  return {
+    gaps: [...gaps.values()].sort((a, b) => compare(a.label, b.label)),
+    chains: [...chains].sort(([a], [b]) => compare(a, b)).map(([, chain]) => chain),
+  }
 }
 
-type Place = { readonly kind: string; readonly server: string; readonly database: string | null }
+type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
-function keyOf({ kind, server, database }: Place, label: string): string {
-  return JSON.stringify([kind, server, database, label])
+/** Of the first prune that recorded it: what could not be removed then, the next one records again. */
+type Removal = {
+  readonly place: Place
+  readonly folder: string
+  readonly label: string
+  readonly storedAt: Date | null
+}
+
+/** What prunes removed, by folder and SHA-256. */
+function readRemovals({ prunes, known }: Pick<StoreContents, 'prunes' | 'known'>): ReadonlyMap<string, Removal> {
+  const removals = new Map<string, Removal>()
+  const oldestFirst = [...prunes].sort(([a], [b]) => compare(a, b))
+  for (const [key, { removed, label }] of oldestFirst) {
+    const storedAt = known.get(key)?.info.modifiedAt ?? null
+    for (const place of removed) {
+      const folder = folderOf(place, place.label)
+      const name = folder + place.manifestSha256
+      if (!removals.has(name)) removals.set(name, { place, folder, label, storedAt })
+    }
+  }
+  return removals
+}
+
+/** A manifest written after the record that it goes, by the store's own clock. */
+function cameBack({ storedAt }: StoredBackup, removal: Removal): boolean {
+  return removal.storedAt !== null && storedAt > removal.storedAt
+}
+
+function isHeld(backup: StoredBackup | undefined, key: string): boolean {
+  return backup !== undefined && backup.folder + backup.manifestSha256 === key
+}
+
+function folderOf({ kind, server, database }: Place, label: string): string {
+  return backupFolder({ kind, server, database, label })
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
 }

@@ -12,7 +12,7 @@ export type Proof = {
 
 /**
  * The proof of every backup, from all reports. A report counts for a backup only if it is of the very manifest that is in
- * the store now. A roles backup is proven by the drills that passed with its roles; one that failed does not say whether
+ * the store now. A roles backup is proven by the drills that passed with its roles compared; one that failed does not say whether
  * the roles were to blame, and takes nothing back.
  */
 export function collectProofs(reports: Iterable<DrillReport>): (backup: StoredBackup) => Proof {
@@ -26,12 +26,12 @@ export function collectProofs(reports: Iterable<DrillReport>): (backup: StoredBa
     const verifiedAt = verdict === 'passed' ? finishedAt : verdict === 'failed' ? null : verifiedBefore
     proofs.set(drilled, { verifiedAt, lastDrilledAt: finishedAt, lastVerdict: verdict })
     if (rolesBackup === null) continue
-    const roles = keyOf('roles', server, null, rolesBackup, null)
+    const roles = keyOf('roles', server, null, rolesBackup.label, rolesBackup.manifestSha256)
     const rolesVerifiedAt = verdict === 'passed' ? finishedAt : (proofs.get(roles)?.verifiedAt ?? null)
     proofs.set(roles, { verifiedAt: rolesVerifiedAt, lastDrilledAt: finishedAt, lastVerdict: verdict })
   }
   return ({ manifest: { kind, server, database, label }, manifestSha256 }) =>
-    proofs.get(keyOf(kind, server, database, label, kind === 'roles' ? null : manifestSha256)) ?? unproven
+    proofs.get(keyOf(kind, server, database, label, manifestSha256)) ?? unproven
 }
 
 const unproven: Proof = { verifiedAt: null, lastDrilledAt: null, lastVerdict: null }

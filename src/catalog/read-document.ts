@@ -14,8 +14,22 @@ export type StoredDocument =
   | { readonly kind: 'prune'; readonly record: PruneRecord }
   | { readonly kind: 'damaged'; readonly error: PgproofError }
 
+/** Whose reports count as proof. Without one, every report does. */
+export type ReportTrust = {
+  /** Of the trusted keys: where it changes, reports are judged anew. */
+  readonly identity: string
+  /** Who signed these bytes, by fingerprint. Throws a register error where nobody did who is trusted. */
+  verify(bytes: Uint8Array, signature: Uint8Array, what: string): Promise<{ readonly fingerprint: string }>
+}
+
+/** How the reports of one refresh are judged: by whom, and where their signatures are. */
+export type ReportJudge = {
+  readonly trust: ReportTrust
+  readonly signatureOf: (reportKey: string) => ObjectInfo | undefined
+}
+
 /** Manifests and reports name no tables, so they stay small; prune records grow with what was removed. */
-const maxBytes = { manifest: 1 << 20, drill: 1 << 20, prune: 16 << 20 } as const
+const maxBytes = { manifest: 1 << 20, drill: 1 << 20, prune: 16 << 20, signature: 1 << 16 } as const
 
 /** Whether the catalog reads the object under this key. */
 export function isDocumentKey(key: string): boolean {
@@ -29,19 +43,47 @@ export function isDocumentKey(key: string): boolean {
 export async function readDocument(
   store: ObjectStore,
   { key, bytes }: ObjectInfo,
+  judge: ReportJudge | null,
   signal: AbortSignal,
 ): Promise<StoredDocument | undefined> {
   const kind = documentKind(key)
   if (kind === undefined) return undefined
   try {
     if (bytes > maxBytes[kind]) throw notOurs(key, `${bytes} bytes are more than pgproof ever writes`)
-    return decode(kind, key, await store.get(key, { signal, maxBytes: maxBytes[kind] }))
+    const stored = await store.get(key, { signal, maxBytes: maxBytes[kind] })
+    const document = decode(kind, key, stored)
+    if (document.kind === 'drill' && judge !== null)
+      await assertTrusted(document.report, { key, bytes: stored }, judge, store, signal)
+    return document
   } catch (error) {
     if (!(error instanceof PgproofError)) throw error
     if (error.code === 'STORE_NOT_FOUND') return undefined
-    if (error.code === 'STORE_FORMAT_INVALID' || error.code === 'STORE_FORMAT_NEWER') return { kind: 'damaged', error }
+    if (damages.has(error.code)) return { kind: 'damaged', error }
     throw error
   }
+}
+
+const damages = new Set(['STORE_FORMAT_INVALID', 'STORE_FORMAT_NEWER', 'SIGNATURE_INVALID', 'REPORT_UNTRUSTED'])
+
+/** Anybody who can write to the store can put a report there; only a signature tells whose it is. */
+async function assertTrusted(
+  { signer }: DrillReport,
+  { key, bytes }: { readonly key: string; readonly bytes: Uint8Array },
+  { trust, signatureOf }: ReportJudge,
+  store: ObjectStore,
+  signal: AbortSignal,
+): Promise<void> {
+  const listed = signatureOf(key)
+  if (listed === undefined) throw untrusted(key, 'it carries no signature')
+  if (listed.bytes > maxBytes.signature) throw untrusted(key, `a signature has no ${listed.bytes} bytes`)
+  const signature = await store.get(listed.key, { signal, maxBytes: maxBytes.signature })
+  const { fingerprint } = await trust.verify(bytes, signature, key)
+  if (fingerprint !== signer) throw untrusted(key, `it names another signer than ${fingerprint}, who signed it`)
+}
+
+/** Why a report proves nothing. */
+export function untrusted(key: string, reason: string): PgproofError {
+  return new PgproofError('REPORT_UNTRUSTED', { key, reason: `not signed by a trusted signer: ${reason}` })
 }
 
 function documentKind(key: string): 'manifest' | 'drill' | 'prune' | undefined {

@@ -10,28 +10,35 @@ import {
   type StoreContents,
 } from './contents.ts'
 import { mapInParallel } from './map-in-parallel.ts'
-import { isDocumentKey, readDocument } from './read-document.ts'
+import { isDrillReportKey } from './places.ts'
+import { isDocumentKey, type ReportJudge, type ReportTrust, readDocument } from './read-document.ts'
 
 /**
  * The contents of the store: lists everything, and reads every document that is new or changed since `known`. Throws if a
- * listing fails or the store hands nothing out; a single bad document is among `damaged`.
+ * listing fails or the store hands nothing out; a single bad document is among `damaged`, and so is, with `trust`, a
+ * report that nobody signed who is trusted.
  */
 export async function rebuildFromStore(
   store: ObjectStore,
   known: KnownDocuments,
+  trust: ReportTrust | null,
   signal: AbortSignal,
 ): Promise<StoreContents> {
   const objects: ObjectInfo[] = []
-  for (const prefix of [backupsPrefix, rolesPrefix, drillsPrefix, prunesPrefix])
+  // Reports before the backups that they name, records of prunes after the backups that they removed: whatever happens
+  // meanwhile, nothing looks as if it had vanished.
+  for (const prefix of [drillsPrefix, backupsPrefix, rolesPrefix, prunesPrefix])
     for await (const info of store.list(prefix, { signal })) objects.push(info)
 
   const refusals: DamagedObject[] = []
+  const judge = trust === null ? null : judgeBy(trust, objects)
   const listed = objects.filter(({ key }) => isDocumentKey(key))
   const read = await mapInParallel(listed, parallelReads, signal, async (info) => {
     const before = known.get(info.key)
-    if (before !== undefined && isSame(before.info, info)) return before.document
+    if (before !== undefined && isSame(before.info, info) && before.judgedBy === judgedBy(info, judge))
+      return before.document
     try {
-      return await readDocument(store, info, signal)
+      return await readDocument(store, info, judge, signal)
     } catch (error) {
       assertNotAborted(signal)
       if (!(error instanceof PgproofError) || refusals.length >= refusalsThatCount) throw error
@@ -42,7 +49,7 @@ export async function rebuildFromStore(
   const documents = new Map<string, KnownDocument>()
   for (const [index, info] of listed.entries()) {
     const document = read[index]
-    if (document !== undefined) documents.set(info.key, { info, document })
+    if (document !== undefined) documents.set(info.key, { info, judgedBy: judgedBy(info, judge), document })
   }
   const contents = arrange(objects, documents, refusals)
   await confirmFaults(store, contents.backups, signal)
@@ -55,6 +62,18 @@ const refusalsThatCount = 20
 
 function isSame(a: ObjectInfo, b: ObjectInfo): boolean {
   return a.bytes === b.bytes && a.modifiedAt.getTime() === b.modifiedAt.getTime()
+}
+
+function judgeBy(trust: ReportTrust, objects: readonly ObjectInfo[]): ReportJudge {
+  const signatures = new Map(objects.filter(({ key }) => key.endsWith('.sig')).map((info) => [info.key, info]))
+  return { trust, signatureOf: (reportKey) => signatures.get(`${reportKey}.sig`) }
+}
+
+/** A report is judged once, unless the trusted keys or its signature change. */
+function judgedBy({ key }: ObjectInfo, judge: ReportJudge | null): string | null {
+  if (judge === null || !isDrillReportKey(key)) return null
+  const signature = judge.signatureOf(key)
+  return JSON.stringify([judge.trust.identity, signature?.bytes, signature?.modifiedAt.getTime()])
 }
 
 /** A listing takes a while; one that began before the backup was complete may show its manifest and not its dump. */

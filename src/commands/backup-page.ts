@@ -44,15 +44,12 @@ export function backupPage(page: BackupPage, now: Date, paint: Painter): string 
       paint,
     ),
     evidence === null ? '' : heading('Tables, as of the snapshot', evidenceTable(evidence, paint), paint),
-    evidence === null ? '' : heading('Not inside', leftOutTable(evidence, paint), paint),
+    evidence === null ? '' : heading('What is not inside, and why', leftOutTable(evidence, paint), paint),
   ]
   return sections.filter((section) => section !== '').join('\n\n')
 }
 
-function facts(
-  { backup, keepReasons, signature, evidence }: BackupPage,
-  now: Date,
-): (readonly [string, Cell | null])[] {
+function facts({ backup, keepReasons, signature }: BackupPage, now: Date): (readonly [string, Cell | null])[] {
   const { manifest } = backup
   const { source, dump, objects, encryption, omissions, previous } = manifest
   const seconds = (Date.parse(manifest.finishedAt) - Date.parse(manifest.startedAt)) / 1000
@@ -70,7 +67,7 @@ function facts(
     ['stored', `${formatBytes(backup.storedBytes)} in ${backup.folder}`],
     ['dump object', `${objects.dump.name}, ${formatBytes(objects.dump.bytes)}, SHA-256 ${objects.dump.sha256}`],
     ['evidence', isRoles ? null : evidenceText(manifest.evidence)],
-    ['not inside', omissions.length === 0 || evidence !== null ? null : omissionText(omissions)],
+    ['not inside', isRoles ? null : omissions.length === 0 ? 'nothing was left out' : omissionText(omissions)],
     ['passwords', manifest.rolePasswords === null ? null : rolePasswordsCell(manifest.rolePasswords)],
     ['encrypted to', encryption.recipients.join(', ')],
     ['signed by', signerCell(encryption.signer, signature)],

@@ -1,4 +1,5 @@
-import type { CatalogBackup } from '../catalog/catalog.ts'
+import type { BackupFilter, CatalogBackup } from '../catalog/catalog.ts'
+import type { HistoryChain } from '../catalog/history.ts'
 import type { DrillReport, Verdict } from '../domain/drill-report.ts'
 import type { Installation } from '../jobs/installation.ts'
 import type { Answer, CommandContext } from './context.ts'
@@ -39,10 +40,11 @@ export async function listCommand(context: CommandContext, flags: ListFlags): Pr
       ? { drills: drills.map(drillSummary) }
       : { backups: backups.map((backup) => backupDocument(backup, now)) }
   const { historyGaps, ...troubles } = troubleDocument(catalog)
-  const document = { ...lists, ...troubles, ...(flags.history === true ? { historyGaps } : {}) }
+  const history = flags.history === true ? { historyGaps, historyChains: chainsOf(catalog, place) } : {}
+  const document = { ...lists, ...troubles, ...history }
   const table =
     flags.drills === true ? drillTable(drills, now, context.paint) : backupTable(backups, now, context.paint)
-  return { document, text: [table, ...endLines(wired.installation, flags, now)].join('\n') }
+  return { document, text: [table, ...endLines(wired.installation, flags, context.paint, now)].join('\n') }
 }
 
 export const verdictTones: Readonly<Record<Verdict, Tone>> = { passed: 'good', failed: 'bad', inconclusive: 'doubtful' }
@@ -94,16 +96,47 @@ function backupTable(backups: readonly CatalogBackup[], now: Date, paint: Painte
   )
 }
 
-function endLines({ catalog }: Installation, flags: ListFlags, now: Date): string[] {
+function endLines({ catalog }: Installation, flags: ListFlags, paint: Painter, now: Date): string[] {
   const lines = troubleLines(catalog, now)
   const gaps = historyGapLines(catalog)
-  if (flags.history === true)
-    lines.push(
-      ...(gaps.length > 0
-        ? gaps
-        : ['history: every backup follows the one before it; nothing was removed but by prunes']),
-    )
-  else if (gaps.length > 0)
-    lines.push('history: a backup was removed or replaced by somebody else than a prune; see `pgproof list --history`')
-  return lines.length === 0 ? [] : ['', ...lines.map(printable)]
+  if (flags.history !== true) {
+    if (gaps.length > 0)
+      lines.push(
+        'history: a backup was removed, replaced or put back by somebody else than pgproof; see `pgproof list --history`',
+      )
+    return lines.length === 0 ? [] : ['', ...lines.map(printable)]
+  }
+  const found =
+    gaps.length > 0 ? gaps : ['history: every backup follows the one before it; nothing was removed but by prunes']
+  const chains = chainTable(chainsOf(catalog, flags), paint)
+  return [...(chains === '' ? [] : ['', chains]), '', ...[...lines, ...found].map(printable)]
+}
+
+/** How the manifests of each place name one another. */
+function chainTable(chains: readonly HistoryChain[], paint: Painter): string {
+  if (chains.length === 0) return ''
+  const rows = chains.map((chain): Cell[] => {
+    const { backups, links, whole, pruned, gaps } = chain
+    const tone = whole === links ? 'good' : 'bad'
+    return [
+      placeName(chain),
+      formatCount(backups),
+      { text: `${formatCount(whole)} of ${formatCount(links)}`, tone },
+      formatCount(pruned),
+      { text: formatCount(gaps), tone: gaps === 0 ? 'good' : 'bad' },
+    ]
+  })
+  const titles = ['HISTORY OF', 'BACKUPS', 'LINKS THAT HOLD', 'PRUNED', 'GAPS']
+  return formatTable(
+    titles.map((title) => ({ title, align: title === 'HISTORY OF' ? 'left' : 'right' })),
+    rows,
+    paint,
+  )
+}
+
+function chainsOf(catalog: Installation['catalog'], { server, database }: BackupFilter): HistoryChain[] {
+  return catalog
+    .historyChains()
+    .filter((chain) => server === undefined || chain.server === server)
+    .filter((chain) => database === undefined || chain.database === database)
 }

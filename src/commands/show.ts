@@ -24,7 +24,7 @@ export async function showCommand(context: CommandContext, label: string, flags:
   const backup = installation.catalog.find(label, flags)
   if (backup !== undefined) return await showBackup(backup, installation, context)
   const drill = installation.catalog.drills(flags).find((report) => report.label === label)
-  if (drill === undefined) throw new PgproofError('LABEL_UNKNOWN', { label })
+  if (drill === undefined) throw installation.catalog.damageOf(label) ?? new PgproofError('LABEL_UNKNOWN', { label })
   return await showDrill(drill, installation, context)
 }
 
@@ -58,17 +58,18 @@ async function showBackup(backup: CatalogBackup, installation: Installation, con
   }
   return {
     document,
-    text: isHidden ? `${page}\n\n${hidden('The tables')}` : page,
+    text: isHidden ? `${page}\n\n${hidden('The tables, and what exactly is not inside,')}` : page,
     error: signature.error ?? reading.error,
   }
 }
 
 async function showDrill(report: DrillReport, installation: Installation, context: CommandContext): Promise<Answer> {
   const reading = await whereKeyIs(installation, context, () => readDrillTables(report, installation, context.signal))
-  const page = drillPage({ report, tables: reading.value, isFull: true }, context.paint)
+  const isSignatureChecked = installation.config.encryption.trustedSigners.length > 0
+  const page = drillPage({ report, tables: reading.value, isFull: true, isSignatureChecked }, context.paint)
   const isHidden = report.tablesSha256 !== null && !reading.hasKey
   const text = isHidden ? `${page}\n\n${hidden('The result table by table')}` : page
-  return { document: { drill: report, tables: reading.value }, text, error: reading.error }
+  return { document: { drill: report, isSignatureChecked, tables: reading.value }, text, error: reading.error }
 }
 
 type Attempted<T> = { readonly value: T | null; readonly error: PgproofError | null }
@@ -100,10 +101,11 @@ function hidden(what: string): string {
 /** Of this very manifest: another one under the same label is another backup. */
 function drillsOf({ manifest, manifestSha256 }: CatalogBackup, { catalog }: Installation): DrillReport[] {
   const { kind, server, database, label } = manifest
-  if (kind === 'roles') return catalog.drills({ server }).filter(({ rolesBackup }) => rolesBackup === label)
   return catalog
-    .drills({ server, database: database ?? '' })
-    .filter(({ backup }) => backup.label === label && backup.manifestSha256 === manifestSha256)
+    .drills(kind === 'roles' ? { server } : { server, database: database ?? '' })
+    .map((report) => ({ report, drilled: kind === 'roles' ? report.rolesBackup : report.backup }))
+    .filter(({ drilled }) => drilled?.label === label && drilled.manifestSha256 === manifestSha256)
+    .map(({ report }) => report)
 }
 
 /** Null for a server that is not configured: no policy decides about its backups. */

@@ -1,9 +1,10 @@
 import type { Catalog, CatalogBackup } from '../catalog/catalog.ts'
-import { readDatabaseStatus } from '../catalog/database-status.ts'
-import type { ServerConfig } from '../config/config.ts'
+import { type Guarantee, guaranteeOf, readDatabaseStatus } from '../catalog/database-status.ts'
+import type { Config, ServerConfig } from '../config/config.ts'
 import { formatDuration } from '../config/units.ts'
 import type { DrillReport } from '../domain/drill-report.ts'
 import { judgeObjectives, type ObjectivesAnswer } from '../domain/objectives.ts'
+import { scheduleIntervalSeconds } from '../domain/schedule.ts'
 import { formatSeconds } from './print.ts'
 import { placeName } from './target.ts'
 
@@ -13,27 +14,35 @@ export type DatabaseStanding = {
   readonly database: string
   /** The newest backup whose objects are all in the store. */
   readonly newest: CatalogBackup | null
-  /** Newer ones that cannot be restored, because objects are missing. */
-  readonly damaged: number
+  /** Those that cannot be restored, because objects are missing. */
+  readonly damaged: readonly CatalogBackup[]
   readonly lastDrill: DrillReport | null
   readonly lastPassed: DrillReport | null
   /** How many backups can be restored, and how many of them passed a drill. */
   readonly retained: number
   readonly verified: number
+  readonly oldestUnverified: CatalogBackup | null
+  /** The one that waits longest since a drill of it passed, or since it was taken. */
+  readonly leastRecentlyVerified: CatalogBackup | null
+  readonly guarantee: Guarantee
   /** What a restore of the newest backup would take. */
   readonly forecastSeconds: number | null
   readonly objectives: ObjectivesAnswer
 }
 
 /** Every database that is configured by name, or of which a configured server has a backup; by server, then by name. */
-export function readStandings(servers: readonly ServerConfig[], catalog: Catalog, now: Date): DatabaseStanding[] {
+export function readStandings(config: StandingConfig, catalog: Catalog, now: Date): DatabaseStanding[] {
   const stored = catalog.databases()
-  return servers.flatMap((server) => {
+  return config.servers.flatMap((server) => {
     const named = server.databases === 'all' ? [] : server.databases
     const found = stored.filter((place) => place.server === server.name).map(({ database }) => database)
-    return [...new Set([...named, ...found])].toSorted().map((database) => standingOf(server, database, catalog, now))
+    return [...new Set([...named, ...found])].toSorted().map((database) => {
+      return standingOf(server, database, config, catalog, now)
+    })
   })
 }
+
+type StandingConfig = Pick<Config, 'servers' | 'drill' | 'timezone'>
 
 /** What somebody should do something about, one line each. */
 export function worriesOf(standing: DatabaseStanding): string[] {
@@ -41,10 +50,12 @@ export function worriesOf(standing: DatabaseStanding): string[] {
   const place = placeName(standing)
   const { recoveryPoint, restoreTime, forecast } = objectives
   if (newest === null)
-    return [damaged > 0 ? `${place}: none of its backups can be restored` : `${place}: there is no backup`]
+    return damaged.length > 0
+      ? [`${place}: none of its backups can be restored`, ...faultLines(place, damaged)]
+      : [`${place}: there is no backup`]
   const worries: string[] = []
   const add = (text: string): unknown => worries.push(`${place}: ${text}`)
-  if (damaged > 0) add(`objects of ${damaged === 1 ? 'a backup' : `${damaged} backups`} are missing in the store`)
+  worries.push(...faultLines(place, damaged))
   if (recoveryPoint.status === 'missed')
     add(
       `the newest backup is ${spelled(recoveryPoint.measuredSeconds)} old, the objective is ${promised(recoveryPoint.objectiveSeconds)}`,
@@ -69,18 +80,41 @@ export function worriesOf(standing: DatabaseStanding): string[] {
   return worries
 }
 
-function standingOf(server: ServerConfig, database: string, catalog: Catalog, now: Date): DatabaseStanding {
+const faultsShown = 5
+
+/** Which objects of which backups, newest first. */
+function faultLines(place: string, damaged: readonly CatalogBackup[]): string[] {
+  const lines = damaged.map(({ manifest, faults }) => `${place}: backup ${manifest.label}: ${faults.join('; ')}`)
+  const rest = lines.length - faultsShown
+  if (rest <= 0) return lines
+  return [...lines.slice(0, faultsShown), `${place}: objects of ${rest} more of its backups are missing or cut short`]
+}
+
+function standingOf(
+  server: ServerConfig,
+  database: string,
+  { drill, timezone }: StandingConfig,
+  catalog: Catalog,
+  now: Date,
+): DatabaseStanding {
   const status = readDatabaseStatus({ server: server.name, database }, catalog, server.objectives, now)
-  const { recoveryPoint, lastPassedDrill, forecastSeconds, retained } = status
+  const { recoveryPoint, lastPassedDrill, forecastSeconds, retained, oldestUnverified, leastRecentlyVerified } = status
+  const intervalSeconds =
+    server.schedule.drill === undefined ? null : scheduleIntervalSeconds(server.schedule.drill, timezone, now)
   return {
     server: server.name,
     database,
     newest: recoveryPoint,
-    damaged: catalog.backups({ server: server.name, database, kind: 'database' }).length - retained.any,
+    damaged: catalog
+      .backups({ server: server.name, database, kind: 'database' })
+      .filter(({ faults }) => faults.length > 0),
     lastDrill: status.lastDrill,
     lastPassed: lastPassedDrill,
     retained: retained.any,
     verified: retained.verified,
+    oldestUnverified,
+    leastRecentlyVerified,
+    guarantee: guaranteeOf(status, drill.pick, intervalSeconds),
     forecastSeconds,
     objectives: judgeObjectives({
       rpoSeconds: status.rpoSeconds,

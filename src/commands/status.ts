@@ -8,6 +8,7 @@ import { openConfig, openInstallation } from './open.ts'
 import { type Cell, formatAge, formatSeconds, formatTable, type Painter, printable } from './print.ts'
 import { type DatabaseStanding, readStandings, worriesOf } from './standing.ts'
 import { placeName } from './target.ts'
+import { turnDocument, turnTable } from './turn-table.ts'
 import { historyGapLines, troubleLines } from './wording.ts'
 
 /** What is protected, what is proven and what worries, by the store alone: no database server is asked. Always exits with 0. */
@@ -16,7 +17,7 @@ export async function statusCommand(context: CommandContext): Promise<Answer> {
   await using wired = await openInstallation(context, config, { writes: false, needsCatalog: true })
   const { catalog, clock, store, storeId } = wired.installation
   const now = clock.now()
-  const standings = readStandings(config.servers, catalog, now)
+  const standings = readStandings(config, catalog, now)
   const roles = config.servers.map((server) => ({
     server,
     newest: catalog.backups({ kind: 'roles', server: server.name })[0],
@@ -30,6 +31,7 @@ export async function statusCommand(context: CommandContext): Promise<Answer> {
   ]
   const sections = [
     databaseTable(standings, now, context.paint),
+    turnTable(standings, now, context.paint),
     rolesTable(roles, now, context.paint),
     `${printable(store.url)}${storeId === '' ? ', not used yet' : ''}`,
     worries.length === 0
@@ -43,7 +45,7 @@ export async function statusCommand(context: CommandContext): Promise<Answer> {
     ...troubleDocument(catalog),
     worries,
   }
-  return { document, text: sections.join('\n\n') }
+  return { document, text: sections.filter((section) => section !== '').join('\n\n') }
 }
 
 function databaseTable(standings: readonly DatabaseStanding[], now: Date, paint: Painter): string {
@@ -138,6 +140,7 @@ function standingDocument(standing: DatabaseStanding, now: Date): JsonDocument {
     lastDrill: lastDrill === null ? null : drillSummary(lastDrill),
     lastPassedDrill: lastPassed === null ? null : drillSummary(lastPassed),
     backups: { retained, verified },
+    turn: turnDocument(standing, now),
     forecastSeconds,
     objectives,
     worries: worriesOf(standing),

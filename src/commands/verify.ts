@@ -17,9 +17,9 @@ export async function verifyCommand(context: CommandContext, label: string, flag
   const { installation } = wired
   const backup = installation.catalog.find(label, flags)
   if (backup === undefined) throw installation.catalog.damageOf(label) ?? new PgproofError('LABEL_UNKNOWN', { label })
-  const { keys, trustedSigners } = await readDrillKeys(installation, 'a verification')
+  const { keys, recipients, trustedSigners } = await readDrillKeys(installation, 'a verification')
   const place = placeName(backup.manifest)
-  const request = { keys, trustedSigners, spoolRoot: config.drill.spool, binDirs: config.postgres.binDirs }
+  const request = { keys, recipients, trustedSigners, spoolRoot: config.drill.spool, binDirs: config.postgres.binDirs }
 
   const { verdict, checks, error } = await (async () => {
     using activity = context.progress.begin(`verification of ${place}`)

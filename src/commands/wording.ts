@@ -1,4 +1,5 @@
 import type { Catalog, CatalogBackup } from '../catalog/catalog.ts'
+import type { HistoryGap, HistoryWitness } from '../catalog/history.ts'
 import type { Manifest } from '../domain/manifest.ts'
 import { type Cell, counted, formatAge, formatBytes, formatCount } from './print.ts'
 import { placeName } from './target.ts'
@@ -43,11 +44,26 @@ export function troubleLines(catalog: Pick<Catalog, 'damaged' | 'orphans'>, now:
   ]
 }
 
-/** Where somebody other than a prune removed or replaced a backup; one line each. */
+/** Where somebody other than pgproof removed, replaced or put back a backup; one line each. */
 export function historyGapLines(catalog: Pick<Catalog, 'historyGaps'>): string[] {
-  return catalog.historyGaps().map(({ label, previousLabel, found, ...place }) => {
-    return found === 'removed'
-      ? `${placeName(place)}: backup ${previousLabel}, which ${label} follows, is gone and no prune removed it`
-      : `${placeName(place)}: backup ${previousLabel} is not the one that ${label} followed; its manifest was replaced`
+  return catalog
+    .historyGaps()
+    .map((gap) => `${placeName(gap)}: ${foundText(gap)} (noticed by ${witnessText(gap.witnesses)})`)
+}
+
+function foundText({ found, label }: HistoryGap): string {
+  if (found === 'removed') return `backup ${label} is gone and no prune removed it`
+  if (found === 'replaced') return `backup ${label} is not the one it was: its manifest was replaced`
+  return `backup ${label} was pruned and is there again: somebody put it back`
+}
+
+const witnessesShown = 3
+
+function witnessText(witnesses: readonly HistoryWitness[]): string {
+  const shown = witnesses.slice(0, witnessesShown).map(({ by, label }) => {
+    if (by === 'manifest') return `the manifest of backup ${label}, which follows it`
+    return by === 'drill report' ? `the report of drill ${label}` : `the record of prune ${label}`
   })
+  const rest = witnesses.length - shown.length
+  return [...shown, ...(rest === 0 ? [] : [`${formatCount(rest)} more`])].join('; ')
 }

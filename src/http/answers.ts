@@ -65,7 +65,7 @@ export const drillSchema = z.strictObject({
   server: z.string(),
   database: z.string(),
   backup: z.strictObject({ label: z.string(), snapshotTime: instant, manifestSha256: z.string(), dumpBytes: count }),
-  rolesBackup: z.string().nullable(),
+  rolesBackup: z.strictObject({ label: z.string(), manifestSha256: z.string() }).nullable(),
   pick: z.strictObject({ rule: z.enum(['random', 'latest', 'named']), seed: count.nullable() }),
   startedAt: instant,
   finishedAt: instant,
@@ -85,7 +85,18 @@ export const drillDetailsSchema = drillSchema.extend({
     }),
   ),
   phases: z.array(z.strictObject({ name: z.string(), seconds })),
-  compared: z.strictObject({ tables: count, rows: count, differences: count }),
+  compared: z.strictObject({
+    tables: count,
+    rows: count,
+    objects: count,
+    differences: count,
+    countOnly: count,
+    off: count,
+  }),
+  forecastSeconds: seconds.nullable().describe('What a restore of the newest backup would take, as known then.'),
+  objective: z.enum(['met', 'missed', 'unmeasured', 'none']).describe('The restore time against the RTO.'),
+  omissions: z.array(z.strictObject({ kind: z.string(), objects: count })).describe('What the backup does not hold.'),
+  signer: z.string().nullable().describe('Fingerprint of the key that signed the report.'),
   environment: z.record(z.string(), z.unknown()),
   pgproofVersion: z.string(),
   tablesSha256: z.string().nullable(),
@@ -141,10 +152,12 @@ export function drillAnswer(report: DrillReport): DrillAnswer {
 
 export function drillDetailsAnswer(report: DrillReport): z.infer<typeof drillDetailsSchema> {
   const { phases, compared, environment, pgproofVersion, tablesSha256, checks } = report
+  const { forecastSeconds, objective, omissions, signer } = report
   return {
     ...drillAnswer(report),
     checks: checks.map((check) => ({ ...check, detail: publicDetail(check) })),
-    ...{ phases, compared, environment, pgproofVersion, tablesSha256 },
+    ...{ phases, compared, forecastSeconds, objective, omissions, signer },
+    ...{ environment, pgproofVersion, tablesSha256 },
   }
 }
 

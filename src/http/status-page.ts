@@ -72,8 +72,8 @@ ${
     ? html`<p class="bad">The store could not be read completely; what follows is as of ${when(readAt, new Date(time))}.</p>`
     : null
 }
-${historyGaps.length > 0 ? html`<p class="bad">Somebody other than pgproof removed or replaced ${plural(historyGaps.length, 'backup')}.</p>` : null}
-${damagedObjects > 0 ? html`<p class="bad">${plural(damagedObjects, 'manifest or report', 'manifests or reports')} cannot be read.</p>` : null}`
+${historyGaps.length > 0 ? html`<p class="bad">Somebody other than pgproof removed, replaced or put back ${plural(historyGaps.length, 'backup')}.</p>` : null}
+${damagedObjects > 0 ? html`<p class="bad">${plural(damagedObjects, 'manifest or report', 'manifests or reports')} cannot be read or ${damagedObjects === 1 ? 'is' : 'are'} not signed as demanded.</p>` : null}`
 }
 
 function databases({ databases: all }: Status, now: Date): Html {
@@ -107,9 +107,16 @@ ${newestBackup.faults.map((fault) => html`<span class="note bad">${fault}</span>
       ? html`<span class="unknown">not measured</span>`
       : html`${duration(lastPassedDrill.restoreTimeSeconds)} ${sign(objectives.restoreTime, 'RTO')}`
   }${forecast === null ? null : html`<span class="note">forecast ${duration(forecast)} ${sign(objectives.forecast, 'RTO')}</span>`}</td>
-<td>${retained.any}<span class="note">${retained.verified} passed a drill</span></td>
+<td>${retained.any}<span class="note">${retained.verified} passed a drill</span>${turnNote(one)}</td>
 <td>${one.next.map(({ job, at }) => html`<span class="note">${job} ${when(at, now)}</span>`)}</td>
 </tr>`
+}
+
+/** When every backup will have been drilled, where that is promised. */
+function turnNote({ drilledWithin: { drills, seconds } }: StatusOfDatabase): Html | null {
+  if (drills === null) return null
+  const time = seconds === null ? '' : `, ${duration(seconds)}`
+  return html`<span class="note">each is drilled within ${plural(drills, 'drill')}${time}</span>`
 }
 
 /** Only what the passed one beside it does not say already. */

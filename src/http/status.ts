@@ -1,5 +1,6 @@
 import { z } from 'zod'
-import { type DatabaseStatus, readDatabaseStatus } from '../catalog/database-status.ts'
+import type { CatalogBackup } from '../catalog/catalog.ts'
+import { type DatabaseStatus, guaranteeOf, readDatabaseStatus, waitsSince } from '../catalog/database-status.ts'
 import type { PlannedJob, Run } from '../catalog/runs.ts'
 import { isFinished } from '../catalog/runs.ts'
 import { objectivesOf } from '../config/config.ts'
@@ -18,6 +19,11 @@ const objectiveSchema = z.strictObject({
   status: z.enum(['met', 'missed', 'unmeasured', 'no objective']),
 })
 
+const waitingSchema = z.strictObject({
+  label: z.string(),
+  since: instant.describe('When a drill of it passed last, or else its snapshot time.'),
+})
+
 export const databaseStatusSchema = z.strictObject({
   server: z.string(),
   database: z.string(),
@@ -25,6 +31,11 @@ export const databaseStatusSchema = z.strictObject({
   recoveryPoint: instant.nullable().describe('Snapshot time of the newest backup whose objects are all in the store.'),
   verifiedRecoveryPoint: instant.nullable().describe('The same, of the newest that passed a drill.'),
   retained: z.strictObject({ any: count, verified: count }),
+  oldestUnverified: waitingSchema.nullable().describe('The oldest backup of which no drill has passed.'),
+  leastRecentlyVerified: waitingSchema.nullable().describe('The backup that waits longest for a drill that passes.'),
+  drilledWithin: z
+    .strictObject({ drills: count.nullable(), seconds: seconds.nullable() })
+    .describe('In how many drills, and in how long by their schedule, every backup is drilled; null: nobody promises.'),
   lastDrill: drillSchema.nullable(),
   lastPassedDrill: drillSchema.nullable(),
   restoreTimeForecastSeconds: seconds.nullable().describe('What a restore of the newest backup would take.'),
@@ -52,7 +63,9 @@ export const statusSchema = z.strictObject({
     isComplete: z.boolean().describe('Whether everything in it could be read then.'),
     clockSkewSeconds: z.number().nullable(),
     orphanObjects: count.describe('Objects of backups without a manifest.'),
-    damagedObjects: count.describe('Manifests and reports that cannot be read; they count as nothing.'),
+    damagedObjects: count.describe(
+      'Manifests and reports that cannot be read or are not signed as demanded; they count as nothing.',
+    ),
     historyGaps: z
       .array(
         z.strictObject({
@@ -60,11 +73,13 @@ export const statusSchema = z.strictObject({
           server: z.string(),
           database: z.string().nullable(),
           label: z.string(),
-          previousLabel: z.string(),
-          found: z.enum(['removed', 'replaced']),
+          found: z.enum(['removed', 'replaced', 'returned']),
+          witnesses: z
+            .array(z.strictObject({ by: z.enum(['manifest', 'drill report', 'prune record']), label: z.string() }))
+            .describe('What remembers it otherwise.'),
         }),
       )
-      .describe('Backups that somebody other than a prune removed or replaced.'),
+      .describe('Backups that somebody other than pgproof removed, replaced, or put back after a prune.'),
   }),
 })
 export type Status = z.infer<typeof statusSchema>
@@ -91,7 +106,12 @@ export function readStatus(parts: HttpParts): Status {
     isReady: ready,
     reasons: [...reasons],
     databases: knownDatabases(catalog, planned).map((place) =>
-      databaseAnswer(readDatabaseStatus(place, catalog, objectivesOf(place.server, config), now), planned, now),
+      databaseAnswer(
+        readDatabaseStatus(place, catalog, objectivesOf(place.server, config), now),
+        config.drill.pick,
+        planned,
+        now,
+      ),
     ),
     roles: [...rolesServers].map((server) => {
       const newest = catalog.backups({ kind: 'roles', server })[0]
@@ -113,14 +133,20 @@ export function readStatus(parts: HttpParts): Status {
       clockSkewSeconds: store.clockSkewSeconds() ?? null,
       orphanObjects: catalog.orphans().reduce((sum, { objects }) => sum + objects.length, 0),
       damagedObjects: catalog.damaged().length,
-      historyGaps: [...catalog.historyGaps()],
+      historyGaps: catalog.historyGaps().map((gap) => ({ ...gap, witnesses: [...gap.witnesses] })),
     },
   }
 }
 
-function databaseAnswer(status: DatabaseStatus, planned: readonly PlannedJob[], now: Date): StatusOfDatabase {
+function databaseAnswer(
+  status: DatabaseStatus,
+  rule: 'random' | 'latest',
+  planned: readonly PlannedJob[],
+  now: Date,
+): StatusOfDatabase {
   const { server, database, newestBackup, recoveryPoint, verifiedRecoveryPoint, lastDrill, lastPassedDrill } = status
   const { rpoSeconds, rtoSeconds, forecastSeconds } = status
+  const drill = planned.find((one) => one.job === 'drill' && one.server === server && one.database === database)
   return {
     server,
     database,
@@ -128,6 +154,9 @@ function databaseAnswer(status: DatabaseStatus, planned: readonly PlannedJob[], 
     recoveryPoint: recoveryPoint?.snapshotTime.toISOString() ?? null,
     verifiedRecoveryPoint: verifiedRecoveryPoint?.snapshotTime.toISOString() ?? null,
     retained: status.retained,
+    oldestUnverified: waitingAnswer(status.oldestUnverified),
+    leastRecentlyVerified: waitingAnswer(status.leastRecentlyVerified),
+    drilledWithin: guaranteeOf(status, rule, drill?.intervalSeconds ?? null),
     lastDrill: lastDrill === null ? null : drillAnswer(lastDrill),
     lastPassedDrill: lastPassedDrill === null ? null : drillAnswer(lastPassedDrill),
     restoreTimeForecastSeconds: forecastSeconds,
@@ -145,4 +174,8 @@ function databaseAnswer(status: DatabaseStatus, planned: readonly PlannedJob[], 
         : [],
     ),
   }
+}
+
+function waitingAnswer(backup: CatalogBackup | null): StatusOfDatabase['oldestUnverified'] {
+  return backup === null ? null : { label: backup.manifest.label, since: waitsSince(backup).toISOString() }
 }

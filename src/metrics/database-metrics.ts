@@ -1,4 +1,4 @@
-import type { DatabaseStatus } from '../catalog/database-status.ts'
+import { type DatabaseStatus, guaranteeOf, waitsSince } from '../catalog/database-status.ts'
 import type { Verdict } from '../domain/drill-report.ts'
 import type { Scrape } from './scrape.ts'
 import { perPlace, type StoredMetric } from './stored-metrics.ts'
@@ -51,6 +51,22 @@ export const databaseMetrics: readonly StoredMetric[] = [
     ({ oldestUnverified }) => seconds(oldestUnverified?.snapshotTime),
   ),
   one(
+    'pgproof_least_recently_verified_backup_timestamp_seconds',
+    'Since when the backup waits that has waited longest for a drill that passes: since its last one, or since it was taken.',
+    ({ leastRecentlyVerified }) => (leastRecentlyVerified === null ? null : seconds(waitsSince(leastRecentlyVerified))),
+  ),
+  one(
+    'pgproof_verified_within_drills',
+    'In how many drills by rule random every backup now in the store is drilled; absent for another rule, which promises nothing.',
+    (status, { parts }) => guaranteeOf(status, parts.config.drill.pick, null).drills,
+  ),
+  several(
+    'pgproof_backup_omitted_objects',
+    'What the newest backup does not hold, by kind; absent for what it lacks nothing of.',
+    'kind',
+    ({ newestBackup }) => newestBackup?.manifest.omissions.map(({ kind, objects }) => [kind, objects]) ?? [],
+  ),
+  one(
     'pgproof_drill_last_attempt_timestamp_seconds',
     'When a drill was last started, whatever came of it.',
     ({ lastDrillAttempt }) => seconds(lastDrillAttempt),
@@ -95,15 +111,19 @@ const verdicts: readonly Verdict[] = ['passed', 'failed', 'inconclusive']
 
 type Value = number | null | undefined
 
-function one(name: StoredMetric['name'], help: string, pick: (status: DatabaseStatus) => Value): StoredMetric {
+function one(
+  name: StoredMetric['name'],
+  help: string,
+  pick: (status: DatabaseStatus, scrape: Scrape) => Value,
+): StoredMetric {
   return {
     name,
     type: 'gauge',
     help,
     labels: perPlace,
-    *read({ databases }) {
-      for (const status of databases) {
-        const value = pick(status)
+    *read(scrape) {
+      for (const status of scrape.databases) {
+        const value = pick(status, scrape)
         if (value != null) yield { labels: { server: status.server, database: status.database }, value }
       }
     },

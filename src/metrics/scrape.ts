@@ -13,7 +13,7 @@ export type KeyExpiry = {
 
 export type MetricsParts = {
   readonly catalog: Catalog
-  readonly config: Pick<Config, 'servers'>
+  readonly config: Pick<Config, 'servers'> & { readonly drill: Pick<Config['drill'], 'pick'> }
   readonly clock: Clock
   readonly store: { clockSkewSeconds(): number | undefined }
   readonly planned: () => readonly PlannedJob[]

@@ -106,6 +106,27 @@ export const installationMetrics: readonly StoredMetric[] = [
     },
   },
   {
+    name: 'pgproof_history_gaps',
+    type: 'gauge',
+    help: 'Backups that somebody other than pgproof removed, replaced or put back.',
+    labels: perPlace,
+    *read({ catalog, databases, isStoreRead }) {
+      if (!isStoreRead) return
+      for (const { server, database } of databases) yield { labels: { server, database }, value: 0 }
+      for (const { server, database } of catalog.historyGaps())
+        yield { labels: { server, database: database ?? '' }, value: 1 }
+    },
+  },
+  {
+    name: 'pgproof_damaged_objects',
+    type: 'gauge',
+    help: 'Manifests, drill reports and records of prunes that cannot be read or are not signed as demanded; they count as nothing.',
+    labels: [],
+    *read({ catalog, isStoreRead }) {
+      if (isStoreRead) yield { labels: {}, value: catalog.damaged().length }
+    },
+  },
+  {
     name: 'pgproof_prune_removed_total',
     type: 'counter',
     help: 'Backups that prunes have removed from the store, by the records they left there.',

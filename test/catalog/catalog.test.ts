@@ -113,7 +113,7 @@ describe('queries', () => {
 
 describe('changes by jobs', () => {
   it('after a backup, drill and removal - as if the store had been read again', async () => {
-    const store = new MemoryStore()
+    const store = new MemoryStore(clock)
     const catalog = new Catalog({ clock })
     const kept = manifestAt('2026-11-19T02:00:00Z')
     const removed = manifestAt('2026-11-01T02:00:00Z')

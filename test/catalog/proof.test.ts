@@ -57,10 +57,18 @@ describe('what is proven of a backup', () => {
 
   it('a roles backup - proven by drills that passed with it; a failed one takes nothing back', () => {
     const roles = rolesManifestAt('2026-11-09T03:00:00Z')
-    const passed = reportOf(manifest, at(12), { rolesBackup: roles.label })
-    const failed = reportOf(manifest, at(13), { rolesBackup: roles.label, verdict: 'failed' })
+    const drilled = { label: roles.label, manifestSha256: sha256Of(roles) }
+    const passed = reportOf(manifest, at(12), { rolesBackup: drilled })
+    const failed = reportOf(manifest, at(13), { rolesBackup: drilled, verdict: 'failed' })
     expect(proofAfter([reportOf(manifest, at(12))], roles)).toMatchObject({ verified: null })
     expect(proofAfter([passed, failed], roles)).toMatchObject({ verified: 12, drilled: 13, verdict: 'failed' })
     expect(proofAfter([failed], roles)).toMatchObject({ verified: null, drilled: 13 })
+  })
+
+  it('a report with another roles manifest under the same label - does not count for the roles backup', () => {
+    const roles = rolesManifestAt('2026-11-09T03:00:00Z')
+    const manifestSha256 = sha256Of({ ...roles, pgproofVersion: '9.9.9' })
+    const passed = reportOf(manifest, at(12), { rolesBackup: { label: roles.label, manifestSha256 } })
+    expect(proofAfter([passed], roles)).toMatchObject({ verified: null, drilled: null })
   })
 })

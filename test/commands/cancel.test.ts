@@ -45,7 +45,7 @@ describe('a signal', () => {
       expect(code).toBe(130)
       expect(stdout).toBe(`main/${database.name}  cancelled\n`)
       expect(stderr).toBe(
-        'error: the command was cancelled\nhint: Nothing is left behind; start it again when you like.\n',
+        'error: the command was cancelled\nhint: Nothing is left half done; start it again when you like.\n',
       )
       expect(folder.objects().map((file) => file.slice(folder.path.length))).toEqual(['/store/pgproof.json'])
       expect(folder.leftovers()).toEqual([])

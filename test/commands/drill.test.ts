@@ -50,11 +50,13 @@ async function rewriteEvidence(folder: CliFolder, change: (evidence: Evidence) =
     const recipients = await readRecipients([join(folder.path, 'pub.asc')], new Date())
     const evidence = decodeEvidence(await decryptBytes(await readFile(file), keys, file), file)
     const changed = change(evidence)
-    const encrypted = await encryptBytes(encodeEvidence(changed), recipients, new Date())
+    const rows = changed.tables.reduce((sum, table) => sum + (table.rows ?? 0), 0)
+    const totals = { ...manifest.evidence, rows }
+    const fitting = { ...changed, manifest: { ...changed.manifest, evidence: totals } }
+    const encrypted = await encryptBytes(encodeEvidence(fitting), recipients, new Date())
     await writeFile(file, encrypted)
     const entry = { name: 'evidence.json.pgp', ...measureBytes(encrypted) }
-    const rows = changed.tables.reduce((sum, table) => sum + (table.rows ?? 0), 0)
-    return { ...manifest, evidence: { ...manifest.evidence, rows }, objects: { ...manifest.objects, evidence: entry } }
+    return { ...manifest, evidence: totals, objects: { ...manifest.objects, evidence: entry } }
   })
 }
 
@@ -68,7 +70,7 @@ describe('drill', () => {
       new RegExp(`^PASSED  drill \\S+ of main/${shop.name}\n\nBackup ${label} was restored into PostgreSQL `),
     )
     expect(stdout).toMatch(/^Row counts and digests of \d+ tables with [\d,]+ rows were compared, and all equal what/m)
-    for (const check of ['manifest', 'dump object', 'restore', 'row counts', 'digests', 'sequences'])
+    for (const check of ['manifest', 'SHA-256', 'decryption', 'restore', 'row counts', 'digests', 'sequences'])
       expect(stdout).toMatch(new RegExp(`^  passed +${check}`, 'm'))
     expect(stdout).toMatch(/^ {2}skipped +signature +no trusted signers are configured$/m)
     expect(stdout).toMatch(/^ {2}restore time +[\d.]+ s /m)
@@ -140,6 +142,10 @@ describe('drills that do not pass', () => {
     await rewrite(folder, async (manifest) => ({
       ...manifest,
       source: { ...manifest.source, databaseBytes: 2 ** 50 },
+    }))
+    await rewriteEvidence(folder, ({ manifest, ...evidence }) => ({
+      ...evidence,
+      manifest: { ...manifest, source: { ...manifest.source, databaseBytes: 2 ** 50 } },
     }))
     const { code, stdout, stderr } = await folder.run(['drill'])
     expect(code).toBe(14)

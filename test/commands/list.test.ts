@@ -82,7 +82,9 @@ describe('list', () => {
     expect(stdout).toMatch(/^damaged: backups\/.+\/manifest\.json is not what pgproof writes/m)
     expect(stdout).toMatch(/^orphans: 1 folder without a manifest/m)
     expect(stdout).toMatch(/^history: .+ see `pgproof list --history`$/m)
-    expect((await own.run(['list', '--history'])).stdout).toMatch(/is gone and no prune removed it$/m)
+    expect((await own.run(['list', '--history'])).stdout).toMatch(
+      /is gone and no prune removed it \(noticed by the manifest of backup \S+, which follows it\)$/m,
+    )
     const { document } = await own.json(['status'])
     expect(document['historyGaps']).toMatchObject([{ found: 'removed' }])
     expect([...(document['worries'] ?? [])].length).toBeGreaterThanOrEqual(3)
@@ -105,7 +107,29 @@ describe('show', () => {
     await folder.configure(settings())
     expect(code).toBe(0)
     expect(stdout).not.toContain('contact')
-    expect(stdout).toMatch(/^The tables can be shown where encryption\.privateKeyFile is configured\.$/m)
+    expect(stdout).toMatch(
+      /^The tables, and what exactly is not inside, can be shown where encryption\.privateKeyFile is configured\.$/m,
+    )
+  })
+
+  it('a backup of a database with foreign data - what is not inside with the reason; without a key kinds and counts', async () => {
+    const other = await testDatabase('template1')
+    await using _other = other
+    await query(
+      other.url,
+      'CREATE FOREIGN DATA WRAPPER f; CREATE SERVER s FOREIGN DATA WRAPPER f; CREATE FOREIGN TABLE far (id int) SERVER s',
+    )
+    await using own = await cliFolder([other.name], settings({ databases: [other.name] }))
+    const label = String((await own.json(['backup'])).document['runs']?.[0]?.['label'])
+    const { stdout } = await own.run(['show', label])
+    const [, full = ''] = stdout.split('\nWhat is not inside, and why\n')
+    expect(full).toMatch(/^ {2}foreign data +public\.far +\S/m)
+    const kinds = /^ {2}not inside +(?:.+, )?foreign data \(1\)/m
+    expect(stdout).toMatch(kinds)
+    await own.configure({ ...settings({ databases: [other.name] }), encryption: { recipients: ['pub.asc'] } })
+    const hidden = (await own.run(['show', label])).stdout
+    expect(hidden).toMatch(kinds)
+    expect(hidden).not.toContain('public.far')
   })
 
   it('a backup with the wrong private key - the page, then the error, exit 13', async () => {
@@ -218,7 +242,7 @@ describe('verify', () => {
     const { code, document } = await own.json(['verify', label])
     expect(code).toBe(3)
     expect(document).toMatchObject({ verdict: 'failed', error: { code: 'VERIFY_FAILED' } })
-    expect(String(document['error']?.['message'])).toContain('failed at "dump object"')
+    expect(String(document['error']?.['message'])).toContain('failed at "objects"')
     expect((await own.run(['list'])).stdout).toContain('damaged: dump.zst.pgp has 5 bytes')
     expect(own.leftovers()).toEqual([])
   })

@@ -228,6 +228,7 @@ describe('status', () => {
         forecast: { status: 'missed', measuredSeconds: 2000 },
       },
       next: [{ job: 'backup', at: nextAt.toISOString() }],
+      drilledWithin: { drills: 2 * (status.databases[0]?.retained.any ?? 0), seconds: null },
     })
     expect(status.roles).toMatchObject([{ server: 'main', newestBackup: { label: roles.label }, next: null }])
     expect(status.store).toMatchObject({ isComplete: true, readAt: new Date(now).toISOString(), historyGaps: [] })
@@ -247,7 +248,9 @@ describe('status', () => {
     expect(status.runs.map(({ id }) => id)).toEqual([waiting.id])
     expect(status.failures.map(({ id }) => id)).toEqual([failed.id])
     expect(status.store).toMatchObject({ orphanObjects: 1, damagedObjects: 1 })
-    expect(status.store.historyGaps).toMatchObject([{ previousLabel: old.label, found: 'removed' }])
+    expect(status.store.historyGaps).toMatchObject([
+      { label: old.label, found: 'removed', witnesses: [{ by: 'manifest', label: newest.label }] },
+    ])
   })
 
   it('no answer of any route - holds a connection string, an address of a server or a secret', async () => {

@@ -75,7 +75,7 @@ export async function startTestServer(settings: ServerSettings = {}): Promise<Te
   }
   const servers = [serverConfig('main', { objectives })]
   const installation = {
-    config: { servers, http, timezone: 'UTC' } as unknown as Config,
+    config: { servers, http, drill: { pick: 'random' }, timezone: 'UTC' } as unknown as Config,
     store,
     storeId: 'store',
     storeCreatedAt: clock.now(),
@@ -87,7 +87,14 @@ export async function startTestServer(settings: ServerSettings = {}): Promise<Te
   }
   const orders = new TestOrders(catalog, clock)
   const planned = settings.parts?.planned ?? (() => [])
-  const metricsParts = { catalog, config: { servers }, clock, store, planned, version: '9.9.9' }
+  const metricsParts = {
+    catalog,
+    config: { servers, drill: { pick: 'random' as const } },
+    clock,
+    store,
+    planned,
+    version: '9.9.9',
+  }
   const metrics = createMetrics({ ...metricsParts, storeUp: () => true, keyExpiries: () => [] })
   const server = await startHttp({
     config: http,

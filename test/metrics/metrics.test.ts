@@ -26,7 +26,10 @@ async function metricsOf(
   const clock = clockAt(now)
   const parts: MetricsParts = {
     catalog: changes.catalog ?? (await madeUpCatalog(clock, contents)).catalog,
-    config: { servers: [serverConfig('main', { objectives: { rpoMs: 93_600_000, rtoMs: 1_800_000 } })] },
+    config: {
+      servers: [serverConfig('main', { objectives: { rpoMs: 93_600_000, rtoMs: 1_800_000 } })],
+      drill: { pick: 'random' },
+    },
     clock,
     store: { clockSkewSeconds: () => 0.25 },
     planned: () => [],
@@ -86,6 +89,11 @@ describe('metrics of the store', () => {
       [`pgproof_backups_retained{${app},proof="any"}`]: 3,
       [`pgproof_backups_retained{${app},proof="verified"}`]: 2,
       [`pgproof_oldest_unverified_backup_timestamp_seconds{${app}}`]: at('2026-11-20T02:00:01Z'),
+      // The oldest of the verified ones: nothing waits longer for its next proof.
+      [`pgproof_least_recently_verified_backup_timestamp_seconds{${app}}`]: at('2026-11-18T05:00:00Z'),
+      [`pgproof_verified_within_drills{${app}}`]: 6,
+      [`pgproof_history_gaps{${app}}`]: 0,
+      pgproof_damaged_objects: 0,
       [`pgproof_orphan_objects{${app}}`]: 0,
       [`pgproof_prune_removed_total{${app}}`]: 0,
       pgproof_store_up: 1,
@@ -142,7 +150,9 @@ describe('metrics of the store', () => {
         planned: () => [{ job: 'backup', server: 'main', database: 'app', nextAt, intervalSeconds: 1 }],
       },
     )
-    expect([...(await samples()).keys()].filter((name) => /retained|orphan|prune_removed/.test(name))).toEqual([])
+    expect(
+      [...(await samples()).keys()].filter((name) => /retained|orphan|prune_removed|gaps|damaged/.test(name)),
+    ).toEqual([])
   })
 
   it('the dump of the newest backup is gone - the recovery point is the one before it', async () => {
@@ -167,6 +177,41 @@ describe('metrics of the store', () => {
     catalog.removeBackup(backupFolder(newest))
     catalog.removeBackup(backupFolder(old))
     expect([...(await samples()).keys()].filter((name) => name.includes('recovery_point'))).toEqual([])
+  })
+
+  it('what the newest backup does not hold - by kind; of older ones nothing is said', async () => {
+    const lacking = (manifest: typeof newest, kind: string, objects: number) => ({
+      ...manifest,
+      omissions: [{ kind, objects }],
+    })
+    const { samples } = await metricsOf({
+      manifests: [lacking(old, 'tablespace', 7), lacking(newest, 'foreign data', 2)],
+    })
+    const found = [...(await samples())].filter(([name]) => name.startsWith('pgproof_backup_omitted_objects'))
+    expect(found).toEqual([[`pgproof_backup_omitted_objects{${app},kind="foreign data"}`, 2]])
+  })
+
+  it('the rule is latest - no promise when every backup is drilled', async () => {
+    const config = { servers: [], drill: { pick: 'latest' as const } }
+    const { samples } = await metricsOf({ manifests: [old] }, { config })
+    expect([...(await samples()).keys()].filter((name) => name.includes('verified_within'))).toEqual([])
+  })
+
+  it('a drilled backup that vanished and a report that cannot be read - a gap of its database, a damaged object', async () => {
+    const { catalog, store } = await madeUpCatalog(clockAt(now), {
+      manifests: [old, rolesManifestAt('2026-11-15T03:00:00Z')],
+      reports: [
+        reportOf(newest, '2026-11-20T05:00:00Z', {
+          rolesBackup: { label: middle.label, manifestSha256: 'e'.repeat(64) },
+        }),
+      ],
+    })
+    await store.put(`drills/main/app/${old.label}.json`, Buffer.from('{'), { signal })
+    await catalog.refresh(store, signal)
+    const found = await (await metricsOf({}, { catalog })).samples()
+    expect(found.get(`pgproof_history_gaps{${app}}`)).toBe(1)
+    expect(found.get('pgproof_history_gaps{server="main",database=""}')).toBe(1)
+    expect(found.get('pgproof_damaged_objects')).toBe(1)
   })
 
   it('objects without a manifest - are counted as orphans of their place', async () => {
@@ -249,8 +294,12 @@ describe('metrics of runs', () => {
 
   it('promtool check metrics - has nothing to say', async () => {
     const { catalog, text } = await metricsOf({
-      manifests: [old, newest, rolesManifestAt('2026-11-15T03:00:00Z')],
-      reports: [reportOf(old, '2026-11-18T05:00:00Z')],
+      manifests: [
+        old,
+        { ...newest, omissions: [{ kind: 'foreign data', objects: 2 }] },
+        rolesManifestAt('2026-11-15T03:00:00Z'),
+      ],
+      reports: [reportOf(old, '2026-11-18T05:00:00Z'), reportOf(middle, '2026-11-19T05:00:00Z')],
     })
     catalog.addRun(queued)
     catalog.updateRun('r1', { state: 'succeeded', startedAt: new Date(now), finishedAt: new Date(now) })
@@ -270,14 +319,18 @@ describe('metrics of runs', () => {
       'backup_duration_seconds',
       'backup_last_attempt_timestamp_seconds',
       'backup_last_success_timestamp_seconds',
+      'backup_omitted_objects',
       'backup_stored_bytes',
       'backups_retained',
       'build_info',
+      'damaged_objects',
       'drill_last_attempt_timestamp_seconds',
       'drill_last_passed_timestamp_seconds',
       'drill_phase_seconds',
       'drill_verdict',
+      'history_gaps',
       'key_expiry_timestamp_seconds',
+      'least_recently_verified_backup_timestamp_seconds',
       'oldest_unverified_backup_timestamp_seconds',
       'orphan_objects',
       'prune_removed_total',
@@ -294,6 +347,7 @@ describe('metrics of runs', () => {
       'schedule_next_timestamp_seconds',
       'store_clock_skew_seconds',
       'store_up',
+      'verified_within_drills',
     ])
   })
 
