@@ -301,7 +301,7 @@ const changes: Record<string, string> = {
   'composite type s.empty missing': 'DROP TYPE s."empty"',
   'shell type s.shell: comment': 'COMMENT ON TYPE s.shell IS NULL',
   'collation s.german: deterministic': "UPDATE pg_collation SET collisdeterministic = true WHERE collname = 'german'",
-  'collation s.german: locale': "UPDATE pg_collation SET colliculocale = 'de' WHERE collname = 'german'",
+  'collation s.german: locale': `UPDATE pg_collation SET ${major >= 17 ? 'colllocale' : 'colliculocale'} = 'de' WHERE collname = 'german'`,
   'collation s.c: collate':
     "UPDATE pg_collation SET collcollate = 'POSIX' WHERE collname = 'c' AND collowner >= 10 AND collnamespace = 's'::regnamespace",
   'collation s.c: ctype':
