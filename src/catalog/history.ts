@@ -33,8 +33,8 @@ export type HistoryChain = Place & {
 
 /**
  * Every manifest names the one before it and its SHA-256, and every drill report the one that it restored and that of the
- * roles: each must be in the store or in a prune's record. So also the newest backup, which none follows, is missed once it was drilled. One that
- * is there and cannot be read is damaged, which is said elsewhere, and not gone.
+ * roles: each must be in the store or in a prune's record. So also the newest backup, which none follows, is missed once
+ * it was drilled. One that is there and cannot be read is damaged, which is said elsewhere, and not gone.
  */
 export function readHistory(
   contents: Pick<StoreContents, 'backups' | 'drills' | 'prunes' | 'damaged' | 'known'>,

@@ -102,7 +102,6 @@ export const evidenceSchema = z.strictObject({
   }),
   tables: z.array(tableContents),
   sequences: z.array(dumpedSequence),
-  materializedViews: z.array(z.strictObject({ schema: z.string(), name: z.string(), isPopulated: z.boolean() })),
   largeObjects: z.strictObject({ count, bytes: count, digest: z.string().nullable() }),
   extensions: z.array(z.strictObject({ name: z.string(), version: z.string() })),
   omissions: z.array(z.strictObject({ kind: z.string(), object: z.string(), reason: z.string() })),

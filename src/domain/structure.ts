@@ -53,6 +53,12 @@ export function compareStructure(question: StructureQuestion): StructureAnswer {
   return { compared: before.size, differences: differences.filter((difference) => !isExpected(difference)) }
 }
 
+/** What differs in words, without any value. */
+export function differenceText({ kind, name, result, facets }: StructureDifference): string {
+  if (result !== 'differs') return `${kind} ${name} ${result}`
+  return `${kind} ${name} differs in ${facets.map(({ facet }) => facet).join(', ')}`
+}
+
 /**
  * What two readings of one database agree on. An object of which a facet changed in between stays, without that facet:
  * PostgreSQL's functions that print definitions do not obey snapshots, so a dump may have it either way. What only one

@@ -3,13 +3,7 @@ import type { Omission } from '../domain/manifest.ts'
 import { settleStructure } from '../domain/structure.ts'
 import { assertRecipientsUsable, type Recipients } from '../encryption/keys.ts'
 import type { SigningKey } from '../encryption/sign.ts'
-import {
-  earlierStates,
-  readLargeObjects,
-  readMaterializedViews,
-  readSequences,
-  takeCensus,
-} from '../postgres/census.ts'
+import { earlierStates, readLargeObjects, readSequences, takeCensus } from '../postgres/census.ts'
 import { type Connection, openSeveral } from '../postgres/connect.ts'
 import { type LeftOut, listLeftOut } from '../postgres/coverage.ts'
 import { type DumpCompression, dumpDatabase } from '../postgres/dump.ts'
@@ -131,7 +125,6 @@ export async function runBackup(
       manifest: bindManifest(draft, request, parts),
       properties,
       sequences: earlierStates(sequencesBefore, await readSequences(snapshot.client, facts.isStandby)),
-      materializedViews: await readMaterializedViews(snapshot.client),
       extensions: await listExtensions(snapshot.client),
       omissions,
       structure: [...structure.settled],

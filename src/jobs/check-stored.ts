@@ -1,7 +1,6 @@
 import type { Catalog, CatalogBackup } from '../catalog/catalog.ts'
 import type { Checklist } from '../domain/checklist.ts'
 import type { Evidence } from '../domain/evidence.ts'
-import type { StoredObject } from '../domain/manifest.ts'
 import { assertRecipientsInMessage, type KnownKey, readRecipientKeyIds } from '../encryption/message-head.ts'
 import { PgproofError } from '../errors.ts'
 import { compareContents } from '../postgres/archive-contents.ts'
@@ -9,7 +8,6 @@ import type { FoundProgram } from '../postgres/programs.ts'
 import { listArchive } from '../postgres/restore-dump.ts'
 import { objectNames } from '../storage/object-keys.ts'
 import type { ObjectStore } from '../storage/object-store.ts'
-import { measureBytes } from '../streams/measure.ts'
 import type { DrillRequest } from './drill-request.ts'
 import { checkSignature, type ReadManifest, readManifest } from './read-backup.ts'
 
@@ -150,16 +148,4 @@ async function checkRecipients(
   return unchecked.size === 0
     ? found
     : `${found}; could not be checked, because the public key is not configured or the recipient is hidden: ${[...unchecked].join(', ')}`
-}
-
-/** Of a small object. Throws OBJECT_MISMATCH, STORE_NOT_FOUND. */
-export async function checkSha256(
-  { folder }: ReadManifest,
-  { name, sha256 }: StoredObject,
-  store: ObjectStore,
-  signal: AbortSignal,
-): Promise<void> {
-  const key = `${folder}${name}`
-  if (measureBytes(await store.get(key, { signal })).sha256 === sha256) return
-  throw new PgproofError('OBJECT_MISMATCH', { key, reason: 'its SHA-256 is not the one in the manifest' })
 }

@@ -2,7 +2,7 @@ import type { Checklist } from '../domain/checklist.ts'
 import type { DrillTables } from '../domain/drill-tables.ts'
 import { drillTablesFormat } from '../domain/drill-tables.ts'
 import type { Evidence, EvidenceLevel } from '../domain/evidence.ts'
-import { compareStructure, type StructureDifference } from '../domain/structure.ts'
+import { compareStructure, differenceText } from '../domain/structure.ts'
 import { compareSequences, compareTables } from '../domain/table-contents.ts'
 import { PgproofError } from '../errors.ts'
 import { readLargeObjects, readRefreshedSequences, readSequences, takeCensus } from '../postgres/census.ts'
@@ -136,11 +136,6 @@ export async function compareWithEvidence(
 /** The evidence setting took less of some tables: that is to be seen wherever the result is. */
 function loweredText(compared: number, all: number, how: string): string {
   return compared === all ? '' : `; ${all - compared} ${how} by the evidence setting`
-}
-
-function differenceText({ kind, name, result, facets }: StructureDifference): string {
-  if (result !== 'differs') return `${kind} ${name} ${result}`
-  return `${kind} ${name} differs in ${facets.map(({ facet }) => facet).join(', ')}`
 }
 
 function countsOf(table: { readonly expectedRows: number | null; readonly restoredRows: number | null }): string {

@@ -10,7 +10,7 @@ import { restoreDatabaseSettings } from '../postgres/replay-database-settings.ts
 import { openSpool } from '../streams/spool.ts'
 import { together } from '../streams/together.ts'
 import { analyzeAndAsk } from './after-restore.ts'
-import { checkContents, checkSha256, climbToRecipients } from './check-stored.ts'
+import { checkContents, climbToRecipients } from './check-stored.ts'
 import { newLabel } from './commit-backup.ts'
 import { compareWithEvidence } from './compare-restored.ts'
 import { refusedSettingNote } from './compare-structure.ts'
@@ -19,7 +19,7 @@ import { createPhases, type DrillFindings, judgeDrill, storeReport } from './dri
 import { fetchDump } from './fetch-dump.ts'
 import { runOperatorChecks } from './operator-checks.ts'
 import { pickForDrill } from './pick-for-drill.ts'
-import { readEvidence } from './read-backup.ts'
+import { readEvidence, readObject } from './read-backup.ts'
 import { restoreIntoScratch } from './restore-into-scratch.ts'
 import { climbRoles } from './restore-roles.ts'
 import { openScratchServer } from './scratch.ts'
@@ -41,7 +41,7 @@ export async function runDrill(request: DrillRequest, parts: DrillParts, signal:
     // 1. Trust the manifest in the store, not the catalog, and only as far as signer, successors and evidence vouch for it.
     const { read, evidence } = await climbToRecipients(picked, request, readEvidence, parts, checklist, signal)
     const { manifest } = read
-    await checklist.run('recovery guide', () => checkSha256(read, manifest.objects.recovery, parts.store, signal))
+    await checklist.run('recovery guide', () => readObject(read, manifest.objects.recovery, parts.store, signal))
 
     const name = `pgproof_scratch_${label.toLowerCase().replace('-', '_')}`
 

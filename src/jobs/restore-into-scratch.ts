@@ -25,8 +25,8 @@ export type RestoredDatabase = AsyncDisposable & { readonly connection: Connecti
  * Restores into a database that did not exist before and will not exist after. What the server lacks is found before
  * anything is restored. Parallel jobs of pg_restore fail by chance where PostgreSQL's dump does not say what comes
  * first: they lock each other out, or disable a partition's trigger that is not there yet. That is no fault of the
- * backup, so whatever they fail with is repeated with one job, and only that counts. Throws what `createScratchDatabase`, `assertExtensions`,
- * `assertMonetary` and `restoreDump` throw.
+ * backup, so whatever they fail with is repeated with one job, and only that counts. Throws what
+ * `createScratchDatabase`, `assertExtensions`, `assertMonetary` and `restoreDump` throw.
  */
 export async function restoreIntoScratch(request: IntoScratch, signal: AbortSignal): Promise<RestoredDatabase> {
   try {

@@ -3,6 +3,7 @@ import type { DrillReport } from '../domain/drill-report.ts'
 import type { Manifest } from '../domain/manifest.ts'
 import {
   compareStructure,
+  differenceText,
   type StructureAnswer,
   type StructureDifference,
   type StructureObject,
@@ -15,7 +16,7 @@ import type { ObjectStore } from '../storage/object-store.ts'
 import { measureBytes } from '../streams/measure.ts'
 import { readRoles, roleOf } from '../structure/roles.ts'
 import type { DrillParts, DrillRequest } from './drill-request.ts'
-import { checkSignature, type ReadManifest, readManifest, readRolesEvidence } from './read-backup.ts'
+import { checkSignature, type ReadManifest, readManifest, readObject, readRolesEvidence } from './read-backup.ts'
 import type { ScratchServer } from './scratch.ts'
 
 const graceMs = 8 * 24 * 3_600_000
@@ -133,10 +134,7 @@ export async function readRolesScript(
 ): Promise<string> {
   const entry = read.manifest.objects.dump
   const key = `${read.folder}${entry.name}`
-  const encrypted = await store.get(key, { signal })
-  if (measureBytes(encrypted).sha256 !== entry.sha256)
-    throw new PgproofError('OBJECT_MISMATCH', { key, reason: 'its SHA-256 is not the one in the manifest' })
-  const script = await decryptBytes(encrypted, keys, key)
+  const script = await decryptBytes(await readObject(read, entry, store, signal), keys, key)
   if (measureBytes(script).sha256 !== read.manifest.dump.sha256)
     throw new PgproofError('OBJECT_MISMATCH', { key, reason: 'the roles inside are not those of the manifest' })
   return Buffer.from(script).toString('utf8')
@@ -160,19 +158,13 @@ function notCompared(left: number, changed: number): string {
 
 /** One line for each difference of roles that existed: what of it is not as it was, but no value. */
 function notesOfLeft(differences: readonly StructureDifference[]): string[] {
-  return differences.map((difference) => {
-    const { kind, name, facets } = difference
-    const what = facets.length === 0 ? difference.result : facets.map(({ facet }) => facet).join(', ')
-    return `existed on the scratch server and was left as it is, other than in the backup: ${kind} ${name}: ${what}`
-  })
+  return differences.map(
+    (one) => `existed on the scratch server and was left as it is, other than in the backup: ${differenceText(one)}`,
+  )
 }
 
 function rolesDiffer(differences: readonly StructureDifference[]): PgproofError {
-  const lines = differences.map(({ kind, name, result, facets }) =>
-    facets.length === 0
-      ? `${kind} ${name} ${result}`
-      : `${kind} ${name}: ${facets.map(({ facet }) => facet).join(', ')}`,
-  )
+  const lines = differences.map(differenceText)
   const shown = lines.slice(0, 5).join('; ') + (lines.length > 5 ? `; and ${lines.length - 5} more` : '')
   return new PgproofError('ROLES_FAILED', { reason: `not what they were: ${shown}` }, { details: lines.join('\n') })
 }

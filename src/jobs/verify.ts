@@ -1,15 +1,15 @@
 import { join } from 'node:path'
 import type { CatalogBackup } from '../catalog/catalog.ts'
-import { Checklist, verdictOf } from '../domain/checklist.ts'
+import { Checklist, rungs, verdictOf } from '../domain/checklist.ts'
 import type { CheckResult, Verdict } from '../domain/drill-report.ts'
 import { type PgproofError, toPgproofError } from '../errors.ts'
 import { findProgram } from '../postgres/programs.ts'
 import { readWholeArchive } from '../postgres/restore-dump.ts'
 import { openSpool } from '../streams/spool.ts'
-import { checkContents, checkSha256, climbToRecipients, type StoredRequest } from './check-stored.ts'
+import { checkContents, climbToRecipients, type StoredRequest } from './check-stored.ts'
 import type { DrillParts, DrillRequest } from './drill-request.ts'
 import { fetchDump } from './fetch-dump.ts'
-import { readEvidence, readRolesEvidence } from './read-backup.ts'
+import { readEvidence, readObject, readRolesEvidence } from './read-backup.ts'
 import { readRolesScript } from './restore-roles.ts'
 
 export type VerifyRequest = StoredRequest & Pick<DrillRequest, 'spoolRoot' | 'binDirs'>
@@ -21,18 +21,8 @@ export type VerifyResult = {
   readonly error: PgproofError | null
 }
 
-const rolesRungs = [
-  'manifest',
-  'signature',
-  'history',
-  'objects',
-  'evidence',
-  'recipients',
-  'recovery guide',
-  'SHA-256',
-  'decryption',
-] as const
-const databaseRungs = [...rolesRungs, 'table of contents', 'archive'] as const
+const rolesRungs = rungs.slice(0, rungs.indexOf('table of contents'))
+const databaseRungs = [...rolesRungs, 'table of contents', 'archive']
 
 /** The rungs of the ladder that need no server: everything up to an archive of which every block can be read. */
 export async function runVerify(
@@ -70,9 +60,9 @@ const verifyRoles: Climb = async (backup, request, parts, checklist, signal) => 
   const { store } = parts
   const { read } = await climbToRecipients(backup, request, readRolesEvidence, parts, checklist, signal)
   const { recovery, dump } = read.manifest.objects
-  await checklist.run('recovery guide', () => checkSha256(read, recovery, store, signal))
+  await checklist.run('recovery guide', () => readObject(read, recovery, store, signal))
   // In memory: the script holds password verifiers.
-  await checklist.run('SHA-256', () => checkSha256(read, dump, store, signal))
+  await checklist.run('SHA-256', () => readObject(read, dump, store, signal))
   await checklist.run('decryption', () => readRolesScript(read, request.keys, store, signal))
 }
 
@@ -81,7 +71,7 @@ const verifyDatabase: Climb = async (backup, request, parts, checklist, signal) 
   const { store } = parts
   const { read, evidence } = await climbToRecipients(backup, request, readEvidence, parts, checklist, signal)
   const { manifest } = read
-  await checklist.run('recovery guide', () => checkSha256(read, manifest.objects.recovery, store, signal))
+  await checklist.run('recovery guide', () => readObject(read, manifest.objects.recovery, store, signal))
   await using spool = await openSpool(spoolRoot, manifest.dump.bytes)
   const file = join(spool.folder, 'dump')
   const totalBytes = manifest.objects.dump.bytes

@@ -160,17 +160,6 @@ function position(state: SequenceState): bigint {
   return increment < 0n ? -next : next
 }
 
-export async function readMaterializedViews(
-  client: Client,
-): Promise<{ schema: string; name: string; isPopulated: boolean }[]> {
-  const { rows } = await client.query<{ schema: string; name: string; isPopulated: boolean }>(`
-    SELECT n.nspname AS schema, c.relname AS name, c.relispopulated AS "isPopulated"
-      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-     WHERE c.relkind = 'm' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-     ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`)
-  return rows
-}
-
 export type LargeObjects = { count: number; bytes: number; digest: string | null }
 
 /**

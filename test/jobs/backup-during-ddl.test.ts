@@ -97,4 +97,20 @@ describe('DDL while the dump runs', () => {
     await session.end()
     expect((await backup).backup).toBeDefined()
   })
+
+  it('somebody never ends the refresh - the deadline ends the backup, nothing left', async () => {
+    const session = new pg.Client({ connectionString: database.url })
+    await session.connect()
+    try {
+      await session.query('BEGIN; REFRESH MATERIALIZED VIEW m')
+      await using test = await testInstallation({ PGPROOF_SERVERS__0__BACKUP_DEADLINE: '3s' })
+      const failure = await test.run('backup', database.name).catch((error: unknown) => error)
+      expect(failure).toMatchObject({ code: 'DEADLINE_EXCEEDED' })
+      expect(test.store.keys()).toEqual([])
+      const left = `SELECT FROM pg_stat_activity WHERE datname = '${database.name}' AND application_name LIKE 'pgproof%'`
+      await expect.poll(() => query(database.url, left), { timeout: 10_000 }).toEqual([])
+    } finally {
+      await session.end()
+    }
+  })
 })

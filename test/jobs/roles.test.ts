@@ -163,10 +163,10 @@ describe('a role that exists on the scratch server and is another one', () => {
       const noted = said.split('\n').map((line) => line.replace(/^existed on .*?: /, ''))
       expect(noted).toEqual(
         expect.arrayContaining([
-          'membership clerk in keeper: missing',
-          'role clerk: connection limit, login, password',
-          'role setting clerk statement_timeout: missing',
-          'role setting clerk work_mem: unexpected',
+          'membership clerk in keeper missing',
+          'role clerk differs in connection limit, login, password',
+          'role setting clerk statement_timeout missing',
+          'role setting clerk work_mem unexpected',
         ]),
       )
       expect(said).not.toMatch(/sha256|SCRAM|7MB|1min/)

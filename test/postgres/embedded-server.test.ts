@@ -191,26 +191,34 @@ describe('a server that cannot be started', () => {
 })
 
 describe('an abort', () => {
-  it.each([0, 100, 400, 650])(
-    '%i ms after the start - the reason, no process, folder or shared memory left',
-    async (delayMs) => {
-      const controller = new AbortController()
-      const starting = start({}, controller.signal).then(
+  it.each<readonly [string, () => boolean]>([
+    ['at once', () => true],
+    ['as soon as initdb runs', () => processesOf(spool.folder).length > 0],
+    ['when the files are there', () => existsSync(join(spool.folder, 'data', 'postgresql.conf'))],
+    ['when the server has begun', () => existsSync(join(spool.folder, 'data', 'postmaster.pid'))],
+    ['when it listens', () => existsSync(join(spool.folder, 's', '.s.PGSQL.5432'))],
+  ])('%s - the reason, no process, folder or shared memory left', async (_when, hasCome) => {
+    const controller = new AbortController()
+    let hasEnded = false
+    const starting = start({}, controller.signal)
+      .then(
         async (server) => {
           await server[Symbol.asyncDispose]()
           return 'started'
         },
         (error: unknown) => (error as Error).message,
       )
-      await new Promise((done) => setTimeout(done, delayMs))
-      const pids = processesOf(spool.folder)
-      controller.abort(new Error('stop'))
-      expect(await starting).toMatch(/^(stop|started)$/)
-      expect(processesOf(spool.folder)).toEqual([])
-      expect(sharedMemoryOf(pids)).toEqual([])
-      expect(readdirSync(spool.folder)).toEqual(['owner.json'])
-    },
-  )
+      .finally(() => {
+        hasEnded = true
+      })
+    while (!hasCome() && !hasEnded) await new Promise((done) => setImmediate(done))
+    const pids = processesOf(spool.folder)
+    controller.abort(new Error('stop'))
+    expect(await starting).toMatch(/^(stop|started)$/)
+    expect(processesOf(spool.folder)).toEqual([])
+    expect(sharedMemoryOf(pids)).toEqual([])
+    expect(readdirSync(spool.folder)).toEqual(['owner.json'])
+  })
 
   it('while it runs and a session is in it - it ends, and the end of its scope is quick', async () => {
     const controller = new AbortController()

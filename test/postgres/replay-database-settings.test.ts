@@ -16,8 +16,8 @@ import { query } from '../support/postgres-server.ts'
 import { connectionTo, dumpTo, errorOf, signal } from './sandbox.ts'
 import { major } from './spool-root.ts'
 
-const app = quoteIdentifier('pgproof_b "app"\n; DROP')
-const other = 'pgproof_b_other'
+const app = quoteIdentifier('pgproof_settings "app"\n; DROP')
+const other = 'pgproof_settings_other'
 
 let program: FoundProgram
 let folder: string
@@ -97,12 +97,12 @@ const everything = `
 
 describe('replaying what hangs on the database', () => {
   it.each([
-    'pgproof_b_shop',
-    'pgproof_b "q" \'s\' = .;\\x',
-    'pgproof_b new\nline\r"x',
+    'pgproof_settings_shop',
+    'pgproof_settings "q" \'s\' = .;\\x',
+    'pgproof_settings new\nline\r"x',
     'host=evil dbname=postgres',
-    'pgproof_b IS \'x\'; DROP ROLE "pgproof_b_other"; --',
-    'pgproof_b é ☕',
+    'pgproof_settings IS \'x\'; DROP ROLE "pgproof_settings_other"; --',
+    'pgproof_settings é ☕',
     'user',
   ])('a database called %j with all of it - the same there, and still marked', async (name) => {
     await using stage = await openStage(name, everything)
@@ -119,18 +119,18 @@ describe('replaying what hangs on the database', () => {
   })
 
   it('nothing hangs on it - nothing is run, no file is left', async () => {
-    await using stage = await openStage('pgproof_b_plain', 'SELECT 1')
+    await using stage = await openStage('pgproof_settings_plain', 'SELECT 1')
     expect(await restoreDatabaseSettings(connectionTo('postgres'), { ...stage, program }, signal)).toEqual({
       applied: 0,
       refused: [],
     })
-    expect(await settingsOf(stage.scratchDatabase)).toEqual(await settingsOf('pgproof_b_plain'))
+    expect(await settingsOf(stage.scratchDatabase)).toEqual(await settingsOf('pgproof_settings_plain'))
     expect(readdirSync(folder)).toHaveLength(1)
   })
 
   it('a template - the scratch database is none, and can be dropped', async () => {
-    await using stage = await openStage('pgproof_b_template', 'ALTER DATABASE {database} IS_TEMPLATE true')
-    await query(testUrl(), 'ALTER DATABASE pgproof_b_template IS_TEMPLATE false')
+    await using stage = await openStage('pgproof_settings_template', 'ALTER DATABASE {database} IS_TEMPLATE true')
+    await query(testUrl(), 'ALTER DATABASE pgproof_settings_template IS_TEMPLATE false')
     expect(await replayDatabaseSettings({ ...stage, program }, signal)).toEqual({ applied: 0, refused: [] })
     const { rows } = await stage.admin.query('SELECT datistemplate FROM pg_database WHERE datname = $1', [
       stage.scratchDatabase,
@@ -139,11 +139,11 @@ describe('replaying what hangs on the database', () => {
   })
 
   it('a dump in LATIN1 - the letters of names and values are the same', async () => {
-    await query(testUrl(), 'CREATE ROLE "pgproof_b_é"')
+    await query(testUrl(), 'CREATE ROLE "pgproof_settings_é"')
     try {
       const options = "ENCODING 'LATIN1' LOCALE 'C'"
-      const setUp = `ALTER DATABASE {database} SET my.motto = 'déjà vu'; GRANT CREATE ON DATABASE {database} TO "pgproof_b_é"`
-      await using stage = await openStage('pgproof_b_latin', setUp, options)
+      const setUp = `ALTER DATABASE {database} SET my.motto = 'déjà vu'; GRANT CREATE ON DATABASE {database} TO "pgproof_settings_é"`
+      await using stage = await openStage('pgproof_settings_latin', setUp, options)
       // What the shared catalog holds is in no database's encoding: read both from one database.
       const settings = async (database: string): Promise<unknown> =>
         (
@@ -153,37 +153,40 @@ describe('replaying what hangs on the database', () => {
           )
         ).rows
       expect(await replayDatabaseSettings({ ...stage, program }, signal)).toMatchObject({ applied: 2 })
-      expect(await settings(stage.scratchDatabase)).toEqual(await settings('pgproof_b_latin'))
-      expect(JSON.stringify(await settings(stage.scratchDatabase))).toMatch(/déjà vu.*pgproof_b_é/)
+      expect(await settings(stage.scratchDatabase)).toEqual(await settings('pgproof_settings_latin'))
+      expect(JSON.stringify(await settings(stage.scratchDatabase))).toMatch(/déjà vu.*pgproof_settings_é/)
     } finally {
-      await query(testUrl(), 'DROP DATABASE IF EXISTS pgproof_b_latin WITH (FORCE)')
-      await query(testUrl(), 'DROP ROLE "pgproof_b_é"')
+      await query(testUrl(), 'DROP DATABASE IF EXISTS pgproof_settings_latin WITH (FORCE)')
+      await query(testUrl(), 'DROP ROLE "pgproof_settings_é"')
     }
   })
 
   it('a role that is not there - ROLES_MISSING', async () => {
-    await query(testUrl(), 'CREATE ROLE pgproof_b_gone')
-    await using stage = await openStage('pgproof_b_roles', 'GRANT CREATE ON DATABASE {database} TO pgproof_b_gone')
-    await query(testUrl(), 'DROP OWNED BY pgproof_b_gone')
-    await query(testUrl(), 'DROP ROLE pgproof_b_gone')
+    await query(testUrl(), 'CREATE ROLE pgproof_settings_gone')
+    await using stage = await openStage(
+      'pgproof_settings_roles',
+      'GRANT CREATE ON DATABASE {database} TO pgproof_settings_gone',
+    )
+    await query(testUrl(), 'DROP OWNED BY pgproof_settings_gone')
+    await query(testUrl(), 'DROP ROLE pgproof_settings_gone')
     const error = await errorOf(replayDatabaseSettings({ ...stage, program }, signal))
-    expect(error).toMatchObject({ code: 'ROLES_MISSING', message: expect.stringContaining('pgproof_b_gone') })
+    expect(error).toMatchObject({ code: 'ROLES_MISSING', message: expect.stringContaining('pgproof_settings_gone') })
   })
 
   it('a login that may not - SCRATCH_FAILED: it is not the backup that lacks', async () => {
-    await using stage = await openStage('pgproof_b_humble', "ALTER DATABASE {database} SET work_mem = '8MB'")
-    await query(testUrl(), "CREATE ROLE pgproof_b_login LOGIN PASSWORD 'x'")
+    await using stage = await openStage('pgproof_settings_humble', "ALTER DATABASE {database} SET work_mem = '8MB'")
+    await query(testUrl(), "CREATE ROLE pgproof_settings_login LOGIN PASSWORD 'x'")
     try {
-      const connection = connectionTo('postgres', { user: 'pgproof_b_login', password: () => 'x' })
+      const connection = connectionTo('postgres', { user: 'pgproof_settings_login', password: () => 'x' })
       const error = await errorOf(restoreDatabaseSettings(connection, { ...stage, program }, signal))
       expect(error).toMatchObject({ code: 'SCRATCH_FAILED' })
     } finally {
-      await query(testUrl(), 'DROP ROLE pgproof_b_login')
+      await query(testUrl(), 'DROP ROLE pgproof_settings_login')
     }
   })
 
   it('no archive - RESTORE_FAILED; aborted - the reason, and no file is left', async () => {
-    await using stage = await openStage('pgproof_b_abort', "ALTER DATABASE {database} SET work_mem = '8MB'")
+    await using stage = await openStage('pgproof_settings_abort', "ALTER DATABASE {database} SET work_mem = '8MB'")
     const controller = new AbortController()
     controller.abort(new Error('stop'))
     expect(await errorOf(replayDatabaseSettings({ ...stage, program }, controller.signal))).toMatchObject({
@@ -219,7 +222,7 @@ describe('a script that somebody tampered with - RESTORE_FAILED, and nothing of 
 
   it.each([
     'DROP DATABASE postgres',
-    'DROP ROLE pgproof_b_other',
+    'DROP ROLE pgproof_settings_other',
     'CREATE ROLE smuggled SUPERUSER',
     'ALTER SYSTEM SET work_mem = 64',
     "ALTER DATABASE postgres SET work_mem TO '1MB'",
@@ -231,25 +234,25 @@ describe('a script that somebody tampered with - RESTORE_FAILED, and nothing of 
     "ALTER DATABASE shop SET x.y TO $$'$$; CREATE ROLE smuggled; --'",
     "ALTER DATABASE shop SET x.y TO 'a' /* ' */ ; CREATE ROLE smuggled; --'",
     "ALTER DATABASE shop SET x.y TO U&'a' UESCAPE '!'",
-    "ALTER ROLE pgproof_b_other SET work_mem TO '1MB'",
-    "ALTER ROLE pgproof_b_other IN DATABASE postgres SET work_mem TO '1MB'",
+    "ALTER ROLE pgproof_settings_other SET work_mem TO '1MB'",
+    "ALTER ROLE pgproof_settings_other IN DATABASE postgres SET work_mem TO '1MB'",
     "ALTER ROLE ALL IN DATABASE shop SET work_mem TO '1MB'",
     "ALTER ROLE all IN DATABASE shop SET work_mem TO '1MB'",
     "ALTER ROLE current_user IN DATABASE shop SET work_mem TO '1MB'",
-    'ALTER ROLE pgproof_b_other WITH NOLOGIN',
+    'ALTER ROLE pgproof_settings_other WITH NOLOGIN',
     'GRANT ALL ON DATABASE postgres TO PUBLIC',
     'GRANT ALL ON DATABASE shop, postgres TO PUBLIC',
     'GRANT ALL ON DATABASE shop TO public',
-    'GRANT ALL ON DATABASE shop TO pgproof_b_other, pg_monitor',
-    'GRANT pg_execute_server_program TO pgproof_b_other',
+    'GRANT ALL ON DATABASE shop TO pgproof_settings_other, pg_monitor',
+    'GRANT pg_execute_server_program TO pgproof_settings_other',
     'GRANT ALL ON SCHEMA public TO PUBLIC',
     'REVOKE ALL ON DATABASE postgres FROM PUBLIC',
-    'SET ROLE pgproof_b_other',
+    'SET ROLE pgproof_settings_other',
     'SET SESSION AUTHORIZATION DEFAULT',
     'SET SESSION AUTHORIZATION default',
     "COMMENT ON DATABASE postgres IS 'x'",
-    "COMMENT ON ROLE pgproof_b_other IS 'x'",
-    "SECURITY LABEL FOR x ON ROLE pgproof_b_other IS 'y'",
+    "COMMENT ON ROLE pgproof_settings_other IS 'x'",
+    "SECURITY LABEL FOR x ON ROLE pgproof_settings_other IS 'y'",
     "SELECT pg_catalog.set_config('log_statement', 'all', false)",
     "COPY (SELECT 1) TO PROGRAM 'touch /tmp/x'",
     'DO $$ BEGIN CREATE ROLE smuggled; END $$',
@@ -264,7 +267,7 @@ describe('a script that somebody tampered with - RESTORE_FAILED, and nothing of 
     expect(error).toMatchObject({ code: 'RESTORE_FAILED', details: expect.any(String) })
     expect(await settingsOf('shop')).toEqual(before)
     const { rows } = await stage.admin.query(
-      `SELECT (SELECT count(*)::int FROM pg_roles WHERE rolname IN ('smuggled', 'pgproof_b_other')) AS roles, session_user::text AS u, current_setting('role') AS role,
+      `SELECT (SELECT count(*)::int FROM pg_roles WHERE rolname IN ('smuggled', 'pgproof_settings_other')) AS roles, session_user::text AS u, current_setting('role') AS role,
               (SELECT datconnlimit FROM pg_database WHERE datname = $1) AS connections, (SELECT count(*)::int FROM pg_database WHERE datname IN ('postgres', 'smuggled')) AS databases`,
       [stage.scratchDatabase],
     )
@@ -273,7 +276,7 @@ describe('a script that somebody tampered with - RESTORE_FAILED, and nothing of 
 
   it('the comment and the name of the database - left out, the mark stays', async () => {
     const script =
-      "COMMENT ON DATABASE shop IS 'not marked';\nALTER DATABASE shop OWNER TO pgproof_b_other;\nALTER DATABASE shop IS_TEMPLATE = true;\n"
+      "COMMENT ON DATABASE shop IS 'not marked';\nALTER DATABASE shop OWNER TO pgproof_settings_other;\nALTER DATABASE shop IS_TEMPLATE = true;\n"
     expect(await replayDatabaseSettings({ ...stage, program: forgedProgram(script) }, signal)).toEqual({
       applied: 0,
       refused: [],
@@ -282,7 +285,7 @@ describe('a script that somebody tampered with - RESTORE_FAILED, and nothing of 
   })
 
   it('refused while acting as somebody else - the session is itself again', async () => {
-    const script = 'SET SESSION AUTHORIZATION pgproof_b_other;\nDROP ROLE postgres;\n'
+    const script = 'SET SESSION AUTHORIZATION pgproof_settings_other;\nDROP ROLE postgres;\n'
     const error = await errorOf(replayDatabaseSettings({ ...stage, program: forgedProgram(script) }, signal))
     const message = 'pg_restore failed (a setting of the database could not be brought back)'
     expect(error).toMatchObject({

@@ -49,8 +49,8 @@ function shortly({ kind, name, result, facets }: StructureDifference): string {
   return `${kind} ${name}`.trim() + what
 }
 
-const roles = ['pgproof_s2_app', 'pgproof_s2 "odd"', 'pgproof_s2_owner'] as const
-const [app, odd, owner] = ['pgproof_s2_app', '"pgproof_s2 ""odd"""', 'pgproof_s2_owner'] as const
+const roles = ['pgproof_objects_app', 'pgproof_objects "odd"', 'pgproof_objects_owner'] as const
+const [app, odd, owner] = ['pgproof_objects_app', '"pgproof_objects ""odd"""', 'pgproof_objects_owner'] as const
 
 /** Everything that can hang in a database besides relations, awkward names and all. */
 const rich = `
@@ -168,7 +168,7 @@ describe('a healthy copy', () => {
       await using held = await connect({ ...source.connection, user: role, password: () => 'x' }, signal)
       const differences = differencesOf(expected, await readObjects(held.client))
       // pg_dump as this role would not have these options either.
-      expect(differences.map(shortly)).toEqual(['user mapping "pgproof_s2 ""odd""" SERVER "far ""2": options'])
+      expect(differences.map(shortly)).toEqual(['user mapping "pgproof_objects ""odd""" SERVER "far ""2": options'])
     } finally {
       await query(testUrl(), `DROP ROLE ${role}`)
     }
@@ -195,7 +195,7 @@ describe('a healthy copy', () => {
 })
 
 it('extensions and rights of another superuser, restored by this one - no difference', async () => {
-  const role = 'pgproof_s2_super'
+  const role = 'pgproof_objects_super'
   await query(testUrl(), `CREATE ROLE ${role} SUPERUSER`)
   try {
     await using made =
@@ -218,7 +218,7 @@ it('extensions and rights of another superuser, restored by this one - no differ
 })
 
 it('an extension that one superuser made and gave to another - no difference; rights of others are seen as before', async () => {
-  const role = 'pgproof_s2_maker'
+  const role = 'pgproof_objects_maker'
   await query(testUrl(), `CREATE ROLE ${role} SUPERUSER`)
   try {
     await using made =
@@ -455,7 +455,7 @@ const changes: Record<string, string> = {
     "UPDATE pg_foreign_server SET srvfdw = (SELECT oid FROM pg_foreign_data_wrapper WHERE fdwname = 'file_fdw') WHERE srvname = 'far'",
   'foreign server far: grants': `GRANT USAGE ON FOREIGN SERVER far TO ${odd}`,
   'foreign server files: grants, owner': `ALTER SERVER files OWNER TO ${owner}`,
-  'user mapping "pgproof_s2 ""odd""" SERVER "far ""2": options': `ALTER USER MAPPING FOR ${odd} SERVER "far ""2" OPTIONS (SET password 'other')`,
+  'user mapping "pgproof_objects ""odd""" SERVER "far ""2": options': `ALTER USER MAPPING FOR ${odd} SERVER "far ""2" OPTIONS (SET password 'other')`,
   'user mapping PUBLIC SERVER far missing': 'DROP USER MAPPING FOR PUBLIC SERVER far',
   'extension hstore: comment': "COMMENT ON EXTENSION hstore IS 'x'",
   'extension lo: schema': 'CREATE SCHEMA IF NOT EXISTS s; ALTER EXTENSION lo SET SCHEMA s',
@@ -474,8 +474,8 @@ const changes: Record<string, string> = {
   'event trigger watch: event': "UPDATE pg_event_trigger SET evtevent = 'ddl_command_start' WHERE evtname = 'watch'",
   'event trigger watch: comment': 'COMMENT ON EVENT TRIGGER watch IS NULL',
   'event trigger asleep missing': 'DROP EVENT TRIGGER asleep',
-  'default privileges FOR pgproof_s2_owner ON TABLES missing': `ALTER DEFAULT PRIVILEGES FOR ROLE ${owner} REVOKE SELECT ON TABLES FROM ${app}`,
-  'default privileges FOR pgproof_s2_owner IN s ON SEQUENCES: grants': `ALTER DEFAULT PRIVILEGES FOR ROLE ${owner} IN SCHEMA s REVOKE UPDATE ON SEQUENCES FROM ${odd}`,
+  'default privileges FOR pgproof_objects_owner ON TABLES missing': `ALTER DEFAULT PRIVILEGES FOR ROLE ${owner} REVOKE SELECT ON TABLES FROM ${app}`,
+  'default privileges FOR pgproof_objects_owner IN s ON SEQUENCES: grants': `ALTER DEFAULT PRIVILEGES FOR ROLE ${owner} IN SCHEMA s REVOKE UPDATE ON SEQUENCES FROM ${odd}`,
   'default privileges FOR postgres ON FUNCTIONS: grants': `ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO ${app}`,
   'default privileges FOR postgres ON SCHEMAS missing': `ALTER DEFAULT PRIVILEGES REVOKE USAGE ON SCHEMAS FROM ${app}`,
   'large objects: owners and grants': `ALTER LARGE OBJECT 1005 OWNER TO ${owner}`,
@@ -483,7 +483,7 @@ const changes: Record<string, string> = {
   'database: connection limit': 'ALTER DATABASE {database} CONNECTION LIMIT 5',
   'database: grants': 'REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC',
   'database setting work_mem unexpected': "ALTER DATABASE {database} SET work_mem = '9MB'",
-  'database setting search_path FOR pgproof_s2_app unexpected': `ALTER ROLE ${app} IN DATABASE {database} SET search_path = s`,
+  'database setting search_path FOR pgproof_objects_app unexpected': `ALTER ROLE ${app} IN DATABASE {database} SET search_path = s`,
   'publication p unexpected': 'CREATE PUBLICATION p FOR ALL TABLES',
 }
 

@@ -53,31 +53,31 @@ export const rolesDefects: readonly StoredDefect[] = [
   ),
   script(
     'a membership without its admin option',
-    'membership clerk in visitor: admin option',
+    'membership clerk in visitor differs in admin option',
     without(/ WITH ADMIN OPTION/g),
   ),
-  script('a role may log in no longer', 'role clerk: login', (text) =>
+  script('a role may log in no longer', 'role clerk differs in login', (text) =>
     text.replace(/(ALTER ROLE clerk WITH .*)\bLOGIN/, '$1NOLOGIN'),
   ),
-  script('a role is a superuser', 'role clerk: superuser', (text) =>
+  script('a role is a superuser', 'role clerk differs in superuser', (text) =>
     text.replace('ALTER ROLE clerk WITH NOSUPERUSER', 'ALTER ROLE clerk WITH SUPERUSER'),
   ),
-  script('a role has another connection limit', 'role clerk: connection limit', (text) =>
+  script('a role has another connection limit', 'role clerk differs in connection limit', (text) =>
     text.replace('CONNECTION LIMIT 7', 'CONNECTION LIMIT 8'),
   ),
-  script('a password verifier changed', 'role clerk: password', (text) =>
+  script('a password verifier changed', 'role clerk differs in password', (text) =>
     text.replace(/SCRAM-SHA-256\$4096:../, 'SCRAM-SHA-256$$4096:AA'),
   ),
-  script('a password verifier is missing', 'role clerk: password', without(/ PASSWORD '[^']*'/g)),
+  script('a password verifier is missing', 'role clerk differs in password', without(/ PASSWORD '[^']*'/g)),
   script(
     'a setting of a role is missing',
     'role setting clerk statement_timeout missing',
     without(/^ALTER ROLE clerk SET.*\n/gm),
   ),
-  script('a setting of a role changed', 'role setting clerk statement_timeout: value', (text) =>
+  script('a setting of a role changed', 'role setting clerk statement_timeout differs in value', (text) =>
     text.replace("'1min'", "'2min'"),
   ),
-  script('a comment on a role is missing', 'role keeper: comment', without(/^COMMENT ON ROLE keeper.*\n/gm)),
+  script('a comment on a role is missing', 'role keeper differs in comment', without(/^COMMENT ON ROLE keeper.*\n/gm)),
   script('the script is cut in its middle', 'missing', (text) => text.slice(0, text.indexOf('CREATE ROLE keeper'))),
   script('the script is cut within a statement', '', (text) => text.slice(0, text.indexOf('SCRAM-SHA-256') + 20)),
   script('the script is empty', 'missing', () => ''),
@@ -118,7 +118,7 @@ export const rolesDefects: readonly StoredDefect[] = [
     'a second time',
     (text) => `${text}\nALTER ROLE postgres WITH PASSWORD 'x';\n`,
   ),
-  script('another password for the superuser in its own statement', 'role postgres: password', (text) =>
+  script('another password for the superuser in its own statement', 'role postgres differs in password', (text) =>
     text.replace(/^(ALTER ROLE postgres WITH [^;]*?)(?: PASSWORD '[^']*')?;/m, "$1 PASSWORD 'x';"),
   ),
   script(
