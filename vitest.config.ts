@@ -3,9 +3,10 @@ import { defineConfig } from 'vitest/config'
 // Two speeds, by what a test needs: `plain` needs nothing but files, gpg and child processes; `services` needs
 // PostgreSQL and an S3 server, which its global set-up finds or starts. `plain` runs first: it fails sooner.
 const services = [
-  ...['jobs', 'postgres', 'structure', 'daemon', 'http', 'commands', 'verification'].map(
-    (folder) => `test/${folder}/**/*.test.ts`,
-  ),
+  ...[
+    ...['backup', 'commands', 'compare', 'daemon', 'drill', 'http', 'jobs', 'postgres', 'restore'],
+    ...['stored', 'structure', 'verification'],
+  ].map((folder) => `test/${folder}/**/*.test.ts`),
   'test/storage/s3*.test.ts',
 ]
 

@@ -28,7 +28,7 @@ try {
   await query(source.url('mixed'), mixedSql(megabytes))
   const [size] = await query(source.url('mixed'), "SELECT pg_database_size('mixed') / 1000000 AS mb")
   mkdirSync(join(folder, 'store'))
-  await pgproof(['keygen', '--out', folder], '')
+  await pgproof(['keygen', '--out', folder, '--no-escrow'], '')
   const dumpFile = join(folder, 'plain.dump')
   execFileSync(join(source.binDir, 'pg_dump'), ['-Fc', '-Z0', '-f', dumpFile, '-d', source.url('mixed')])
   await pgproof(['backup', '--roles'], 'digest')
@@ -57,14 +57,21 @@ try {
     await measure('pgproof drill, restore time', async () => {
       const output = join(folder, 'drill.json')
       const { peakMegabytes } = await pgproof(['drill', 'main/mixed', '--pick', 'latest', '--json'], 'digest', output)
-      const { report } = (
-        JSON.parse(readFileSync(output, 'utf8')) as {
-          drill: { report: { verdict: string; restoreTimeSeconds: number } }
-        }
-      ).drill
-      if (report.verdict !== 'passed') throw new Error(`the drill ended ${report.verdict}`)
-      return { seconds: report.restoreTimeSeconds, peakMegabytes }
+      const { drill } = JSON.parse(readFileSync(output, 'utf8')) as {
+        drill: { verdict: string; restoreTimeSeconds: number }
+      }
+      if (drill.verdict !== 'passed') throw new Error(`the drill ended ${drill.verdict}`)
+      return { seconds: drill.restoreTimeSeconds, peakMegabytes }
     })
+    for (const [name, flags] of [
+      ['pgproof restore -j 2', []],
+      ['pgproof restore -j 2 --verify', ['--verify']],
+    ] as const)
+      await measure(name, async () => {
+        await query(scratch.url(), 'DROP DATABASE IF EXISTS wanted WITH (FORCE)')
+        const to = ['--to', scratch.url('wanted'), '--create', '--roles', '-j', '2']
+        return await pgproof(['restore', 'latest', 'main/mixed', ...to, ...flags], 'digest')
+      })
   }
 
   process.stdout.write(

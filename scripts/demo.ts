@@ -52,8 +52,7 @@ async function demo(): Promise<void> {
   writeFileSync(join(folder, 'passphrase'), `${randomBytes(18).toString('base64')}\n`, { mode: 0o600 })
   writeFileSync(join(folder, 'password'), 'demo-password\n', { mode: 0o600 })
   const keygen = ['keygen', '--out', join(folder, 'keys'), '--passphrase-file', join(folder, 'passphrase')]
-  await pgproof([...keygen, '--name', 'backup'], { quiet: true })
-  await pgproof([...keygen, '--name', 'escrow'], { quiet: true })
+  await pgproof([...keygen, '--name', 'backup', '--with-escrow'], { quiet: true })
   await pgproof([...keygen, '--name', 'signing', '--signing'], { quiet: true })
   say('backup, escrow and signing keys made with `pgproof keygen`')
 
@@ -134,7 +133,7 @@ function configText(postgresPort: number, httpPort: number, tokenHash: string): 
 store:
   url: file://${join(folder, 'store')}
 encryption:
-  recipients: [keys/backup.pub.asc, keys/escrow.pub.asc]
+  recipients: [keys/backup.pub.asc, keys/backup-escrow.pub.asc]
   privateKeyFile: keys/backup.key.asc
   passphraseFile: passphrase
   signingKeyFile: keys/signing.key.asc

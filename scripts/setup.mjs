@@ -19,6 +19,10 @@ if (!onPath('zstd')) wanted.push('zstd')
 if (forTests && needsS3Server()) wanted.push('radosgw', 'ceph-mon', 'ceph-osd', 'ceph-common')
 if (forTests && !onPath('pgbouncer') && !existsSync('/usr/sbin/pgbouncer')) wanted.push('pgbouncer')
 if (forTests && !onPath('promtool')) wanted.push('prometheus')
+if (forTests && !onPath('rclone')) wanted.push('rclone')
+if (forTests && !onPath('s3cmd')) wanted.push('s3cmd')
+// Gets a newer PostgreSQL for the tests: see scripts/newer-postgres.sh.
+if (forTests && needsNewerPostgres() && !onPath('mmdebstrap')) wanted.push('mmdebstrap')
 if (wanted.length > 0) installDebianPackages(wanted)
 
 function installPackages() {
@@ -38,6 +42,12 @@ function findPostgres() {
   const majors = existsSync('/usr/lib/postgresql') ? readdirSync('/usr/lib/postgresql') : []
   if (majors.some((major) => Number(major) >= 14 && existsSync(`/usr/lib/postgresql/${major}/bin/initdb`))) return true
   return onPath('initdb') && onPath('pg_dump')
+}
+
+/** Only root can unpack one; to others the tests say what they lack. */
+function needsNewerPostgres() {
+  if (process.env.PGPROOF_TEST_PG_NEWER_URL || process.getuid?.() !== 0) return false
+  return onPath('apt-get') && !existsSync('/usr/lib/postgresql/17/bin/postgres')
 }
 
 function needsS3Server() {

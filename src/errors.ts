@@ -43,6 +43,13 @@ export const register = {
     'the configuration has {count}',
     'Each fault is listed with its place; docs/configuration.md describes every key.',
   ),
+  CONFIG_MISSING: entry(
+    2,
+    500,
+    false,
+    'there is no configuration: no --config, no PGPROOF_CONFIG and no PGPROOF_… variable{seen}',
+    'Give one; for list, show, verify, status, restore and gate --store (and --key) is enough.',
+  ),
   CONFIG_UNREADABLE: entry(
     2,
     500,
@@ -50,7 +57,7 @@ export const register = {
     'cannot read the configuration file {path}: {reason}',
     'Give the file by --config or PGPROOF_CONFIG, or configure by PGPROOF_… variables alone.',
   ),
-  SERVER_UNKNOWN: entry(2, 404, false, 'no server named "{server}" is configured', 'Configured servers: {known}.'),
+  SERVER_UNKNOWN: entry(2, 404, false, 'no server named "{server}" is known', 'Known servers: {known}.'),
   DATABASE_NOT_CONFIGURED: entry(
     2,
     404,
@@ -65,7 +72,22 @@ export const register = {
     'no backup or drill labelled "{label}" in the store',
     'Run `pgproof list` to see the labels.',
   ),
+  BACKUP_PRUNED: entry(
+    2,
+    404,
+    false,
+    'backup {label} is no longer in the store: a prune removed it at {at}',
+    '`pgproof list` shows what is there; `retention` decides what is kept, and `pgproof prune --dry-run` says why.',
+  ),
   NO_BACKUP: entry(3, 409, false, 'there is no backup of {what} in the store yet', 'Run `pgproof backup` first.'),
+  NO_BACKUP_OF: entry(3, 409, false, 'the store holds no backup of {what}', '{known}.'),
+  NO_BACKUP_BEFORE: entry(
+    3,
+    409,
+    false,
+    'no backup of {what} was taken at {at} or before; the oldest is of {oldest}',
+    'Run `pgproof list` to see them all.',
+  ),
 
   // HTTP requests.
   REQUEST_INVALID: entry(2, 400, false, '{reason}', 'GET /openapi.json describes every request.'),
@@ -135,21 +157,28 @@ export const register = {
     502,
     true,
     'cannot reach the store {store}: {reason}',
-    'Check `store.endpoint`, the network and the TLS certificate.',
+    'Check the endpoint (`store.endpoint` or --endpoint), the network and the TLS certificate.',
   ),
   STORE_DENIED: entry(
     11,
     502,
     false,
     'the store refused {operation}: {reason}',
-    'Check the access key, its secret and the rights on the bucket and prefix.',
+    'Check the access key, its secret and the rights on the bucket and prefix. Without `store.accessKeyId` they come from AWS_ACCESS_KEY_ID and its like, or from a profile or role of AWS.',
   ),
   STORE_BUCKET_MISSING: entry(
     11,
     502,
     false,
     'bucket or directory {bucket} does not exist',
-    'Create it, or correct `store.url`; pgproof never creates buckets.',
+    'Create it, or correct `store.url` or --store; pgproof never creates buckets.',
+  ),
+  STORE_UNMARKED: entry(
+    11,
+    404,
+    false,
+    'there is no store of pgproof at {store}: it holds no {key}',
+    '{advice} A store is named exactly as `store.url` has it where the backups are made.',
   ),
   STORE_FULL: entry(
     11,
@@ -235,7 +264,7 @@ export const register = {
     502,
     false,
     'server "{server}" refused the login: {reason}',
-    'Check the user and the password (`passwordFile`, PGPASSFILE or the URL).',
+    'Check the user and the password (`passwordFile`, PGPASSWORD, ~/.pgpass or the URL, the first that there is).',
   ),
   DATABASE_UNKNOWN: entry(
     12,
@@ -301,7 +330,7 @@ export const register = {
     500,
     false,
     'cannot read the key {path}: {reason}',
-    'Give an OpenPGP key, armored or binary, in a file that this user may read.',
+    'Give an OpenPGP key, armored or binary, in a file that this user may read. GnuPG writes one by `gpg --export-secret-keys --armor FINGERPRINT > backup.key.asc`.',
   ),
   KEY_UNUSABLE: entry(
     13,
@@ -314,22 +343,22 @@ export const register = {
     13,
     500,
     false,
-    '{what} needs {key}, which is not configured',
-    'Set it where drills and restores run; the backup side does not need it.',
+    '{what} needs {key}, which is not given',
+    'Give it where drills and restores run, in the configuration or as a flag (--key, --passphrase-file); the backup side does not need it.',
   ),
   PASSPHRASE_WRONG: entry(
     13,
     500,
     false,
     'the passphrase does not open the key {path}',
-    'Check `encryption.passphraseFile`, or `encryption.signingPassphraseFile` for the signing key; a newline at the end is ignored.',
+    'Check `encryption.passphraseFile` or --passphrase-file, or `encryption.signingPassphraseFile` for the signing key; a newline at the end is ignored.',
   ),
   KEY_NO_MATCH: entry(
     13,
     502,
     false,
     'no configured private key opens {what}',
-    'It was encrypted to: {recipients}. Configure one of these private keys.',
+    'It was encrypted to: {recipients}. Give one of these private keys (`encryption.privateKeyFile` or --key).',
   ),
   RECIPIENT_MISSING: entry(
     3,
@@ -367,6 +396,13 @@ export const register = {
     false,
     'the drill failed: {reason}',
     'See the report with `pgproof show {label}`; do not count on this backup.',
+  ),
+  FULL_DRILL_FAILED: entry(
+    3,
+    409,
+    false,
+    'server "{server}" could not be rebuilt as a whole: {reason}',
+    'See the report with `pgproof show {label}`, and that of each database; take what is missing or bad anew, then drill again.',
   ),
   RESTORE_FAILED: entry(
     3,
@@ -408,12 +444,119 @@ export const register = {
     3,
     409,
     false,
-    '{count} would make tonight’s backup fail',
+    '{count} would make {what} fail',
     'Mend what is listed, then run `pgproof check` again.',
   ),
   RUNS_FAILED: entry(3, 409, false, '{count} of {total} did not succeed', 'Each failure is listed with its own hint.'),
 
+  // A restore into a database that somebody needs: the target is as it was.
+  TARGET_EXISTS: entry(
+    12,
+    409,
+    false,
+    'database "{database}" exists already on {server}',
+    'Give another name, or leave out --create to restore in its place.',
+  ),
+  TARGET_UNKNOWN: entry(
+    12,
+    404,
+    false,
+    'there is no database "{database}" on {server}',
+    'Let --create make it, or name the empty database that it shall go into.',
+  ),
+  TARGET_NOT_EMPTY: entry(
+    12,
+    409,
+    false,
+    'database "{database}" on {server} is not empty: it holds {contents}',
+    'Restore beside it (--create with another name), or in its place with --force: the old one is renamed aside, never dropped.',
+  ),
+  TARGET_IN_USE: entry(
+    12,
+    409,
+    true,
+    'database "{database}" is in use by {sessions}',
+    'Stop what uses it, or let --disconnect end those sessions at the moment of the swap.',
+  ),
+  TARGET_TOO_OLD: entry(
+    12,
+    409,
+    false,
+    'the backup comes from PostgreSQL {source} and the target runs {target}: PostgreSQL restores into the same major or a newer one only',
+    'Restore into a server of PostgreSQL {source} or newer.',
+  ),
+  TARGET_LACKS: entry(
+    12,
+    409,
+    false,
+    'the target server lacks {what}',
+    '{mend} Nothing was changed; restore again when that is done.',
+  ),
+  TARGET_ROLES_MISSING: entry(
+    12,
+    409,
+    false,
+    'the target server lacks {count} that the backup names: {roles}',
+    'Let --roles create the missing ones from the roles backup, or leave owners and grants out with --no-owner --no-privileges.',
+  ),
+  TARGET_UNFINISHED: entry(
+    10,
+    409,
+    false,
+    'an earlier restore of {label} into "{database}" was interrupted and left database "{name}", in which somebody is at work',
+    'End those sessions, then run the same command again: it removes what was left and goes on with what was downloaded.',
+  ),
+  TARGET_OBSTRUCTED: entry(
+    12,
+    409,
+    false,
+    'database "{database}" on {server} stands in the way: it has the name of a half-restored one, but not its mark',
+    'A restore that was killed at the very moment it made it may have left it. If there is nothing of yours in it, drop it.',
+  ),
+  TARGET_FULL: entry(
+    12,
+    507,
+    true,
+    'the target server ran out of disk: {reason}',
+    'Free space there, then restore again; what was restored so far has been removed.',
+  ),
+  RESTORED_DIFFERS: entry(
+    3,
+    409,
+    false,
+    'what was restored is not what the backup’s evidence says: {reason}',
+    'It was not put in place; it is kept as database "{name}" for you to look at. Restore another backup, or drop it.',
+  ),
+  TARGET_FAILED: entry(
+    12,
+    502,
+    false,
+    'the target server could not be used: {reason}',
+    'See the details and the server’s log; the database that was there is as it was, unless this text says otherwise.',
+  ),
+  TABLE_UNKNOWN: entry(
+    2,
+    404,
+    false,
+    'the backup holds no table {table}',
+    '{known} Names are written as `schema.table`.',
+  ),
+  CONFIRMATION_REFUSED: entry(
+    2,
+    409,
+    false,
+    'not confirmed: {reason}',
+    'Nothing was changed. Scripts give --force instead.',
+  ),
+
   // The drill could not be carried out; says nothing about the backup.
+  FULL_DRILL_INCONCLUSIVE: entry(
+    14,
+    409,
+    true,
+    'the full drill of server "{server}" could not be carried out to its end: {reason}',
+    'See the report with `pgproof show {label}`, and that of each database; it says nothing about the backups that were not restored.',
+  ),
   SPOOL_FULL: entry(
     14,
     507,
@@ -453,7 +596,7 @@ export const register = {
     14,
     502,
     false,
-    'the scratch server lacks the extension {extensions}',
+    'the server that is restored into lacks the extension {extensions}',
     'Install it there (Debian: {packages}).',
   ),
   LIBRARY_NOT_LOADED: entry(
@@ -496,7 +639,7 @@ export class PgproofError extends Error {
     super(fill(register[code].message, values), more.cause === undefined ? {} : { cause: more.cause })
     this.name = 'PgproofError'
     this.code = code
-    this.hint = fill(register[code].hint, values)
+    this.hint = fill(register[code].hint, values).trim()
     this.details = more.details
   }
 

@@ -3,10 +3,11 @@ import { systemClock } from './clock.ts'
 import { runCommandLine } from './commands/table.ts'
 import { PgproofError, reasonOf } from './errors.ts'
 
-// The first signal cancels: whatever the command holds is released before it ends. The second one ends at once.
+// The first signal, also a terminal that hangs up, cancels: whatever the command holds is released before it ends. The
+// second one ends at once.
 const cancelled = 130
 const canceller = new AbortController()
-for (const name of ['SIGINT', 'SIGTERM'] as const)
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
   process.on(name, () => {
     if (canceller.signal.aborted) process.exit(cancelled)
     if (process.stderr.isTTY) process.stderr.write('\ncancelling; once more ends at once\n')
@@ -49,6 +50,7 @@ if (major < 22 || (major === 22 && minor < 15)) {
 }
 
 const exitCode = await runCommandLine(process.argv.slice(2), {
+  stdin: process.stdin,
   stdout: process.stdout,
   stderr: process.stderr,
   env: process.env,

@@ -58,6 +58,7 @@ describe('the documents', () => {
     ).toEqual([])
     const readme = readFileSync('README.md', 'utf8')
     const surroundings = {
+      stdin: process.stdin,
       stdout: process.stdout,
       stderr: process.stderr,
       env: {},

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { documentSchemas } from '../scripts/document-schemas.ts'
 import { encodeDrillReport } from '../src/domain/drill-report.ts'
 import { encodeDrillTables } from '../src/domain/drill-tables.ts'
+import { encodeFullDrillReport } from '../src/domain/full-drill-report.ts'
 import { encodeManifest } from '../src/domain/manifest.ts'
 import { manifestAt, reportOf, rolesManifestAt } from './catalog/stored.ts'
 
@@ -19,6 +20,41 @@ const report = reportOf(manifest, at, {
   rtoSeconds: 10,
   checks: [{ name: 'restore', result: 'passed', detail: null }],
 })
+const { label, snapshotTime } = manifest
+const { verdict, reason, environment, signer, objective, rtoSeconds, omissions } = report
+const counts = { tables: 2, rows: 9, objects: 3, countOnly: 0, off: 0, differences: 0 }
+const fullReport = {
+  format: 1 as const,
+  label: report.label,
+  server: 'main',
+  storeId: report.storeId,
+  pgproofVersion: report.pgproofVersion,
+  startedAt: at,
+  finishedAt: at,
+  verdict,
+  reason,
+  rolesBackup: { label, manifestSha256: 'a'.repeat(64), snapshotTime, passwords: 'present' as const },
+  databases: [
+    {
+      database: 'app',
+      isConfigured: true,
+      backup: { label, snapshotTime, manifestSha256: 'a'.repeat(64) },
+      drill: { label: report.label, sha256: 'b'.repeat(64) },
+      verdict,
+      reason,
+      restoreTimeSeconds: 1.5,
+      ...counts,
+      checks: [{ name: 'restore', result: 'passed' as const }],
+      omissions,
+    },
+  ],
+  seconds: { roles: 0.1, restore: 1.5, verification: 0.2, whole: 4 },
+  recoveryPoints: { oldest: snapshotTime, newest: snapshotTime },
+  environment,
+  rtoSeconds,
+  objective,
+  signer,
+}
 const tables = {
   format: 1 as const,
   label: report.label,
@@ -58,6 +94,7 @@ describe('the published schemas', () => {
   it('documents as they are stored - valid', async () => {
     expect(await validate('drill-report', encodeDrillReport(report))).toEqual([])
     expect(await validate('drill-tables', encodeDrillTables(tables))).toEqual([])
+    expect(await validate('full-drill-report', encodeFullDrillReport(fullReport))).toEqual([])
     expect(await validate('manifest', encodeManifest(manifest))).toEqual([])
     expect(await validate('manifest', encodeManifest(rolesManifestAt('2026-11-15T03:00:00Z')))).toEqual([])
   })

@@ -5,7 +5,13 @@ import type { PruneRecord } from '../domain/prune-record.ts'
 import { PgproofError } from '../errors.ts'
 import { backupFolder, drillReportKey, objectNames, pruneRecordKey } from '../storage/object-keys.ts'
 import type { ObjectStore } from '../storage/object-store.ts'
-import { type DamagedObject, emptyContents, type OrphanFolder, type StoreContents } from './contents.ts'
+import {
+  type DamagedObject,
+  emptyContents,
+  type FullDrillPlace,
+  type OrphanFolder,
+  type StoreContents,
+} from './contents.ts'
 import { type History, readHistory } from './history.ts'
 import { OneAtATime } from './one-at-a-time.ts'
 import type { ReportTrust } from './read-document.ts'
@@ -122,6 +128,12 @@ export class Catalog {
     return this.#seen().drills.find((report) => report.label === label)
   }
 
+  /** Where there are reports of full drills, newest first. */
+  fullDrills(server?: string): readonly FullDrillPlace[] {
+    const places = this.#contents.fullDrills.filter((place) => server === undefined || place.server === server)
+    return places.toSorted((a, b) => (a.label < b.label ? 1 : -1))
+  }
+
   /** Newest first. */
   prunes(): readonly PruneRecord[] {
     return [...this.#contents.prunes.values()].sort((a, b) => (a.label < b.label ? 1 : -1))
@@ -139,6 +151,17 @@ export class Catalog {
   damageOf(label: string): PgproofError | undefined {
     const names = [`/${label}/${objectNames.manifest}`, `/${label}.json`]
     return this.damaged().find(({ key }) => names.some((name) => key.endsWith(name)))?.error
+  }
+
+  /** Why there is no backup of that label to be had: it is damaged, was pruned, or is not known. */
+  absenceOf(label: string): PgproofError {
+    const prune = this.prunes().find(({ removed }) => removed.some((one) => one.label === label))
+    return (
+      this.damageOf(label) ??
+      (prune === undefined
+        ? new PgproofError('LABEL_UNKNOWN', { label })
+        : new PgproofError('BACKUP_PRUNED', { label, at: prune.at }))
+    )
   }
 
   /** Objects of backups without a manifest, with the age of the youngest object in each folder. */

@@ -4,7 +4,7 @@ import type { PruneRecord } from '../domain/prune-record.ts'
 import { PgproofError } from '../errors.ts'
 import { type BackupPlace, drillTablesKey, objectNames } from '../storage/object-keys.ts'
 import type { ObjectInfo } from '../storage/object-store.ts'
-import { placeOfFolder } from './places.ts'
+import { placeOfFolder, placeOfFullDrill } from './places.ts'
 import type { StoredDocument } from './read-document.ts'
 
 /** A backup as the store holds it: its manifest, and what the listing says about its objects. */
@@ -49,10 +49,14 @@ export type KnownDocument = {
   readonly document: StoredDocument
 }
 
+export type FullDrillPlace = { readonly server: string; readonly label: string }
+
 export type StoreContents = {
   readonly backups: Map<string, StoredBackup>
   readonly drills: Map<string, DrillReport>
   readonly prunes: Map<string, PruneRecord>
+  /** Where there are reports of full drills. They prove nothing besides the drills they name, so they are not read. */
+  readonly fullDrills: readonly FullDrillPlace[]
   readonly damaged: Map<string, DamagedObject>
   readonly orphans: Map<string, OrphanFolder>
   readonly known: KnownDocuments
@@ -65,6 +69,7 @@ export function emptyContents(): StoreContents {
     backups: new Map(),
     drills: new Map(),
     prunes: new Map(),
+    fullDrills: [],
     damaged: new Map(),
     orphans: new Map(),
     known: new Map(),
@@ -78,7 +83,8 @@ export function arrange(
   documents: KnownDocuments,
   refusals: readonly DamagedObject[],
 ): StoreContents {
-  const contents = { ...emptyContents(), known: documents, isComplete: refusals.length === 0 }
+  const fullDrills = objects.flatMap(({ key }) => placeOfFullDrill(key) ?? [])
+  const contents = { ...emptyContents(), fullDrills, known: documents, isComplete: refusals.length === 0 }
   for (const refusal of refusals) contents.damaged.set(refusal.key, refusal)
   const listed = new Set(objects.map(({ key }) => key))
   for (const [key, { info, document }] of documents) {

@@ -5,6 +5,7 @@ import {
   backupsPrefix,
   drillReportKey,
   drillsPrefix,
+  fullDrillsPrefix,
   pruneRecordKey,
   prunesPrefix,
   rolesPrefix,
@@ -36,6 +37,15 @@ export function isDrillReportKey(key: string): boolean {
 
 export function isOwnDrillKey(key: string, report: { server: string; database: string; label: string }): boolean {
   return key === drillReportKey(report.server, report.database, report.label)
+}
+
+/** Of which full drill the report under this key is; undefined for anything else, its signature for one. */
+export function placeOfFullDrill(key: string): { readonly server: string; readonly label: string } | undefined {
+  const [prefix, escaped, name, ...others] = key.split('/')
+  const server = unescapeName(escaped ?? '')
+  const label = name?.replace(/\.json$/, '')
+  if (`${prefix}/` !== fullDrillsPrefix || server === undefined || label === undefined || others.length > 0) return
+  return name !== label && isLabel(label) ? { server, label } : undefined
 }
 
 export function isPruneRecordKey(key: string): boolean {

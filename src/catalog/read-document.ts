@@ -18,6 +18,8 @@ export type StoredDocument =
 export type ReportTrust = {
   /** Of the trusted keys: where it changes, reports are judged anew. */
   readonly identity: string
+  /** Of the store that is read: a report of another one, genuine as it may be, says nothing of this. Null: not known. */
+  readonly storeId: string | null
   /** Who signed these bytes, by fingerprint. Throws a register error where nobody did who is trusted. */
   verify(bytes: Uint8Array, signature: Uint8Array, what: string): Promise<{ readonly fingerprint: string }>
 }
@@ -67,7 +69,7 @@ const damages = new Set(['STORE_FORMAT_INVALID', 'STORE_FORMAT_NEWER', 'SIGNATUR
 
 /** Anybody who can write to the store can put a report there; only a signature tells whose it is. */
 async function assertTrusted(
-  { signer }: DrillReport,
+  { signer, storeId }: DrillReport,
   { key, bytes }: { readonly key: string; readonly bytes: Uint8Array },
   { trust, signatureOf }: ReportJudge,
   store: ObjectStore,
@@ -78,6 +80,8 @@ async function assertTrusted(
   if (listed.bytes > maxBytes.signature) throw untrusted(key, `a signature has no ${listed.bytes} bytes`)
   const signature = await store.get(listed.key, { signal, maxBytes: maxBytes.signature })
   const { fingerprint } = await trust.verify(bytes, signature, key)
+  if (trust.storeId !== null && storeId !== trust.storeId)
+    throw new PgproofError('REPORT_UNTRUSTED', { key, reason: `it is of another store, ${storeId}` })
   if (fingerprint !== signer) throw untrusted(key, `it names another signer than ${fingerprint}, who signed it`)
 }
 

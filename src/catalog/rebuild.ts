@@ -1,5 +1,5 @@
 import { assertNotAborted, PgproofError } from '../errors.ts'
-import { backupsPrefix, drillsPrefix, prunesPrefix, rolesPrefix } from '../storage/object-keys.ts'
+import { backupsPrefix, drillsPrefix, fullDrillsPrefix, prunesPrefix, rolesPrefix } from '../storage/object-keys.ts'
 import type { ObjectInfo, ObjectStore } from '../storage/object-store.ts'
 import {
   arrange,
@@ -27,7 +27,7 @@ export async function rebuildFromStore(
   const objects: ObjectInfo[] = []
   // Reports before the backups that they name, records of prunes after the backups that they removed: whatever happens
   // meanwhile, nothing looks as if it had vanished.
-  for (const prefix of [drillsPrefix, backupsPrefix, rolesPrefix, prunesPrefix])
+  for (const prefix of [fullDrillsPrefix, drillsPrefix, backupsPrefix, rolesPrefix, prunesPrefix])
     for await (const info of store.list(prefix, { signal })) objects.push(info)
 
   const refusals: DamagedObject[] = []

@@ -13,6 +13,7 @@ import {
   formatPairs,
   formatSeconds,
   formatTable,
+  heading,
   type Painter,
   printable,
 } from './print.ts'
@@ -123,12 +124,9 @@ function evidenceTable({ tables, largeObjects }: Evidence, paint: Painter): stri
   return `${table}\n  ${counted(largeObjects.count, 'large object')}, ${formatBytes(largeObjects.bytes)}`
 }
 
-function leftOutTable({ omissions }: Evidence, paint: Painter): string {
+/** What a backup does not hold, object by object. */
+export function leftOutTable({ omissions }: Pick<Evidence, 'omissions'>, paint: Painter): string {
   if (omissions.length === 0) return ''
   const rows = omissions.map(({ kind, object, reason }): Cell[] => ['', kind, object, reason])
   return formatTable([{ title: '' }, { title: '' }, { title: '' }, { title: '' }], rows, paint)
-}
-
-function heading(title: string, text: string, paint: Painter): string {
-  return text === '' ? '' : `${paint(title, 'strong')}\n${text}`
 }

@@ -40,12 +40,18 @@ export async function backupCommand(
     const result = await backUp(order, installation, context)
     results.push(result)
     context.say(outcomeLine(result, width))
+    if (result.pruned.length > 0) context.note(`pruned, as \`retention\` says: ${labelsText(result.pruned)}`)
     if (result.pruneError != null) context.warn(pruneWarning(result, result.pruneError))
     if (context.signal.aborted) break
   }
 
   // 3. One failure speaks for itself; of several each is told, and all together are one answer.
   return { document: { runs: results.map(outcomeDocument) }, error: overall(results, orders, context) }
+}
+
+function labelsText(labels: readonly string[]): string {
+  const rest = labels.length - 10
+  return labels.slice(0, 10).join(', ') + (rest > 0 ? ` and ${rest} more` : '')
 }
 
 /** A run that is to be made: of a database, or of a server's roles. */

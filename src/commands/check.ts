@@ -26,8 +26,15 @@ export async function checkCommand(context: CommandContext): Promise<Answer> {
   return {
     document: { findings },
     text: pageOf(findings, context),
-    error: problems === 0 ? null : new PgproofError('CHECK_FAILED', { count }),
+    error: problems === 0 ? null : new PgproofError('CHECK_FAILED', { count, what: whatFails(findings) }),
   }
+}
+
+function whatFails(findings: readonly Finding[]): string {
+  const isOfDrills = ({ subject }: Finding): boolean => subject === 'drills' || subject === 'private keys'
+  const problems = findings.filter(({ result }) => result === 'problem')
+  if (problems.every(isOfDrills)) return 'drills and restores'
+  return problems.some(isOfDrills) ? 'tonight’s backup, or drills and restores,' : 'tonight’s backup'
 }
 
 function pageOf(findings: readonly Finding[], { paint }: CommandContext): string {

@@ -1,11 +1,13 @@
 import type { Clock } from '../clock.ts'
-import type { PgproofError } from '../errors.ts'
+import { PgproofError } from '../errors.ts'
+import { askHidden, askLine, type InputStream } from './ask.ts'
 import { failureText } from './failure.ts'
 import { createPainter, type Painter, printable } from './print.ts'
 import { Progress, type TextStream } from './progress.ts'
 
 /** What main.ts takes from the process. */
 export type Surroundings = {
+  readonly stdin: InputStream
   readonly stdout: TextStream
   readonly stderr: TextStream
   readonly env: NodeJS.ProcessEnv
@@ -23,10 +25,16 @@ export type GlobalFlags = {
 }
 
 /** What a command works with; nothing here is written to stdout when `--json` is given. */
-export type CommandContext = Omit<Surroundings, 'stdout' | 'stderr'> & {
+export type CommandContext = Omit<Surroundings, 'stdin' | 'stdout' | 'stderr'> & {
   readonly flags: GlobalFlags
   readonly isTerminal: boolean
   readonly progress: Progress
+  /** Whether somebody sits there who can be asked. */
+  readonly canAsk: boolean
+  /** What somebody types after the question, on one line. Throws USAGE_INVALID where nobody can be asked, CANCELLED. */
+  ask(question: string): Promise<string>
+  /** The same for what must not be seen. */
+  askSecret(question: string): Promise<string>
   /** Colours for what goes to stdout. */
   readonly paint: Painter
   /** One or more lines for people, at once; for commands whose work takes long. The text must be printable. */
@@ -52,11 +60,17 @@ export type Answer = {
 }
 
 export function createContext(surroundings: Surroundings, flags: GlobalFlags): CommandContext {
-  const { stdout, stderr, env, cwd, signal, clock } = surroundings
+  const { stdin, stdout, stderr, env, cwd, signal, clock } = surroundings
   const isTerminal = stderr.isTTY === true && env['TERM'] !== 'dumb'
   const mode = isTerminal ? 'terminal' : flags.json === true ? 'off' : 'plain'
   const progress = new Progress(stderr, { clock, mode })
   const paintStderr = createPainter(hasColours(stderr, env))
+  const canAsk = stdin.isTTY === true && stderr.isTTY === true
+  const asked = async (question: string, read: typeof askLine): Promise<string> => {
+    if (!canAsk) throw new PgproofError('USAGE_INVALID', { reason: 'there is no terminal to ask at' })
+    using _quiet = progress.pause()
+    return await read(printable(question), { stdin, write: (text) => stderr.write(text), signal })
+  }
   return {
     env,
     cwd,
@@ -64,6 +78,9 @@ export function createContext(surroundings: Surroundings, flags: GlobalFlags): C
     clock,
     flags,
     isTerminal,
+    canAsk,
+    ask: (question) => asked(question, askLine),
+    askSecret: (question) => asked(question, askHidden),
     progress,
     paint: createPainter(hasColours(stdout, env)),
     say: (text) => {

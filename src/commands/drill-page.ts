@@ -13,6 +13,7 @@ import {
   formatPairs,
   formatSeconds,
   formatTable,
+  heading,
   type Painter,
   printable,
   type Tone,
@@ -319,8 +320,4 @@ function signerText(signer: string | null, isChecked: boolean | undefined): Cell
   if (isChecked === undefined) return signer
   if (isChecked) return { text: `${signer}, valid and trusted`, tone: 'good' }
   return `${signer} by its own account (no trusted signers to check it by)`
-}
-
-function heading(title: string, text: string, paint: Painter): string {
-  return text === '' ? '' : `${paint(title, 'strong')}\n${text}`
 }

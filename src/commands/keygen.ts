@@ -1,10 +1,14 @@
 import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { parseDuration } from '../config/units.ts'
+import { recoveryKit } from '../domain/recovery-kit.ts'
 import { generateKeyPair, type KeyPair } from '../encryption/generate.ts'
+import { readKeyFile } from '../encryption/key-files.ts'
+import { readRecipients } from '../encryption/keys.ts'
 import { PgproofError, reasonOf } from '../errors.ts'
+import { version } from '../version.ts'
 import type { Answer, CommandContext } from './context.ts'
-import { printable } from './print.ts'
+import { backupKeyPage, type EscrowKey, type KeyFiles, signingKeyPage } from './keygen-page.ts'
 
 export type KeygenFlags = {
   readonly name?: string
@@ -13,46 +17,115 @@ export type KeygenFlags = {
   readonly signing?: boolean
   readonly passphraseFile?: string
   readonly expires: string
+  /** A public key; false for `--no-escrow`. */
+  readonly escrow?: string | false
+  readonly withEscrow?: boolean
+  readonly kit?: string
 }
 
-/** Makes a key pair and its revocation certificate as three files; overwrites nothing. */
+/** Makes a key pair and its revocation certificate as three files, and what belongs to them; overwrites nothing. */
 export async function keygenCommand(context: CommandContext, flags: KeygenFlags): Promise<Answer> {
   const use = flags.signing === true ? 'signing' : 'backup'
+  assertMeaningful(flags)
   const name = flags.name ?? use
-  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(name))
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,55}$/.test(name))
     throw usage('--name must be of letters, digits, dots, dashes and underscores, because files are named after it')
   const expiresAfterMs = validity(flags.expires)
   const folder = resolve(context.cwd, flags.out)
   const files = filesOf(folder, name)
-  await assertFree(Object.values(files))
-  const passphrase = await readPassphrase(context.cwd, flags.passphraseFile)
-
-  const now = context.clock.now()
-  const pair = await generate({ name, kind: flags.kind, use, expiresAfterMs, passphrase, now }, context)
-  await writeAll(folder, [
-    [files.publicKey, pair.publicKey, 0o644],
-    [files.privateKey, pair.privateKey, 0o600],
-    [files.revocationCertificate, pair.revocationCertificate, 0o600],
+  const escrowFiles = flags.withEscrow === true ? filesOf(folder, `${name}-escrow`) : null
+  const kitFile = flags.kit === undefined ? join(folder, `${name}.kit.md`) : resolve(context.cwd, flags.kit)
+  await assertFree([
+    ...Object.values(files),
+    ...Object.values(escrowFiles ?? {}),
+    ...(use === 'backup' ? [kitFile] : []),
   ])
+  const passphrase = await readPassphrase(context.cwd, flags.passphraseFile)
+  const now = context.clock.now()
+  const given = typeof flags.escrow === 'string' ? await readEscrow(resolve(context.cwd, flags.escrow), now) : null
+
+  const request = { kind: flags.kind, use, expiresAfterMs, passphrase, now } as const
+  const pair = await generate({ name, ...request }, context)
+  const escrowPair = escrowFiles === null ? null : await generate({ name: `${name}-escrow`, ...request }, context)
+  const escrow =
+    escrowPair === null || escrowFiles === null
+      ? given
+      : {
+          fingerprint: escrowPair.fingerprint,
+          name: `${name}-escrow`,
+          publicKey: escrowFiles.publicKey,
+          files: escrowFiles,
+        }
+  const recipients = [{ fingerprint: pair.fingerprint, name }, ...(escrow === null ? [] : [escrow])]
+  const kit = {
+    madeAt: now,
+    version,
+    store: null,
+    trustedSigners: [],
+    servers: [],
+    keyFile: basename(files.privateKey),
+  }
+  await writeAll([
+    ...contentsOf(files, pair),
+    ...(escrowFiles === null || escrowPair === null ? [] : contentsOf(escrowFiles, escrowPair)),
+    ...(use === 'backup' ? [[kitFile, recoveryKit({ ...kit, recipients }), 0o644] as const] : []),
+  ])
+
   const isProtected = passphrase !== undefined
   if (!isProtected)
     context.warn(
-      `${files.privateKey} is not protected by a passphrase: whoever reads it holds the key (--passphrase-file protects it)`,
+      `${[files, ...(escrowFiles === null ? [] : [escrowFiles])].map(({ privateKey }) => privateKey).join(' and ')} ${escrowFiles === null ? 'is' : 'are'} not protected by a passphrase: whoever reads it holds the key (--passphrase-file protects it)`,
+    )
+  if (flags.escrow === false)
+    context.warn(
+      `without an escrow key, whoever loses ${files.privateKey} or its passphrase loses every backup for ever: nobody can open them, and no drill warns of it`,
     )
   const expiresAt = expiresAfterMs === undefined ? null : new Date(now.getTime() + expiresAfterMs).toISOString()
   const { fingerprint } = pair
   const document = { fingerprint, use, kind: flags.kind, expiresAt, isProtected, files }
-  return {
-    document,
-    text: (use === 'backup' ? backupText : signingText)({ fingerprint, expiresAt, files, flags, isProtected }),
-  }
+  const made = { fingerprint, files, expiresAt, passphraseFile: flags.passphraseFile }
+  if (use === 'signing') return { document, text: signingKeyPage(made) }
+  return { document: { ...document, escrow, kitFile }, text: backupKeyPage(made, escrow, kitFile) }
 }
 
-type Files = { readonly publicKey: string; readonly privateKey: string; readonly revocationCertificate: string }
+/** A key for backups comes with a second recipient, or with the word of whoever does without. */
+function assertMeaningful({ signing, escrow, withEscrow, kit }: KeygenFlags): void {
+  const given = [
+    ...(escrow === undefined ? [] : [escrow === false ? '--no-escrow' : '--escrow']),
+    ...(withEscrow === true ? ['--with-escrow'] : []),
+  ]
+  if (signing === true && given.length > 0)
+    throw usage(`${given[0]} has no meaning with --signing: nothing is encrypted to a signing key`)
+  if (signing === true && kit !== undefined) throw usage('--kit has no meaning with --signing')
+  if (given.length > 1) throw usage(`${given.join(' and ')} have no meaning together`)
+  if (signing === true || given.length === 1) return
+  throw usage(
+    'backups need a second key in escrow, or all are lost with the first one; give --with-escrow (makes a second pair, to be kept elsewhere), --escrow FILE (the public key of one there is) or --no-escrow (do without)',
+  )
+}
 
-function filesOf(folder: string, name: string): Files {
+/** A public key that backups can be encrypted to. */
+async function readEscrow(path: string, now: Date): Promise<EscrowKey & { readonly name: string }> {
+  const [first, ...others] = (await readRecipients([path], now)).keys
+  if (first === undefined || others.length > 0) throw usage(`--escrow must name one key; ${path} holds several`)
+  if ((await readKeyFile(path)).some((key) => key.isPrivate()))
+    throw usage(`${path} is a private key, which has no place here; give --escrow its public key`)
+  return { fingerprint: first.fingerprint, name: first.key.getUserIDs()[0] ?? '', publicKey: path, files: null }
+}
+
+function filesOf(folder: string, name: string): KeyFiles {
   const file = (ending: string): string => join(folder, `${name}.${ending}.asc`)
   return { publicKey: file('pub'), privateKey: file('key'), revocationCertificate: file('rev') }
+}
+
+type NewFile = readonly [path: string, text: string, mode: number]
+
+function contentsOf(files: KeyFiles, pair: KeyPair): NewFile[] {
+  return [
+    [files.publicKey, pair.publicKey, 0o644],
+    [files.privateKey, pair.privateKey, 0o600],
+    [files.revocationCertificate, pair.revocationCertificate, 0o600],
+  ]
 }
 
 /** Milliseconds; undefined for ever. A year is 365 days. */
@@ -73,7 +146,10 @@ async function assertFree(files: readonly string[]): Promise<void> {
       () => true,
       () => false,
     )
-    if (isTaken) throw usage(`${file} exists already, and a key is never overwritten; choose another --name or --out`)
+    if (isTaken)
+      throw usage(
+        `${file} exists already, and neither a key nor its kit is ever overwritten; choose another --name or --out`,
+      )
   }
 }
 
@@ -93,11 +169,11 @@ async function generate(request: Parameters<typeof generateKeyPair>[0], context:
 }
 
 /** All of them or none. */
-async function writeAll(folder: string, files: readonly (readonly [string, string, number])[]): Promise<void> {
+async function writeAll(files: readonly NewFile[]): Promise<void> {
   const written: string[] = []
   try {
-    await mkdir(folder, { recursive: true, mode: 0o700 })
     for (const [file, text, mode] of files) {
+      await mkdir(dirname(file), { recursive: true, mode: 0o700 })
       await writeFile(file, text, { flag: 'wx', mode, flush: true })
       written.push(file)
     }
@@ -105,68 +181,6 @@ async function writeAll(folder: string, files: readonly (readonly [string, strin
     for (const file of written) await rm(file, { force: true })
     throw usage(`cannot write the keys: ${reasonOf(error)}`, error)
   }
-}
-
-type Made = {
-  readonly fingerprint: string
-  readonly expiresAt: string | null
-  readonly files: Files
-  readonly flags: KeygenFlags
-  readonly isProtected: boolean
-}
-
-function backupText({ fingerprint, expiresAt, files, flags, isProtected }: Made): string {
-  return printableLines([
-    `Fingerprint ${fingerprint}, ${validityText(expiresAt)}`,
-    '',
-    `  ${files.publicKey}   every machine that makes backups needs it; it is no secret`,
-    `  ${files.privateKey}   opens every backup: only where drills and restores run, and a copy off-line`,
-    `  ${files.revocationCertificate}   declares the key invalid, should it be stolen: keep it apart from the key`,
-    '',
-    'Configuration where backups are made:',
-    '',
-    '  encryption:',
-    `    recipients: [${files.publicKey}]`,
-    '',
-    'and where drills and restores run:',
-    '',
-    `    privateKeyFile: ${files.privateKey}`,
-    ...(isProtected ? [`    passphraseFile: ${flags.passphraseFile ?? ''}`] : []),
-    '',
-    'Without the private key (and its passphrase) no backup can be opened, by nobody. Keep a copy where a fire, a thief and a',
-    'deleted account do not take it together with the backups, and add a second recipient whose private key lies in escrow.',
-    ...(expiresAt === null ? [] : ['Backups stop when the key expires: extend it or replace it before.']),
-  ])
-}
-
-function signingText({ fingerprint, expiresAt, files, flags, isProtected }: Made): string {
-  return printableLines([
-    `Fingerprint ${fingerprint}, ${validityText(expiresAt)}`,
-    '',
-    `  ${files.privateKey}   signs manifests: only where backups are made`,
-    `  ${files.publicKey}   tells whether a manifest is genuine: where drills and restores run; it is no secret`,
-    `  ${files.revocationCertificate}   declares the key invalid, should it be stolen: keep it apart from the key`,
-    '',
-    'Configuration where backups are made:',
-    '',
-    '  encryption:',
-    `    signingKeyFile: ${files.privateKey}`,
-    ...(isProtected ? [`    signingPassphraseFile: ${flags.passphraseFile ?? ''}`] : []),
-    '',
-    'and where drills and restores run:',
-    '',
-    `    trustedSigners: [${files.publicKey}]`,
-    '',
-    'From then on backups without a valid signature are refused there, those from before included.',
-  ])
-}
-
-function validityText(expiresAt: string | null): string {
-  return expiresAt === null ? 'never expires' : `expires ${expiresAt.slice(0, 10)}`
-}
-
-function printableLines(lines: readonly string[]): string {
-  return lines.map(printable).join('\n')
 }
 
 function usage(reason: string, cause?: unknown): PgproofError {

@@ -1,5 +1,6 @@
 import type { BackupFilter, CatalogBackup } from '../catalog/catalog.ts'
 import type { HistoryChain } from '../catalog/history.ts'
+import type { StoreFlags } from '../config/store-flags.ts'
 import type { DrillReport, Verdict } from '../domain/drill-report.ts'
 import type { Installation } from '../jobs/installation.ts'
 import type { Answer, CommandContext } from './context.ts'
@@ -16,28 +17,29 @@ import {
   printable,
   type Tone,
 } from './print.ts'
-import { placeName, serverUnknown } from './target.ts'
+import { knownServers, placeName, serverUnknown } from './target.ts'
 import { historyGapLines, proofCell, troubleLines } from './wording.ts'
 
 /** Which backups or drills are meant. */
 export type PlaceFlags = { readonly server?: string; readonly database?: string }
-export type ListFlags = PlaceFlags & { readonly drills?: boolean; readonly history?: boolean }
+export type ListFlags = PlaceFlags & StoreFlags & { readonly drills?: boolean; readonly history?: boolean }
 
 /** Backups or drills, newest first, and what is wrong in the store. */
 export async function listCommand(context: CommandContext, flags: ListFlags): Promise<Answer> {
-  const config = await openConfig(context)
+  const config = await openConfig(context, flags)
   await using wired = await openInstallation(context, config, { writes: false, needsCatalog: true })
   const { catalog, clock } = wired.installation
   const now = clock.now()
   const place = { server: flags.server, database: flags.database }
   const backups = catalog.backups(place)
   const drills = catalog.drills(place)
-  const isKnown = config.servers.some(({ name }) => name === flags.server) || backups.length + drills.length > 0
-  if (flags.server !== undefined && !isKnown) throw serverUnknown(flags.server, config.servers)
+  const servers = knownServers(config, catalog)
+  const isKnown = servers.some(({ name }) => name === flags.server) || backups.length + drills.length > 0
+  if (flags.server !== undefined && !isKnown) throw serverUnknown(flags.server, servers)
 
   const lists =
     flags.drills === true
-      ? { drills: drills.map(drillSummary) }
+      ? { drills: drills.map(drillSummary), fullDrills: catalog.fullDrills(flags.server) }
       : { backups: backups.map((backup) => backupDocument(backup, now)) }
   const { historyGaps, ...troubles } = troubleDocument(catalog)
   const history = flags.history === true ? { historyGaps, historyChains: chainsOf(catalog, place) } : {}
@@ -97,7 +99,7 @@ function backupTable(backups: readonly CatalogBackup[], now: Date, paint: Painte
 }
 
 function endLines({ catalog }: Installation, flags: ListFlags, paint: Painter, now: Date): string[] {
-  const lines = troubleLines(catalog, now)
+  const lines = [...fullDrillLines(catalog, flags), ...troubleLines(catalog, now)]
   const gaps = historyGapLines(catalog)
   if (flags.history !== true) {
     if (gaps.length > 0)
@@ -111,6 +113,17 @@ function endLines({ catalog }: Installation, flags: ListFlags, paint: Painter, n
   const chains = chainTable(chainsOf(catalog, flags), paint)
   return [...(chains === '' ? [] : ['', chains]), '', ...[...lines, ...found].map(printable)]
 }
+
+/** They are of whole servers, so they are in no table of databases. */
+function fullDrillLines(catalog: Installation['catalog'], { drills, server, database }: ListFlags): string[] {
+  const places = drills === true && database === undefined ? catalog.fullDrills(server) : []
+  if (places.length === 0) return []
+  const named = places.slice(0, fullDrillsShown).map((place) => `${place.label} of ${place.server}`)
+  const rest = places.length > named.length ? `, and ${formatCount(places.length - named.length)} older ones` : ''
+  return [`full drills: ${named.join(', ')}${rest}; see \`pgproof show\``]
+}
+
+const fullDrillsShown = 4
 
 /** How the manifests of each place name one another. */
 function chainTable(chains: readonly HistoryChain[], paint: Painter): string {

@@ -1,25 +1,44 @@
 import type { Config } from '../config/config.ts'
 import { loadConfig } from '../config/load.ts'
+import type { StoreFlags } from '../config/store-flags.ts'
 import { createLog, type Log, type LogSettings, logKeys } from '../log.ts'
 import { type Wired, type WireOptions, wire } from '../wire.ts'
 import type { CommandContext } from './context.ts'
 
-/** Loads the configuration; what is doubtful in it is said on stderr. Throws CONFIG_INVALID or CONFIG_UNREADABLE. */
-export async function openConfig(context: CommandContext): Promise<Config> {
-  const { env, cwd, flags, isTerminal } = context
-  const { config, warnings } = await loadConfig({ file: flags.config, env, cwd, isTerminal })
+/**
+ * Loads the configuration, or makes one of the flags that take its place; what is doubtful in it is said on stderr.
+ * Throws CONFIG_INVALID, CONFIG_UNREADABLE or USAGE_INVALID.
+ */
+export async function openConfig(context: CommandContext, flags?: StoreFlags): Promise<Config> {
+  const { env, cwd, isTerminal } = context
+  const { config, warnings } = await loadConfig({
+    file: context.flags.config,
+    env,
+    cwd,
+    isTerminal,
+    ...(flags === undefined ? {} : { flags }),
+  })
   for (const warning of warnings) context.warn(warning)
   return config
 }
 
-/** Builds the parts for one command; the scope's end releases them. Throws store errors. */
+/**
+ * Builds the parts for one command; the scope's end releases them. Throws store errors, STORE_UNMARKED where `--store`
+ * names no store.
+ */
 export async function openInstallation(
   context: CommandContext,
   config: Config,
-  needs: Pick<WireOptions, 'writes' | 'needsCatalog'>,
+  needs: Pick<WireOptions, 'writes' | 'needsCatalog' | 'usesSpool'>,
 ): Promise<Wired> {
   using _reading = context.progress.begin('reading the store')
-  return await wire(config, { ...needs, log: commandLog(context, config.log) }, context.signal)
+  const options = {
+    ...needs,
+    mustExist: config.isStoreOnly,
+    askPassphrase: context.canAsk ? askPassphrase(context) : undefined,
+    log: commandLog(context, config.log),
+  }
+  return await wire(config, options, context.signal)
 }
 
 /**
@@ -38,4 +57,20 @@ export function commandLog(context: CommandContext, { level, format }: Config['l
     const text = pairs.map(([key, value]) => `${key}: ${typeof value === 'string' ? value : JSON.stringify(value)}`)
     context.warn(`${msg ?? ''}${text.length === 0 ? '' : ` (${text.join(', ')})`}`)
   })
+}
+
+/** What opened a key once is not asked for again. */
+function askPassphrase(context: CommandContext): NonNullable<WireOptions['askPassphrase']> {
+  const given = new Map<string, string>()
+  return {
+    attempts: 3,
+    async ask(path, attempt) {
+      const known = attempt === 1 ? given.get(path) : undefined
+      if (known !== undefined) return known
+      if (attempt > 1) context.note('That is not its passphrase.')
+      const passphrase = await context.askSecret(`Passphrase for ${path}: `)
+      given.set(path, passphrase)
+      return passphrase
+    },
+  }
 }

@@ -35,6 +35,11 @@ export function formatPairs(pairs: readonly (readonly [string, Cell | null])[], 
   return formatTable([{ title: '' }, { title: '' }, { title: '' }], rows, paint)
 }
 
+/** A section of a page; nothing where there is nothing to say. */
+export function heading(title: string, text: string, paint: Painter): string {
+  return text === '' ? '' : `${paint(title, 'strong')}\n${text}`
+}
+
 /**
  * The text with every character written out that a terminal would obey or hide: control and format characters, line
  * breaks, halves of a character. A name from a database cannot move the cursor, colour the page or reorder a line.

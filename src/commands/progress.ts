@@ -34,6 +34,7 @@ export class Progress {
   readonly #mode: 'terminal' | 'plain' | 'off'
   #activity: Activity | undefined
   #isDrawn = false
+  #isPaused = false
 
   constructor(stream: TextStream, parts: { readonly clock: Clock; readonly mode: 'terminal' | 'plain' | 'off' }) {
     this.#stream = stream
@@ -68,6 +69,17 @@ export class Progress {
     }
   }
 
+  /** Nothing is drawn until the scope ends: somebody is typing. */
+  pause(): Disposable {
+    this.#clear()
+    this.#isPaused = true
+    return {
+      [Symbol.dispose]: () => {
+        this.#isPaused = false
+      },
+    }
+  }
+
   /** Writes whole lines that stay; the line being redrawn makes room and comes back below. */
   write(text: string): void {
     this.#clear()
@@ -76,7 +88,7 @@ export class Progress {
 
   #draw(): void {
     const activity = this.#activity
-    if (activity === undefined) return
+    if (activity === undefined || this.#isPaused) return
     const now = this.#clock.monotonicMs()
     if (now - activity.startedMs < firstDrawMs) return
     const seconds = { elapsed: (now - activity.startedMs) / 1000, phase: (now - activity.phaseStartedMs) / 1000 }

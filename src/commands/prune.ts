@@ -45,6 +45,12 @@ function planText(plan: PrunePlan, { clock }: Installation, paint: Painter): str
         .map((report) => `  ${report.label} of ${printable(placeName(report))}`)
         .join('\n')}`,
     )
+  if (plan.oldFullReports.length > 0)
+    sections.push(
+      `Reports of full drills to remove: older than drill.keepReports\n${plan.oldFullReports
+        .map(({ server, label }) => `  ${label} of ${printable(server)}`)
+        .join('\n')}`,
+    )
   return sections.length === 0 ? 'There is nothing in the store to decide about.' : sections.join('\n\n')
 }
 
@@ -99,5 +105,6 @@ function planDocument(plan: PrunePlan): JsonDocument {
     })),
     orphanFolders: plan.orphanFolders,
     oldReports: plan.oldReports,
+    oldFullReports: plan.oldFullReports,
   }
 }

@@ -1,11 +1,13 @@
 import type { CatalogBackup } from '../catalog/catalog.ts'
+import type { Config } from '../config/config.ts'
+import type { StoreFlags } from '../config/store-flags.ts'
 import type { DrillReport } from '../domain/drill-report.ts'
 import type { Evidence } from '../domain/evidence.ts'
 import { describeKeepReason } from '../domain/retention.ts'
-import { assertNotAborted, PgproofError, toPgproofError } from '../errors.ts'
+import { assertNotAborted, type PgproofError, toPgproofError } from '../errors.ts'
 import { type Installation, readDrillKeys, readSigners } from '../jobs/installation.ts'
 import { planPrune } from '../jobs/prune.ts'
-import { checkSignature, readEvidence, readManifest } from '../jobs/read-backup.ts'
+import { checkSignature, readEvidence, readManifest } from '../stored/read-backup.ts'
 import { backupPage } from './backup-page.ts'
 import type { Answer, CommandContext } from './context.ts'
 import { drillSummary } from './documents.ts'
@@ -13,19 +15,22 @@ import { drillPage } from './drill-page.ts'
 import type { PlaceFlags } from './list.ts'
 import { openConfig, openInstallation } from './open.ts'
 import { readDrillTables } from './read-drill-tables.ts'
+import { showFullDrill } from './show-full-drill.ts'
 
-export type ShowFlags = PlaceFlags
+export type ShowFlags = PlaceFlags & StoreFlags
 
-/** One backup or drill. What is encrypted is shown where a private key is configured. */
+/** One backup, drill or full drill. What is encrypted is shown where a private key is configured. */
 export async function showCommand(context: CommandContext, label: string, flags: ShowFlags): Promise<Answer> {
-  const config = await openConfig(context)
+  const config = await openConfig(context, flags)
   await using wired = await openInstallation(context, config, { writes: false, needsCatalog: true })
   const { installation } = wired
   const backup = installation.catalog.find(label, flags)
   if (backup !== undefined) return await showBackup(backup, installation, context)
   const drill = installation.catalog.drills(flags).find((report) => report.label === label)
-  if (drill === undefined) throw installation.catalog.damageOf(label) ?? new PgproofError('LABEL_UNKNOWN', { label })
-  return await showDrill(drill, installation, context)
+  if (drill !== undefined) return await showDrill(drill, installation, context)
+  const full = installation.catalog.fullDrills(flags.server).find((place) => place.label === label)
+  if (full !== undefined) return await showFullDrill(full, installation, context)
+  throw installation.catalog.absenceOf(label)
 }
 
 async function showBackup(backup: CatalogBackup, installation: Installation, context: CommandContext): Promise<Answer> {
@@ -58,7 +63,7 @@ async function showBackup(backup: CatalogBackup, installation: Installation, con
   }
   return {
     document,
-    text: isHidden ? `${page}\n\n${hidden('The tables, and what exactly is not inside,')}` : page,
+    text: isHidden ? `${page}\n\n${hidden('The tables, and what exactly is not inside,', config)}` : page,
     error: signature.error ?? reading.error,
   }
 }
@@ -68,7 +73,7 @@ async function showDrill(report: DrillReport, installation: Installation, contex
   const isSignatureChecked = installation.config.encryption.trustedSigners.length > 0
   const page = drillPage({ report, tables: reading.value, isFull: true, isSignatureChecked }, context.paint)
   const isHidden = report.tablesSha256 !== null && !reading.hasKey
-  const text = isHidden ? `${page}\n\n${hidden('The result table by table')}` : page
+  const text = isHidden ? `${page}\n\n${hidden('The result table by table', installation.config)}` : page
   return { document: { drill: report, isSignatureChecked, tables: reading.value }, text, error: reading.error }
 }
 
@@ -94,8 +99,8 @@ async function whereKeyIs<T>(
   return { ...(await attempt(context, read)), hasKey: true }
 }
 
-function hidden(what: string): string {
-  return `${what} can be shown where encryption.privateKeyFile is configured.`
+function hidden(what: string, { isStoreOnly }: Config): string {
+  return `${what} can be shown ${isStoreOnly ? 'with --key' : 'where encryption.privateKeyFile is configured'}.`
 }
 
 /** Of this very manifest: another one under the same label is another backup. */

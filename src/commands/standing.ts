@@ -1,12 +1,12 @@
 import type { Catalog, CatalogBackup } from '../catalog/catalog.ts'
 import { type Guarantee, guaranteeOf, readDatabaseStatus } from '../catalog/database-status.ts'
-import type { Config, ServerConfig } from '../config/config.ts'
+import type { Config } from '../config/config.ts'
 import { formatDuration } from '../config/units.ts'
 import type { DrillReport } from '../domain/drill-report.ts'
 import { judgeObjectives, type ObjectivesAnswer } from '../domain/objectives.ts'
 import { scheduleIntervalSeconds } from '../domain/schedule.ts'
 import { formatSeconds } from './print.ts'
-import { placeName } from './target.ts'
+import { type KnownServer, knownServers, placeName } from './target.ts'
 
 /** How one database stands. */
 export type DatabaseStanding = {
@@ -30,10 +30,10 @@ export type DatabaseStanding = {
   readonly objectives: ObjectivesAnswer
 }
 
-/** Every database that is configured by name, or of which a configured server has a backup; by server, then by name. */
+/** Every database that is configured by name, or of which a known server has a backup; by server, then by name. */
 export function readStandings(config: StandingConfig, catalog: Catalog, now: Date): DatabaseStanding[] {
   const stored = catalog.databases()
-  return config.servers.flatMap((server) => {
+  return knownServers(config, catalog).flatMap((server) => {
     const named = server.databases === 'all' ? [] : server.databases
     const found = stored.filter((place) => place.server === server.name).map(({ database }) => database)
     return [...new Set([...named, ...found])].toSorted().map((database) => {
@@ -42,7 +42,7 @@ export function readStandings(config: StandingConfig, catalog: Catalog, now: Dat
   })
 }
 
-type StandingConfig = Pick<Config, 'servers' | 'drill' | 'timezone'>
+type StandingConfig = Pick<Config, 'isStoreOnly' | 'servers' | 'drill' | 'timezone'>
 
 /** What somebody should do something about, one line each. */
 export function worriesOf(standing: DatabaseStanding): string[] {
@@ -91,7 +91,7 @@ function faultLines(place: string, damaged: readonly CatalogBackup[]): string[] 
 }
 
 function standingOf(
-  server: ServerConfig,
+  server: KnownServer,
   database: string,
   { drill, timezone }: StandingConfig,
   catalog: Catalog,

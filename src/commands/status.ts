@@ -1,5 +1,5 @@
 import type { CatalogBackup } from '../catalog/catalog.ts'
-import type { ServerConfig } from '../config/config.ts'
+import type { StoreFlags } from '../config/store-flags.ts'
 import { formatDuration } from '../config/units.ts'
 import type { Answer, CommandContext } from './context.ts'
 import { ageSeconds, drillSummary, type JsonDocument, troubleDocument } from './documents.ts'
@@ -7,23 +7,24 @@ import { verdictTones } from './list.ts'
 import { openConfig, openInstallation } from './open.ts'
 import { type Cell, formatAge, formatSeconds, formatTable, type Painter, printable } from './print.ts'
 import { type DatabaseStanding, readStandings, worriesOf } from './standing.ts'
-import { placeName } from './target.ts'
+import { type KnownServer, knownServers, placeName } from './target.ts'
 import { turnDocument, turnTable } from './turn-table.ts'
 import { historyGapLines, troubleLines } from './wording.ts'
 
 /** What is protected, what is proven and what worries, by the store alone: no database server is asked. Always exits with 0. */
-export async function statusCommand(context: CommandContext): Promise<Answer> {
-  const config = await openConfig(context)
+export async function statusCommand(context: CommandContext, flags: StoreFlags): Promise<Answer> {
+  const config = await openConfig(context, flags)
   await using wired = await openInstallation(context, config, { writes: false, needsCatalog: true })
   const { catalog, clock, store, storeId } = wired.installation
   const now = clock.now()
   const standings = readStandings(config, catalog, now)
-  const roles = config.servers.map((server) => ({
+  const servers = knownServers(config, catalog)
+  const roles = servers.map((server) => ({
     server,
     newest: catalog.backups({ kind: 'roles', server: server.name })[0],
   }))
   const worries = [
-    ...config.servers.filter(({ name }) => !standings.some(({ server }) => server === name)).map(nothingYet),
+    ...servers.filter(({ name }) => !standings.some(({ server }) => server === name)).map(nothingYet),
     ...standings.flatMap(worriesOf),
     ...roles.flatMap(({ server, newest }) => rolesWorry(server, newest, standings)),
     ...troubleLines(catalog, now),
@@ -85,7 +86,7 @@ function databaseTable(standings: readonly DatabaseStanding[], now: Date, paint:
   )
 }
 
-type RolesStanding = { readonly server: ServerConfig; readonly newest: CatalogBackup | undefined }
+type RolesStanding = { readonly server: KnownServer; readonly newest: CatalogBackup | undefined }
 
 function rolesTable(roles: readonly RolesStanding[], now: Date, paint: Painter): string {
   const rows = roles.map(({ server, newest }): Cell[] => {
@@ -97,13 +98,13 @@ function rolesTable(roles: readonly RolesStanding[], now: Date, paint: Painter):
 }
 
 /** Before the first backup nothing else can be said of a server. */
-function nothingYet({ name }: ServerConfig): string {
+function nothingYet({ name }: KnownServer): string {
   return `${name}: no database was ever backed up`
 }
 
 /** A server whose databases are backed up and whose roles are not cannot be restored elsewhere as it was. */
 function rolesWorry(
-  server: ServerConfig,
+  server: KnownServer,
   newest: CatalogBackup | undefined,
   standings: readonly DatabaseStanding[],
 ): string[] {
@@ -147,7 +148,7 @@ function standingDocument(standing: DatabaseStanding, now: Date): JsonDocument {
   }
 }
 
-function rolesDocument(server: ServerConfig, newest: CatalogBackup | undefined, now: Date): JsonDocument {
+function rolesDocument(server: KnownServer, newest: CatalogBackup | undefined, now: Date): JsonDocument {
   return {
     server: server.name,
     newestBackup:

@@ -97,14 +97,47 @@ export function createProgram(
         .option('--backup <label>', 'this backup')
         .addOption(new Option('--pick <rule>', 'which backup (default: as configured)').choices(['latest', 'random']))
         .option('--seed <number>', 'repeats the choice of a random drill', wholeNumber)
+        .option('--full', 'every database of one server and its roles in one scratch server, timed, with a report')
         .addHelpText('after', '\nWithout arguments: the database whose proof is the oldest.'),
-    async (context, flags, [target]) => (await import('./drill.ts')).drillCommand(context, target, flags),
+    async (context, flags, [target]) =>
+      flags.full === true
+        ? (await import('./full-drill.ts')).fullDrillCommand(context, target, flags)
+        : (await import('./drill.ts')).drillCommand(context, target, flags),
+  )
+  add<import('./restore-flags.ts').RestoreFlags>(
+    'restore [label|latest] [server/database]',
+    'restore a backup into a database; one that is there is renamed aside, never dropped',
+    (command) =>
+      storeOptions(placeOptions(command, 'where the store holds several: '), 'store and keys')
+        .requiredOption('--to <url>', 'the database to restore into: postgres://user@host:5432/database')
+        .option('--at <time>', 'the newest backup that is not later, such as "2026-11-20 02:00"')
+        .option('--create', 'the database of --to does not exist yet')
+        .option('--force', 'in place of the database of --to, which is renamed aside, without being asked')
+        .option('--disconnect', 'end the sessions in the database that is renamed aside')
+        .option('--roles', 'create the roles that the server lacks first; existing ones are left as they are')
+        .option('--no-owner', 'everything belongs to the login of --to')
+        .option('--no-privileges', 'without grants')
+        .option('--verify', 'compare what was restored with what the database held, before it is put in place')
+        .option('-j, --jobs <number>', 'how many connections pg_restore works with', wholeNumber)
+        .option(
+          '--table <name>',
+          'only this table, beside the live ones, with statements to merge it; may be repeated',
+          oneMore,
+        )
+        .option('--schema <name>', 'only the tables of this schema; may be repeated', oneMore)
+        .option('--into-schema <name>', 'the new schema for those tables (default: restored_ and the instant)')
+        .option('--discard', 'only remove what an interrupted restore into --to left')
+        .addHelpText(
+          'after',
+          '\nThe password comes from PGPASSWORD, ~/.pgpass, or the configured server at that address.\nWithout --create and --force the database of --to must be empty.',
+        ),
+    async (context, flags, operands) => (await import('./restore.ts')).restoreCommand(context, operands, flags),
   )
   add<import('./list.ts').ListFlags>(
     'list',
     'list backups or drills, newest first',
     (command) =>
-      placeOptions(command)
+      storeOptions(placeOptions(command), 'store')
         .option('--drills', 'drills instead of backups')
         .option('--history', 'also where somebody other than a prune removed or replaced a backup'),
     async (context, flags) => (await import('./list.ts')).listCommand(context, flags),
@@ -112,7 +145,7 @@ export function createProgram(
   add<import('./show.ts').ShowFlags>(
     'show <label>',
     'show everything about one backup or drill',
-    (command) => placeOptions(command, 'where two share the label: '),
+    (command) => storeOptions(placeOptions(command, 'where two share the label: '), 'store and keys'),
     async (context, flags, [label]) => (await import('./show.ts')).showCommand(context, label ?? '', flags),
   )
   add<import('./prune.ts').PruneFlags>(
@@ -121,11 +154,11 @@ export function createProgram(
     (command) => command.option('--dry-run', 'only say what would be kept and removed, and why'),
     async (context, flags) => (await import('./prune.ts')).pruneCommand(context, flags),
   )
-  add(
+  add<import('../config/store-flags.ts').StoreFlags>(
     'status',
     'what is protected, what is proven, and what worries',
-    (command) => command,
-    async (context) => (await import('./status.ts')).statusCommand(context),
+    (command) => storeOptions(command, 'store'),
+    async (context, flags) => (await import('./status.ts')).statusCommand(context, flags),
   )
   add(
     'check',
@@ -136,7 +169,7 @@ export function createProgram(
   add<import('./verify.ts').VerifyFlags>(
     'verify <label>',
     'check digest, signature, decryption and archive of a backup; needs no server',
-    (command) => placeOptions(command, 'where two share the label: '),
+    (command) => storeOptions(placeOptions(command, 'where two share the label: '), 'store and keys'),
     async (context, flags, [label]) => (await import('./verify.ts')).verifyCommand(context, label ?? '', flags),
   )
   add<import('./keygen.ts').KeygenFlags>(
@@ -149,8 +182,19 @@ export function createProgram(
         .addOption(new Option('--kind <kind>', 'kind of key').choices(['ecc', 'rsa']).default('ecc'))
         .option('--signing', 'a key that signs manifests instead of one that backups are encrypted to')
         .option('--passphrase-file <file>', 'protects the private key with the passphrase in this file')
-        .option('--expires <time>', 'validity, such as 2y or 400d, or never', 'never'),
+        .option('--expires <time>', 'validity, such as 2y or 400d, or never', 'never')
+        .option('--with-escrow', 'make a second pair as well, to be kept elsewhere: NAME-escrow')
+        .option('--escrow <file>', 'the public key of a second recipient that is there already')
+        .option('--no-escrow', 'do without: who loses the key loses every backup')
+        .option('--kit <file>', 'where the recovery kit goes (default: NAME.kit.md beside the keys)')
+        .addHelpText('after', '\nA key for backups needs one of --with-escrow, --escrow and --no-escrow.'),
     async (context, flags) => (await import('./keygen.ts')).keygenCommand(context, flags),
+  )
+  add(
+    'kit',
+    'print the recovery kit: where the backups are, which keys open them, and the commands',
+    (command) => command,
+    async (context) => (await import('./kit.ts')).kitCommand(context),
   )
   return program
 }
@@ -159,6 +203,24 @@ function placeOptions(command: Command, prefix = ''): Command {
   return command
     .option('--server <name>', `${prefix}only of this server`)
     .option('--database <name>', `${prefix}only of this database`)
+}
+
+/** What takes the place of a configuration; the keys also go with one. */
+function storeOptions(command: Command, what: 'store' | 'store and keys'): Command {
+  command
+    .option('--store <url>', 'this store, without a configuration: s3://bucket/prefix or a directory')
+    .option('--endpoint <url>', 'address of the S3 server of --store (default: AWS)')
+    .option('--region <name>', 'region of the bucket of --store')
+    .option('--provider <name>', 'whose S3 it is: aws, minio, r2, b2, ceph or generic')
+    .option('--trusted-signer <file>', 'public key whose signatures are demanded; may be repeated', oneMore)
+  if (what === 'store') return command
+  return command
+    .option('--key <file>', 'private key that opens backups, also beside a configuration; may be repeated', oneMore)
+    .option('--passphrase-file <file>', 'passphrase of the private keys (default: asked on a terminal)')
+}
+
+function oneMore(value: string, before: readonly string[] | undefined): readonly string[] {
+  return [...(before ?? []), value]
 }
 
 /** Carries out one command and prints its answer. */

@@ -1,3 +1,4 @@
+import type { StoreFlags } from '../config/store-flags.ts'
 import { PgproofError, toPgproofError } from '../errors.ts'
 import { readDrillKeys } from '../jobs/installation.ts'
 import { runVerify } from '../jobs/verify.ts'
@@ -8,15 +9,15 @@ import { openConfig, openInstallation } from './open.ts'
 import { printable } from './print.ts'
 import { placeName } from './target.ts'
 
-export type VerifyFlags = PlaceFlags
+export type VerifyFlags = PlaceFlags & StoreFlags
 
 /** Everything about a backup that can be checked without a server. The exit code goes by the verdict, as for a drill. */
 export async function verifyCommand(context: CommandContext, label: string, flags: VerifyFlags): Promise<Answer> {
-  const config = await openConfig(context)
-  await using wired = await openInstallation(context, config, { writes: false, needsCatalog: true })
+  const config = await openConfig(context, flags)
+  await using wired = await openInstallation(context, config, { writes: false, needsCatalog: true, usesSpool: true })
   const { installation } = wired
   const backup = installation.catalog.find(label, flags)
-  if (backup === undefined) throw installation.catalog.damageOf(label) ?? new PgproofError('LABEL_UNKNOWN', { label })
+  if (backup === undefined) throw installation.catalog.absenceOf(label)
   const { keys, recipients, trustedSigners } = await readDrillKeys(installation, 'a verification')
   const place = placeName(backup.manifest)
   const request = { keys, recipients, trustedSigners, spoolRoot: config.drill.spool, binDirs: config.postgres.binDirs }

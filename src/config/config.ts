@@ -9,6 +9,8 @@ import { resolveSslFiles, type ServerUrl } from './server-url.ts'
 
 /** The configuration as the program uses it: frozen, paths absolute, secrets read, times in milliseconds, sizes in bytes. */
 export type Config = {
+  /** Named by `--store`, without a configuration: then there may be no servers and no recipients. */
+  readonly isStoreOnly: boolean
   /** IANA. */
   readonly timezone: string
   readonly store: StoreConfig
@@ -39,7 +41,7 @@ export type StoreConfig = {
 }
 
 export type EncryptionConfig = {
-  /** Paths of public keys, at least one. */
+  /** Paths of public keys, at least one unless the store alone was named. */
   readonly recipients: readonly string[]
   /** Empty where no drills and restores run. */
   readonly privateKeyFiles: readonly string[]
@@ -124,9 +126,10 @@ export type Surroundings = {
   /** From the secret files, by the JSON of the key's path. */
   readonly secrets: ReadonlyMap<string, string>
   readonly isTerminal: boolean
+  readonly isStoreOnly: boolean
 }
 
-export function buildConfig(settings: Settings, { folder, secrets, isTerminal }: Surroundings): Config {
+export function buildConfig(settings: Settings, { folder, secrets, isTerminal, isStoreOnly }: Surroundings): Config {
   const absolute = (path: string): string => resolve(folder, path)
   const absoluteOrNone = (path: string | undefined) => (path === undefined ? undefined : absolute(path))
   const read = (...path: Path): string | undefined => secrets.get(JSON.stringify(path))
@@ -134,6 +137,7 @@ export function buildConfig(settings: Settings, { folder, secrets, isTerminal }:
   const { store, encryption, drill, postgres, http, daemon, log } = settings
 
   return deepFreeze({
+    isStoreOnly,
     timezone: settings.timezone,
     store: {
       url: store.url,

@@ -20,12 +20,18 @@ export type Origin =
     }
   /** Without a variable it is a section or list that came to be because a variable names something in it. */
   | { readonly from: 'environment'; readonly variable: string | undefined }
+  | { readonly from: 'flag'; readonly flag: string }
 
 /** Counted from 1. */
 export type Position = { readonly line: number; readonly column: number }
 
 /** Where to look for a fault, as people read it, and in which order to list it. */
-export type Place = { readonly text: string; readonly position: Position | undefined }
+export type Place = {
+  readonly text: string
+  readonly position: Position | undefined
+  /** The text is a flag of the command line, which says all that the key would. */
+  readonly isFlag?: true
+}
 
 export function emptyDraft(file: string | undefined): Draft {
   return { file, value: emptyTree(), origins: new Map() }
@@ -64,6 +70,7 @@ export function isTree(value: unknown): value is Tree {
 /** The place of a value, of its key, or of the section that lacks it. */
 export function placeOf(draft: Draft, path: Path, what: 'value' | 'key' = 'value'): Place {
   const origin = originOf(draft, path)
+  if (origin?.from === 'flag') return { text: origin.flag, position: undefined, isFlag: true }
   if (origin?.from === 'environment') return { text: origin.variable ?? variableOf(path), position: undefined }
   if (draft.file === undefined) return { text: variableOf(path), position: undefined }
   const isThere = valueAt(draft, path) !== undefined

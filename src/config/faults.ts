@@ -1,5 +1,6 @@
 import { type Draft, type Place, placeOf } from './draft.ts'
 import type { Path } from './keys.ts'
+import { inFlagWords } from './store-flags.ts'
 
 /** Something wrong with the configuration, or (as a warning) doubtful. Never holds a secret. */
 export type Fault = {
@@ -23,6 +24,7 @@ export function isCovered(faults: readonly Fault[], path: Path): boolean {
 /** One line for each, those in the file first and in its order. */
 export function faultLines(faults: readonly Fault[]): string[] {
   const lines = faults.toSorted(inOrder).map(({ place, path, text, hint }) => {
+    if (place.isFlag) return oneLine(inFlagWords(`${place.text}: ${text}${hint === undefined ? '' : ` (${hint})`}`))
     const key = path === undefined ? '' : `${path.join('.')}: `
     return oneLine(`${place.text}  ${key}${text}${hint === undefined ? '' : `  hint: ${hint}`}`)
   })

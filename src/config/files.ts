@@ -1,6 +1,6 @@
 import { access, constants, readFile, stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import { type Draft, isTree } from './draft.ts'
+import { type Draft, isTree, originOf } from './draft.ts'
 import { type Fault, faultAt, isCovered } from './faults.ts'
 import { childOf, type KeyNode, type Path, root, type ValueNode } from './keys.ts'
 
@@ -27,8 +27,7 @@ export async function readFiles(draft: Draft, folder: string, known: readonly Fa
       const file = resolve(folder, name)
       const isRead = reads === 'secret' || reads === 'hash'
       const found = await look(file, isRead)
-      if ('reason' in found)
-        faults.push(unreadable(draft, path, reads === 'file' ? file : 'the file', found.reason, folder))
+      if ('reason' in found) faults.push(unreadable(draft, path, { file, reads, folder }, found.reason))
       else if (reads === 'hash' && !isHash(found.text))
         faults.push(faultAt(draft, path, `${file} holds no SHA-256`, 'printf %s "$TOKEN" | sha256sum'))
       else {
@@ -93,8 +92,17 @@ export function fileReason(error: unknown): string {
 }
 
 /** The name of a key or secret file is not quoted: now and then it is the secret itself that somebody gave. */
-function unreadable(draft: Draft, path: Path, what: string, reason: string, folder: string): Fault {
-  return faultAt(draft, path, `cannot read ${what}: ${reason}`, `relative paths start at ${folder}`)
+function unreadable(
+  draft: Draft,
+  path: Path,
+  { file, reads, folder }: { readonly file: string; readonly reads: string; readonly folder: string },
+  reason: string,
+): Fault {
+  const isFlag = originOf(draft, path)?.from === 'flag'
+  // What names a key on the command line is a path.
+  const what = reads === 'file' || (isFlag && reads === 'key') ? file : 'the file'
+  const hint = isFlag ? undefined : `relative paths start at ${folder}`
+  return faultAt(draft, path, `cannot read ${what}: ${reason}`, hint)
 }
 
 /** As sha256sum prints it: the digits, and perhaps a name after them. */

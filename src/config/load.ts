@@ -1,14 +1,16 @@
-import { readFile } from 'node:fs/promises'
+import { access, readFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { PgproofError } from '../errors.ts'
 import { buildConfig, type Config } from './config.ts'
 import { contradictions } from './contradictions.ts'
-import { type Draft, emptyDraft } from './draft.ts'
+import { type Draft, emptyDraft, emptyTree, isTree, originOf, setOrigin, type Tree } from './draft.ts'
 import { applyEnvironment } from './environment.ts'
 import { type Fault, faultLines, isCovered } from './faults.ts'
 import { fileReason, givenTexts, readFiles } from './files.ts'
-import { schema } from './schema.ts'
+import { variablePrefix } from './keys.ts'
+import { schema, storeSchema } from './schema.ts'
 import { expectation, schemaFaults } from './schema-faults.ts'
+import { type GivenFlag, givenFlags, type StoreFlags } from './store-flags.ts'
 
 export type ConfigSource = {
   /** As `--config` has it, relative to `cwd`. Undefined: what PGPROOF_CONFIG names, or no file at all. */
@@ -17,32 +19,38 @@ export type ConfigSource = {
   readonly cwd: string
   /** Whether the log goes to a terminal, which decides about the default of `log.format`. */
   readonly isTerminal?: boolean
+  /** Over everything else. With a store among them no file is read, and nothing is asked that only backups need. */
+  readonly flags?: StoreFlags
 }
 
 export type LoadedConfig = {
   readonly config: Config
   /** One line each, with place and hint, for the log. */
   readonly warnings: readonly string[]
-  /** The absolute path of the file, or `environment`. */
+  /** The absolute path of the file, `environment`, or `--store`. */
   readonly source: string
 }
 
 /**
- * Environment over file over defaults. Throws CONFIG_UNREADABLE if there is no reading the file, and CONFIG_INVALID with
- * every fault, one line each in its details.
+ * Flags over environment over file over defaults. Throws CONFIG_UNREADABLE if there is no reading the file, CONFIG_INVALID
+ * with every fault, one line each in its details, and USAGE_INVALID where only flags are wrong.
  */
-export async function loadConfig({ file, env, cwd, isTerminal }: ConfigSource): Promise<LoadedConfig> {
-  // 1. The file and, over it, the environment.
-  const named = file ?? (env['PGPROOF_CONFIG'] || undefined)
+export async function loadConfig({ file, env, cwd, isTerminal, flags = {} }: ConfigSource): Promise<LoadedConfig> {
+  // 1. The file, over it the environment, and over that the flags.
+  const given = givenFlags(flags, cwd, file !== undefined)
+  const isStoreOnly = flags.store !== undefined
+  const named = isStoreOnly ? undefined : (file ?? (env['PGPROOF_CONFIG'] || undefined))
   const path = named === undefined ? undefined : resolve(cwd, named)
   const folder = path === undefined ? resolve(cwd) : dirname(path)
+  if (named === undefined && given.length === 0 && !hasVariables(env)) throw await missing(cwd)
   const { draft, faults, isReadable } = await readDraft(named, path, env)
   const variables = applyEnvironment(draft, env)
   faults.push(...variables.faults)
+  applyFlags(draft, given)
   if (!isReadable) throw invalid(faults)
 
   // 2. Each key alone, then keys together, then the files they name; all faults are collected.
-  const parsed = schema.safeParse(draft.value)
+  const parsed = (isStoreOnly ? storeSchema : schema).safeParse(draft.value)
   faults.push(...schemaFaults(parsed.error?.issues ?? [], draft, faults))
   faults.push(...(await valueFaults(draft, faults)))
   const together = contradictions(draft)
@@ -56,9 +64,10 @@ export async function loadConfig({ file, env, cwd, isTerminal }: ConfigSource): 
     folder,
     secrets: files.secrets,
     isTerminal: isTerminal ?? process.stderr.isTTY === true,
+    isStoreOnly,
   })
   const warnings = faultLines([...variables.warnings, ...together.warnings, ...files.warnings])
-  return { config, warnings, source: path ?? 'environment' }
+  return { config, warnings, source: path ?? (isStoreOnly ? '--store' : 'environment') }
 }
 
 type ReadDraft = { readonly draft: Draft; readonly faults: Fault[]; readonly isReadable: boolean }
@@ -83,6 +92,25 @@ async function readText(path: string): Promise<string> {
   }
 }
 
+function applyFlags(draft: Draft, given: readonly GivenFlag[]): void {
+  for (const { flag, path, value } of given) {
+    const [section = '', key = ''] = path.map(String)
+    const known = draft.value[section]
+    // Something of another form stands in the file; that is a fault of its own.
+    if (known !== undefined && known !== null && !isTree(known)) continue
+    const tree: Tree = known ?? emptyTree()
+    draft.value[section] = tree
+    tree[key] = value
+    // Nor is an element of the list that stood there before from the file any more.
+    for (const place of draft.origins.keys())
+      if (place.startsWith(`${JSON.stringify(path).slice(0, -1)},`)) draft.origins.delete(place)
+    setOrigin(draft, path, { from: 'flag', flag })
+    const passphrase = ['encryption', 'passphraseFile']
+    // The passphrase in the file is of the keys in the file.
+    if (flag === '--key' && originOf(draft, passphrase)?.from === 'file') delete tree['passphraseFile']
+  }
+}
+
 /** The checks of single values that need more than the schema. */
 async function valueFaults(draft: Draft, known: readonly Fault[]): Promise<Fault[]> {
   const faults: Fault[] = []
@@ -96,6 +124,26 @@ async function valueFaults(draft: Draft, known: readonly Fault[]): Promise<Fault
 
 function invalid(faults: readonly Fault[]): PgproofError {
   const lines = faultLines(faults)
+  if (faults.every(({ place }) => place.isFlag)) return new PgproofError('USAGE_INVALID', { reason: lines.join('; ') })
   const count = lines.length === 1 ? '1 fault' : `${lines.length} faults`
   return new PgproofError('CONFIG_INVALID', { count }, { details: lines.join('\n') })
+}
+
+/** Whether the environment says anything of a configuration. */
+function hasVariables(env: NodeJS.ProcessEnv): boolean {
+  return Object.keys(env).some((name) => name.startsWith(variablePrefix) && !noSettings.has(name))
+}
+
+const noSettings = new Set(['PGPROOF_CONFIG', 'PGPROOF_TOKEN'])
+
+/** Somebody in the folder of the configuration has most likely forgotten to name it. */
+async function missing(cwd: string): Promise<PgproofError> {
+  for (const name of ['pgproof.yaml', 'pgproof.yml']) {
+    const isThere = await access(resolve(cwd, name)).then(
+      () => true,
+      () => false,
+    )
+    if (isThere) return new PgproofError('CONFIG_MISSING', { seen: `; ${name} in this folder must be named` })
+  }
+  return new PgproofError('CONFIG_MISSING', { seen: '' })
 }

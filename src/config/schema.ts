@@ -415,5 +415,14 @@ export const schema = z.strictObject({
   ),
 })
 
+const { encryption, servers } = schema.shape
+const encryptionKeys = encryption.unwrap()
+
+/** The same where a store alone was named: backups are read there and never taken. */
+export const storeSchema = schema.extend({
+  encryption: encryptionKeys.extend({ recipients: encryptionKeys.shape.recipients.default([]) }).prefault({}),
+  servers: servers.default([]),
+})
+
 /** The configuration as the schema gives it: defaults filled in, durations in milliseconds, sizes in bytes. */
 export type Settings = z.output<typeof schema>

@@ -1,9 +1,9 @@
 import { isFinished, type Run } from '../catalog/runs.ts'
+import { pickForDrill } from '../drill/pick-for-drill.ts'
 import { PgproofError, toPgproofError } from '../errors.ts'
 import { type DrillWish, executeRun } from '../jobs/execute.ts'
 import { type Installation, isConfigured, serverNamed } from '../jobs/installation.ts'
 import type { Order, Orders } from '../jobs/orders.ts'
-import { pickForDrill } from '../jobs/pick-for-drill.ts'
 import { describe, newRun } from '../jobs/run-job.ts'
 
 type Waiting = { readonly run: Run; readonly wish: DrillWish }

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { type Key, type PrivateKey, readKeys } from 'openpgp'
+import { type Key, type PrivateKey, readKeys, unarmor } from 'openpgp'
 import { PgproofError, reasonOf } from '../errors.ts'
 
 /**
@@ -11,6 +11,8 @@ export async function readKeyFile(path: string): Promise<readonly Key[]> {
     throw unreadable(path, error.code ?? reasonOf(error), error)
   })
   if (contents.length === 0) throw unreadable(path, 'the file is empty')
+  const otherForm = otherFormOf(contents)
+  if (otherForm !== undefined) throw unreadable(path, otherForm)
   const keys: Key[] = []
   try {
     const text = contents.toString('latin1')
@@ -35,6 +37,25 @@ export async function readPrivateKeyFile(path: string): Promise<readonly Private
   })
 }
 
+/** What whoever has the key in GnuPG does to have it in a file. */
+export function exportWhole(fingerprint: string): string {
+  return `where the whole key is: gpg --export-secret-keys --armor ${fingerprint} > backup.key.asc`
+}
+
+/** Whether GnuPG's mark stands in the file for a secret part that a smart card has. */
+export async function isOnCard(path: string): Promise<boolean> {
+  const contents = await readFile(path)
+  const text = contents.toString('latin1')
+  const blocks = text.includes('-----BEGIN') ? armoredBlocks(path, text) : []
+  const parts = await Promise.all(
+    blocks.map(async ({ armoredKeys }) => (await unarmor(armoredKeys)).data as Uint8Array),
+  )
+  return [contents, ...parts.map((part) => Buffer.from(part))].some((bytes) => bytes.includes(onCard))
+}
+
+/** Mode 2 of GnuPG's own way of protecting a secret part. */
+const onCard = Buffer.from('GNU\u0002', 'latin1')
+
 /** As OpenPGP is written: 40 upper-case hexadecimal digits (64 for a version 6 key). */
 export function fingerprintOf(key: Pick<Key, 'getFingerprint'>): string {
   return key.getFingerprint().toUpperCase()
@@ -43,6 +64,15 @@ export function fingerprintOf(key: Pick<Key, 'getFingerprint'>): string {
 /** The last 16 digits of a fingerprint, by which messages and signatures name a key. */
 export function keyIdOf(key: Pick<Key, 'getKeyID'>): string {
   return key.getKeyID().toHex().toUpperCase()
+}
+
+/** Files of GnuPG itself that are no exported keys; undefined for anything else. */
+function otherFormOf(contents: Buffer): string | undefined {
+  const text = contents.subarray(0, 4096).toString('latin1')
+  if (/^(?:Created: |Key: \()|^\(\d+:(?:protected-|shadowed-)?private-key/m.test(text))
+    return 'it is a file of gpg-agent (private-keys-v1.d), which only gpg-agent reads; export the key'
+  if (text.slice(8, 12) === 'KBXf') return 'it is a keybox, GnuPG’s own file for public keys; export the key'
+  return undefined
 }
 
 function armoredBlocks(path: string, text: string): { armoredKeys: string }[] {

@@ -7,6 +7,8 @@ export type KeyUse = 'encryption' | 'signing'
 /** Why the key cannot be used at `now`, as the end of a sentence; undefined if it can. */
 export async function whyUnusable(key: Key, use: KeyUse, now: Date): Promise<string | undefined> {
   const { version } = key.keyPacket
+  const unsupported = unsupportedCurve(key)
+  if (unsupported !== undefined) return unsupported
   if (version !== 4) return `it is a version ${version} key, which GnuPG cannot read`
   if (key.getCreationTime() > now) return `it was made at ${instant(key.getCreationTime())}, which is in the future`
   if (await key.isRevoked(undefined, undefined, now)) return 'it is revoked'
@@ -22,6 +24,17 @@ export async function whyUnusable(key: Key, use: KeyUse, now: Date): Promise<str
     return `its algorithm ${chosen.getAlgorithmInfo().algorithm} cannot be read by GnuPG`
   if (use === 'encryption') return await whyNotVersion1(key, now)
   return undefined
+}
+
+/** OpenPGP.js computes with Brainpool's curves only where a package of its own is installed. */
+export function unsupportedCurve(key: Key): string | undefined {
+  const curve = key
+    .getKeys()
+    .map((part) => part.getAlgorithmInfo().curve)
+    .find((name) => name?.startsWith('brainpool'))
+  return curve === undefined
+    ? undefined
+    : `its curve ${curve} is not supported; take Curve25519, a curve of NIST, or RSA`
 }
 
 /**

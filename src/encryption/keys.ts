@@ -1,7 +1,7 @@
-import type { Key, PrivateKey, PublicKey } from 'openpgp'
+import type { Key, PrivateKey, PublicKey, SecretKeyPacket, SecretSubkeyPacket } from 'openpgp'
 import { PgproofError, reasonOf } from '../errors.ts'
-import { fingerprintOf, readKeyFile, readPrivateKeyFile } from './key-files.ts'
-import { expiryOf, instant, type KeyUse, whyUnusable } from './key-validity.ts'
+import { exportWhole, fingerprintOf, isOnCard, readKeyFile, readPrivateKeyFile } from './key-files.ts'
+import { expiryOf, instant, type KeyUse, unsupportedCurve, whyUnusable } from './key-validity.ts'
 
 /** One key, and the file it came from. */
 export type KeyEntry<K extends Key> = {
@@ -33,6 +33,15 @@ export type SigningKey = KeyEntry<PrivateKey>
 /** Asked only when a key is locked; a line break at the end of what it returns is ignored. */
 export type Passphrase = () => string
 
+/** A person who is asked: for the key at this path, first with `attempt` 1 and again while the answer is wrong. */
+export type AskPassphrase = {
+  readonly attempts: number
+  ask(path: string, attempt: number): Promise<string>
+}
+
+/** Nobody: nothing can be encrypted to them. */
+export const noRecipients: Recipients = { keys: [], fingerprints: [], expiries: [] }
+
 /**
  * Reads public keys; of a private key only the public part is kept. Throws `KEY_UNREADABLE`, `KEY_UNUSABLE` for a key
  * that nothing can be encrypted to at `now`, and `KEY_NEEDED` if there are none.
@@ -63,24 +72,30 @@ export function assertRecipientsUsable(recipients: Recipients, now: Date): void 
  */
 export async function readPrivateKeys(
   paths: readonly string[],
-  passphrase: Passphrase | undefined,
+  passphrase: Passphrase | AskPassphrase | undefined,
   now: Date,
 ): Promise<PrivateKeys> {
   const entries: KeyEntry<PrivateKey>[] = []
   for (const path of paths)
     for (const key of await readPrivateKeyFile(path)) {
+      const unsupported = unsupportedCurve(key)
+      if (unsupported !== undefined) throw unusable({ path, fingerprint: fingerprintOf(key) }, unsupported)
       await unlock(key, path, passphrase)
       const entry = await entryOf(key, path, 'encryption', now)
       // At no particular time, so that an expired key passes.
       const parts = await key.getDecryptionKeys(undefined, null).catch(() => [])
-      if (!parts.some((part) => part.isDecrypted())) throw unusable(entry, 'it holds no secret part that decrypts')
+      if (!parts.some((part) => part.isDecrypted())) throw unusable(entry, await whyNothingDecrypts(entry))
       entries.push(entry)
     }
   return setOf(entries)
 }
 
 /** Reads the one key of the file and unlocks it. Throws as `readPrivateKeys`, and if it may not sign at `now`. */
-export async function readSigningKey(path: string, passphrase: Passphrase | undefined, now: Date): Promise<SigningKey> {
+export async function readSigningKey(
+  path: string,
+  passphrase: Passphrase | AskPassphrase | undefined,
+  now: Date,
+): Promise<SigningKey> {
   const [key, ...others] = await readPrivateKeyFile(path)
   if (key === undefined || others.length > 0)
     throw new PgproofError('KEY_UNREADABLE', { path, reason: 'it holds several keys, and only one can sign' })
@@ -110,7 +125,8 @@ export async function assertAcceptable(keys: KeySet<Key>, use: KeyUse, now: Date
   }
 }
 
-async function readPublicKeys(paths: readonly string[], use: KeyUse, now: Date): Promise<KeySet<PublicKey>> {
+/** Public keys whatever their state. Throws `KEY_UNREADABLE`. */
+export async function readPublicKeys(paths: readonly string[], use: KeyUse, now: Date): Promise<KeySet<PublicKey>> {
   const found = new Map<string, { key: PublicKey; path: string }>()
   for (const path of paths)
     for (const read of await readKeyFile(path)) {
@@ -136,27 +152,56 @@ function setOf<K extends Key>(keys: readonly KeyEntry<K>[]): KeySet<K> {
   }
 }
 
-async function unlock(key: PrivateKey, path: string, passphrase: Passphrase | undefined): Promise<void> {
-  for (const { keyPacket } of key.getKeys()) {
-    // A stub (gpg --export-secret-subkeys, a smart card) has nothing to unlock; the key's other parts may do.
-    if (!('isMissingSecretKeyMaterial' in keyPacket) || keyPacket.isMissingSecretKeyMaterial()) continue
-    try {
-      if (!keyPacket.isDecrypted()) {
-        if (passphrase === undefined)
-          throw new PgproofError('KEY_NEEDED', { what: `the locked key ${path}`, key: 'encryption.passphraseFile' })
-        await keyPacket.decrypt(passphrase().replace(/\r?\n$/, ''))
-      }
-      // Against a file whose public and secret halves were made not to match.
-      await keyPacket.validate()
-    } catch (error) {
-      if (error instanceof PgproofError) throw error
-      const reason = reasonOf(error)
-      if (/passphrase/i.test(reason)) throw new PgproofError('PASSPHRASE_WRONG', { path }, { cause: error })
-      throw new PgproofError('KEY_UNREADABLE', { path, reason }, { cause: error })
+async function unlock(
+  key: PrivateKey,
+  path: string,
+  passphrase: Passphrase | AskPassphrase | undefined,
+): Promise<void> {
+  // A stub (gpg --export-secret-subkeys, a smart card) has nothing to unlock; the key's other parts may do.
+  const parts = key.getKeys().flatMap(({ keyPacket }) => {
+    return 'isMissingSecretKeyMaterial' in keyPacket && !keyPacket.isMissingSecretKeyMaterial() ? [keyPacket] : []
+  })
+  if (!parts.every((part) => part.isDecrypted())) {
+    if (passphrase === undefined)
+      throw new PgproofError('KEY_NEEDED', { what: `the locked key ${path}`, key: 'encryption.passphraseFile' })
+    const attempts = typeof passphrase === 'function' ? 1 : passphrase.attempts
+    for (let attempt = 1; ; attempt += 1) {
+      const text = typeof passphrase === 'function' ? passphrase() : await passphrase.ask(path, attempt)
+      const failure = await decryptAll(parts, text.replace(/\r?\n$/, ''), path)
+      if (failure === undefined) break
+      if (failure.code !== 'PASSPHRASE_WRONG' || attempt >= attempts) throw failure
     }
   }
+  // Against a file whose public and secret halves were made not to match.
+  for (const part of parts)
+    await part.validate().catch((error: unknown) => {
+      throw new PgproofError('KEY_UNREADABLE', { path, reason: reasonOf(error) }, { cause: error })
+    })
 }
 
-function unusable({ fingerprint, path }: KeyEntry<Key>, reason: string): PgproofError {
+/** Undefined when every part is open. */
+async function decryptAll(
+  parts: readonly (SecretKeyPacket | SecretSubkeyPacket)[],
+  passphrase: string,
+  path: string,
+): Promise<PgproofError | undefined> {
+  for (const part of parts)
+    try {
+      if (!part.isDecrypted()) await part.decrypt(passphrase)
+    } catch (error) {
+      const reason = reasonOf(error)
+      if (/passphrase/i.test(reason)) return new PgproofError('PASSPHRASE_WRONG', { path }, { cause: error })
+      return new PgproofError('KEY_UNREADABLE', { path, reason }, { cause: error })
+    }
+  return undefined
+}
+
+async function whyNothingDecrypts({ fingerprint, path }: KeyEntry<Key>): Promise<string> {
+  return (await isOnCard(path))
+    ? 'its secret part is on a smart card, which only gpg can use; give the private key of another recipient, in a file'
+    : `it holds no secret part that decrypts; ${exportWhole(fingerprint)}`
+}
+
+function unusable({ fingerprint, path }: Pick<KeyEntry<Key>, 'fingerprint' | 'path'>, reason: string): PgproofError {
   return new PgproofError('KEY_UNUSABLE', { fingerprint, path, reason })
 }

@@ -4,7 +4,7 @@ import { type Installation, readSigners } from './installation.ts'
 
 const monthMs = 30 * 24 * 3_600_000
 
-/** Recipients, signing key, trusted signers and private keys, each looked at whatever is wrong with the others. */
+/** Recipients, signing key and trusted signers, each looked at whatever is wrong with the others. */
 export async function checkKeys(
   installation: Pick<Installation, 'config' | 'clock'>,
   findings: Findings,
@@ -46,16 +46,25 @@ export async function checkKeys(
           'Drills here would refuse the backups made here; add its public key.',
         )
     })
+}
 
-  const { privateKeyFiles, passphrase } = encryption
+/** Private keys, which backups do not need: only drills and restores. */
+export async function checkPrivateKeys(
+  { config: { encryption }, clock }: Pick<Installation, 'config' | 'clock'>,
+  findings: Findings,
+  signal: AbortSignal,
+): Promise<void> {
+  const now = clock.now()
+  const { privateKeyFiles, passphrase, signingKeyFile, trustedSigners } = encryption
   if (privateKeyFiles.length === 0) return
-  if (signers != null && signingKeyFile === undefined)
+  if (trustedSigners.length > 0 && signingKeyFile === undefined)
     findings.warn(
       '`encryption.trustedSigners` is set, and no signing key is configured where drills run',
       'Set `encryption.signingKeyFile`: a report that nobody signed proves nothing, and the next drill takes the same backup again.',
     )
   await goOn(findings, signal, async () => {
     const keys = await readPrivateKeys(privateKeyFiles, passphrase && (() => passphrase.reveal()), now)
+    const recipients = await readRecipients(encryption.recipients, now).catch(() => undefined)
     if (recipients === undefined) return
     if (keys.fingerprints.some((fingerprint) => recipients.fingerprints.includes(fingerprint)))
       findings.ok('the private key opens what is encrypted here')

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Config, ServerConfig } from '../config/config.ts'
 import type { ObjectStore } from '../storage/object-store.ts'
 import { checkDrills } from './check-drills.ts'
-import { checkKeys } from './check-keys.ts'
+import { checkKeys, checkPrivateKeys } from './check-keys.ts'
 import { checkDatabase, checkServer } from './check-server.ts'
 import { type Finding, type Findings, goOn } from './findings.ts'
 import { databasesOf, type Installation } from './installation.ts'
@@ -23,6 +23,7 @@ export async function runCheck(
   }
   await look('store', (findings) => checkStore(store, findings, signal))
   await look('keys', (findings) => checkKeys(installation, findings, signal))
+  await look('private keys', (findings) => checkPrivateKeys(installation, findings, signal))
   for (const server of config.servers) {
     let databases: string[] = []
     await look(`server ${server.name}`, async (findings) => {

@@ -1,22 +1,28 @@
+import { type BackupResult, runBackup } from '../backup/backup.ts'
+import type { Committed } from '../backup/commit-backup.ts'
+import { runRolesBackup } from '../backup/roles-backup.ts'
 import type { Run, RunProgress } from '../catalog/runs.ts'
 import { seedAfter } from '../domain/pick-backup.ts'
+import { runDrill } from '../drill/drill.ts'
+import type { DrillRequest, DrillResult } from '../drill/drill-request.ts'
+import type { ScratchSettings } from '../drill/scratch.ts'
 import { type PgproofError, toPgproofError } from '../errors.ts'
 import { parseConnectionUrl } from '../postgres/connect.ts'
-import { type BackupResult, runBackup } from './backup.ts'
-import type { Committed } from './commit-backup.ts'
-import { runDrill } from './drill.ts'
-import type { DrillRequest, DrillResult } from './drill-request.ts'
 import { connectionTo, type Installation, readBackupKeys, readDrillKeys, serverNamed } from './installation.ts'
 import { type PruneResult, runPrune } from './prune.ts'
-import { runRolesBackup } from './roles-backup.ts'
 import { type JobEnd, newRun, runJob } from './run-job.ts'
-import type { ScratchSettings } from './scratch.ts'
 
 /** What may be said about a drill when it is ordered. */
 export type DrillWish = {
   readonly backup?: string | undefined
   readonly pick?: 'random' | 'latest' | undefined
   readonly seed?: number | undefined
+}
+
+/** What may be said about a run besides. */
+export type RunWish = DrillWish & {
+  /** Whether a backup is followed by the prune of its kind; default true. */
+  readonly prune?: boolean | undefined
 }
 
 export type Finished = JobEnd & {
@@ -33,7 +39,7 @@ export type Finished = JobEnd & {
  */
 export async function executeRun(
   run: Run,
-  wish: DrillWish,
+  wish: RunWish,
   installation: Installation,
   signal: AbortSignal,
 ): Promise<Finished> {
@@ -44,7 +50,7 @@ export async function executeRun(
     async (jobSignal, onProgress) => {
       switch (run.job) {
         case 'backup':
-          return await backUp(run, installation, jobSignal, onProgress)
+          return await backUp(run, wish, installation, jobSignal, onProgress)
         case 'roles':
           return await backUpRoles(run, installation, jobSignal)
         case 'drill':
@@ -69,6 +75,7 @@ const pruneDeadlineMs = 6 * 3_600_000
 
 async function backUp(
   run: Run,
+  { prune: isPruned = true }: RunWish,
   installation: Installation,
   signal: AbortSignal,
   onProgress: (progress: RunProgress) => void,
@@ -81,7 +88,7 @@ async function backUp(
   const connection = connectionTo(server, database)
   const request = { connection, ...keys, compression, evidence, lockTimeoutMs, censusConnections, binDirs }
   const backup = await runBackup(request, { ...installation, onProgress }, signal)
-  const prune = await pruneAfter(run, installation, signal)
+  const prune = isPruned ? await pruneAfter(run, installation, signal) : { prune: null, pruneError: null }
   return { label: backup.manifest.label, bytes: backup.manifest.objects.dump.bytes, backup, ...prune }
 }
 
@@ -165,7 +172,7 @@ export async function drillRequest(
 }
 
 /** Where drills restore to. */
-export function scratchSettings(config: Installation['config']): ScratchSettings {
+export function scratchSettings(config: Installation['config']): Exclude<ScratchSettings, { kind: 'opened' }> {
   const { scratch, runAs, jobs, parameters } = config.drill
   if (scratch.kind === 'embedded')
     return { kind: 'embedded', runAs, jobs, parameters, binDirs: config.postgres.binDirs }

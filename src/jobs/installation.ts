@@ -1,7 +1,9 @@
-import type { Catalog } from '../catalog/catalog.ts'
-import type { Clock } from '../clock.ts'
 import type { Config, ServerConfig } from '../config/config.ts'
+import type { Secret } from '../config/secret.ts'
 import {
+  type AskPassphrase,
+  noRecipients,
+  type Passphrase,
   type PrivateKeys,
   type Recipients,
   readPrivateKeys,
@@ -12,26 +14,20 @@ import {
   type TrustedSigners,
 } from '../encryption/keys.ts'
 import { PgproofError } from '../errors.ts'
-import type { Log } from '../log.ts'
+import type { JobParts } from '../parts.ts'
 import { type Connection, connect, parseConnectionUrl, withDatabase } from '../postgres/connect.ts'
 import { listDatabases } from '../postgres/facts.ts'
-import type { ObjectStore } from '../storage/object-store.ts'
 
-/** Everything that jobs work with, built once by `wire.ts` and handed down as a plain parameter. */
-export type Installation = {
+/** Everything that there is, built once by `wire.ts`. */
+export type Installation = JobParts & {
   readonly config: Config
-  readonly store: ObjectStore
-  readonly storeId: string
   /** When the store was first used: nothing was due before. */
   readonly storeCreatedAt: Date
-  readonly catalog: Catalog
-  readonly clock: Clock
-  readonly log: Log
-  readonly random: () => number
+  /** For keys whose passphrase is not configured; undefined where nobody sits at a terminal. */
+  readonly askPassphrase?: AskPassphrase | undefined
 }
 
-/** What a job needs of an installation; it knows nothing of the configuration. */
-export type JobParts = Omit<Installation, 'config' | 'storeCreatedAt'>
+type KeyParts = Pick<Installation, 'config' | 'clock' | 'askPassphrase'>
 
 /** Throws SERVER_UNKNOWN. */
 export function serverNamed(config: Config, name: string): ServerConfig {
@@ -71,15 +67,14 @@ function matches(pattern: string, name: string): boolean {
 export type BackupKeys = { readonly recipients: Recipients; readonly signingKey: SigningKey | null }
 
 /** Read anew for each job, so that a key replaced on disk is used by the next one. */
-export async function readBackupKeys({ config, clock }: Pick<Installation, 'config' | 'clock'>): Promise<BackupKeys> {
+export async function readBackupKeys({ config, clock, askPassphrase }: KeyParts): Promise<BackupKeys> {
   const { encryption } = config
   const now = clock.now()
   const recipients = await readRecipients(encryption.recipients, now)
-  const passphrase = encryption.signingPassphrase
   const signingKey =
     encryption.signingKeyFile === undefined
       ? null
-      : await readSigningKey(encryption.signingKeyFile, passphrase && (() => passphrase.reveal()), now)
+      : await readSigningKey(encryption.signingKeyFile, passphraseOf(encryption.signingPassphrase, askPassphrase), now)
   return { recipients, signingKey }
 }
 
@@ -89,21 +84,32 @@ export type DrillKeys = {
   readonly trustedSigners: TrustedSigners | null
 }
 
-/** Throws KEY_NEEDED where no private key is configured. `what` names the job in that message. */
-export async function readDrillKeys(
-  { config, clock }: Pick<Installation, 'config' | 'clock'>,
-  what: string,
-): Promise<DrillKeys> {
+/**
+ * Throws KEY_NEEDED where there is no private key. `what` names the job in that message. Without a configuration there
+ * may be no recipients: then nothing can be encrypted, and whether a backup is encrypted to everyone it names is known as
+ * far as the private keys go.
+ */
+export async function readDrillKeys({ config, clock, askPassphrase }: KeyParts, what: string): Promise<DrillKeys> {
   const { encryption } = config
   const now = clock.now()
   if (encryption.privateKeyFiles.length === 0)
-    throw new PgproofError('KEY_NEEDED', { what, key: 'encryption.privateKeyFile' })
-  const { passphrase } = encryption
+    throw new PgproofError('KEY_NEEDED', { what, key: config.isStoreOnly ? '--key' : 'encryption.privateKeyFile' })
+  const passphrase = passphraseOf(encryption.passphrase, askPassphrase)
   return {
-    keys: await readPrivateKeys(encryption.privateKeyFiles, passphrase && (() => passphrase.reveal()), now),
-    recipients: await readRecipients(encryption.recipients, now),
+    keys: await readPrivateKeys(encryption.privateKeyFiles, passphrase, now),
+    recipients:
+      config.isStoreOnly && encryption.recipients.length === 0
+        ? noRecipients
+        : await readRecipients(encryption.recipients, now),
     trustedSigners: await readSigners(config, now),
   }
+}
+
+function passphraseOf(
+  configured: Secret | undefined,
+  askPassphrase: AskPassphrase | undefined,
+): Passphrase | AskPassphrase | undefined {
+  return configured === undefined ? askPassphrase : () => configured.reveal()
 }
 
 export async function readSigners(config: Config, now: Date): Promise<TrustedSigners | null> {

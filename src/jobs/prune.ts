@@ -1,5 +1,6 @@
 import type { CatalogBackup } from '../catalog/catalog.ts'
 import type { ServerConfig } from '../config/config.ts'
+import { labelTime } from '../domain/backup-label.ts'
 import { encodePruneRecord, type PruneRecord, pruneRecordFormat } from '../domain/prune-record.ts'
 import {
   decideRetention,
@@ -8,15 +9,16 @@ import {
   type RetentionPolicy,
 } from '../domain/retention.ts'
 import { PgproofError, reasonOf } from '../errors.ts'
+import { newLabel } from '../parts.ts'
 import {
   drillReportKey,
   drillSignatureKey,
   drillTablesKey,
+  fullDrillReportKey,
   objectNames,
   pruneRecordKey,
 } from '../storage/object-keys.ts'
 import { version } from '../version.ts'
-import { newLabel } from './commit-backup.ts'
 import type { Installation } from './installation.ts'
 
 /** The decision about each backup of one database, or of one server's roles, newest first. */
@@ -34,6 +36,8 @@ export type PrunePlan = {
   readonly orphanFolders: readonly string[]
   /** Reports older than `drill.keepReports` whose backup is gone. */
   readonly oldReports: readonly { readonly server: string; readonly database: string; readonly label: string }[]
+  /** Reports of full drills older than `drill.keepReports`. */
+  readonly oldFullReports: readonly { readonly server: string; readonly label: string }[]
 }
 
 export type PruneResult = { readonly plan: PrunePlan; readonly removed: readonly string[]; readonly isDryRun: boolean }
@@ -92,6 +96,12 @@ export async function runPrune(
       await store.delete(drillSignatureKey(server, database, label), { signal })
       await store.delete(drillTablesKey(server, database, label), { signal })
     })
+  for (const { server, label } of plan.oldFullReports)
+    await attempt(label, async () => {
+      const key = fullDrillReportKey(server, label)
+      await store.delete(key, { signal })
+      await store.delete(`${key}.sig`, { signal })
+    })
 
   // 5. What unfinished uploads of crashed runs left.
   const now = installation.clock.now().getTime()
@@ -122,6 +132,7 @@ export function planPrune(request: PruneRequest, installation: Installation): Pr
   }
   const configured = new Set(config.servers.map(({ name }) => name))
   const inScope = (server: string): boolean => request.only === undefined && configured.has(server)
+  const isOld = (instant: Date): boolean => now.getTime() - instant.getTime() > config.drill.keepReportsMs
   const alive = new Set(catalog.backups({}).map(({ manifest }) => manifest.label))
   return {
     groups: groups.filter(({ decisions }) => decisions.length > 0),
@@ -134,8 +145,11 @@ export function planPrune(request: PruneRequest, installation: Installation): Pr
     oldReports: catalog
       .drills({})
       .filter(({ server, backup }) => inScope(server) && !alive.has(backup.label))
-      .filter(({ finishedAt }) => now.getTime() - new Date(finishedAt).getTime() > config.drill.keepReportsMs)
+      .filter(({ finishedAt }) => isOld(new Date(finishedAt)))
       .map(({ server, database, label }) => ({ server, database, label })),
+    oldFullReports: catalog
+      .fullDrills()
+      .filter(({ server, label }) => inScope(server) && isOld(labelTime(label) ?? now)),
   }
 }
 
@@ -179,7 +193,7 @@ function decideGroup(
   }
 }
 
-/** A drill reads a backup of its own database, and the roles (`database` null) of its server. */
+/** A drill reads a backup of its own database, a full one of every database, and both the roles of their server. */
 function isDrilled(
   { server, database }: { readonly server: string; readonly database: string | null },
   { catalog }: Installation,
@@ -191,7 +205,7 @@ function isDrilled(
         run.state === 'running' &&
         run.job === 'drill' &&
         run.server === server &&
-        (database === null || run.database === database),
+        (database === null || run.database === null || run.database === database),
     )
 }
 

@@ -21,6 +21,40 @@ export function isOfEventTrigger(line: string): boolean {
   return /^\d+; (?:3466 \d+ |0 0 (?:COMMENT|SECURITY LABEL) - EVENT TRIGGER )/.test(line)
 }
 
+/** What is restored after the rows, each entry in one part, and each part in the order of the archive. */
+export type PostData = {
+  /** What reads rows to build an index: indexes, primary keys, unique and exclusion constraints. Jobs may share it. */
+  readonly builds: readonly string[]
+  /** An index becomes part of the index of a partitioned table: a matter of catalogs and locks, for one job. */
+  readonly attaches: readonly string[]
+  /** They read rows, and a partitioned table's index serves them only when each of its parts is attached. */
+  readonly foreignKeys: readonly string[]
+  /** Catalogs only, for one job: triggers, rules, policies, comments, grants and whatever else pg_dump may write. */
+  readonly rest: readonly string[]
+}
+
+/**
+ * Divides the section post-data so that parallel jobs do in each part only what they cannot lock each other out over.
+ * A part needs nothing of a later one. Functions and materialized views are in this section if they depend on a primary
+ * key; they come with the builds, as indexes may need them.
+ */
+export function splitPostData(lines: readonly string[]): PostData {
+  const parts = { builds: [] as string[], attaches: [] as string[], foreignKeys: [] as string[], rest: [] as string[] }
+  for (const line of lines) parts[partOf(line)].push(line)
+  return parts
+}
+
+/** By the class as well as the words: `INDEX ATTACH x` may also be the index `x` of a schema `ATTACH`. */
+function partOf(line: string): keyof PostData {
+  if (/^\d+; 0 0 INDEX ATTACH /.test(line)) return 'attaches'
+  if (/^\d+; 2606 \d+ FK CONSTRAINT /.test(line)) return 'foreignKeys'
+  const isBuild =
+    /^\d+; (?:1259 \d+ (?:INDEX|VIEW|MATERIALIZED VIEW)|2606 \d+ CONSTRAINT|1255 \d+ (?:FUNCTION|PROCEDURE)) /.test(
+      line,
+    )
+  return isBuild ? 'builds' : 'rest'
+}
+
 /**
  * The entries that refresh, apart from those that would, or might, read another server: a drill must not ask it for
  * anything. What a function does nobody knows, so where the database has the means to reach out, only those are
@@ -89,6 +123,26 @@ export function compareContents(lines: readonly string[], evidence: Evidence): C
       ...surplus.map((text) => `not in the evidence: ${text.trimEnd()}`),
     ],
   }
+}
+
+/**
+ * The line of each entry that begins so (`TABLE DATA public users `), where there is one. All entries of a kind must be
+ * asked for together: a line goes to the longest beginning that fits it.
+ */
+export function findEntries(
+  lines: readonly string[],
+  beginnings: readonly string[],
+  encoding: string,
+): ReadonlyMap<string, string> {
+  const normalize = normalizer(encoding)
+  const lineOf = new Map(lines.map((line) => [normalize(line.replace(/^\d+; \d+ \d+ /, '')), line]))
+  const { found } = match([...lineOf.keys()], beginnings, normalize)
+  return new Map(
+    beginnings.flatMap((beginning) => {
+      const line = lineOf.get(found.get(normalize(beginning)) ?? '')
+      return line === undefined ? [] : [[beginning, line] as const]
+    }),
+  )
 }
 
 /** Extensions that reach other servers, besides whatever is called a foreign data wrapper. */
@@ -193,19 +247,27 @@ function match(
   texts: readonly string[],
   beginnings: readonly string[],
   normalize: (text: string) => string,
-): { readonly missing: readonly string[]; readonly left: readonly string[] } {
+): {
+  readonly missing: readonly string[]
+  readonly left: readonly string[]
+  readonly found: ReadonlyMap<string, string>
+} {
   const sorted = [...texts].sort(byCodeUnit)
   const lengthAt = (at: number): number => sorted[at]?.length ?? 0
   const taken = new Set<number>()
   const missing: string[] = []
+  const found = new Map<string, string>()
   for (const wanted of beginnings.map(normalize).sort((one, other) => other.length - one.length)) {
     let best: number | undefined
     for (let at = lowerBound(sorted, wanted); sorted[at]?.startsWith(wanted) === true; at += 1)
       if (!taken.has(at) && (best === undefined || lengthAt(at) < lengthAt(best))) best = at
     if (best === undefined) missing.push(wanted)
-    else taken.add(best)
+    else {
+      taken.add(best)
+      found.set(wanted, sorted[best] ?? '')
+    }
   }
-  return { missing, left: sorted.filter((_, index) => !taken.has(index)) }
+  return { missing, left: sorted.filter((_, index) => !taken.has(index)), found }
 }
 
 function lowerBound(sorted: readonly string[], wanted: string): number {

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
 import { PgproofError, reasonOf } from '../errors.ts'
-import { passwordFromFile } from './password-file.ts'
+import { isPasswordFileOpen, passwordFilePath, passwordFromFile } from './password-file.ts'
 import { type TlsSettings, tlsOptions } from './tls.ts'
 
 /** How to reach one database of one server. The password never leaves this object but for the driver and a password file. */
@@ -65,15 +65,25 @@ export async function connect(
     return await open(connection, signal, applicationName, tlsOptions(connection.host, connection.tls))
   } catch (error) {
     signal.throwIfAborted()
-    if (!mayTryPlain(connection, error)) throw connectError(connection, error)
+    if (!mayTryPlain(connection, error)) throw await explained(connection, error)
   }
   try {
     return await open(connection, signal, applicationName, false)
   } catch (error) {
     signal.throwIfAborted()
-    throw connectError(connection, error)
+    throw await explained(connection, error)
   }
 }
+
+export type OpenedSession = { readonly database: string; readonly pid: number }
+
+/** The last sessions that this process has opened, some thousand at most: who watches a server tells them from those of others. */
+export function openedSessions(): readonly OpenedSession[] {
+  return opened
+}
+
+const opened: OpenedSession[] = []
+const openedCapacity = 2000
 
 /** Several sessions of one kind, closed together. Throws what `open` throws, after closing those that were opened. */
 export async function openSeveral(
@@ -154,6 +164,8 @@ async function open(
       "SELECT pg_catalog.current_setting('server_version_num')::int AS version, pg_catalog.pg_backend_pid() AS pid",
     )
     state.pid = rows[0]?.pid ?? 0
+    opened.push({ database: connection.database, pid: state.pid })
+    if (opened.length > openedCapacity) opened.splice(0, openedCapacity / 2)
     if ((rows[0]?.version ?? 0) >= 170000) await client.query('SET transaction_timeout = 0')
     state.isOpen = true
     signal.throwIfAborted()
@@ -234,6 +246,15 @@ function connectError(connection: Connection, error: unknown): PgproofError {
   if (sqlState.startsWith('28') || sqlState === '42501' || /password must be a string|client password/i.test(reason))
     return new PgproofError('AUTHENTICATION_FAILED', { server, reason: noPassword(reason) }, { cause: error })
   return new PgproofError('SERVER_UNREACHABLE', { server, reason }, { cause: error })
+}
+
+/** A password file that others may read is passed over, as libpq does, which says so. */
+async function explained(connection: Connection, error: unknown): Promise<PgproofError> {
+  const found = connectError(connection, error)
+  const isAsked = found.code === 'AUTHENTICATION_FAILED' && /none is configured/.test(found.message)
+  if (!isAsked || !(await isPasswordFileOpen())) return found
+  const reason = `the server asks for a password, and ${passwordFilePath()} is passed over because others may read it (chmod 600)`
+  return new PgproofError('AUTHENTICATION_FAILED', { server: connection.server, reason }, { cause: error })
 }
 
 function noPassword(reason: string): string {

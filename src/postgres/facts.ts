@@ -60,27 +60,46 @@ export type DatabaseProperties = {
   readonly bootstrapRole: string
 }
 
-/** What `CREATE DATABASE` must be told to make an empty twin of the current database. */
-export async function readDatabaseProperties(client: Client, major: number): Promise<DatabaseProperties> {
+/** What `CREATE DATABASE` must be told to make an empty twin of the current database, or of the named one. */
+export async function readDatabaseProperties(
+  client: Client,
+  major: number,
+  database: string | null = null,
+): Promise<DatabaseProperties> {
   const provider = major >= 15 ? 'd.datlocprovider' : "'c'"
   const locale = major >= 17 ? 'd.datlocale' : major >= 15 ? 'd.daticulocale' : 'NULL'
   const icuRules = major >= 16 ? 'd.daticurules' : 'NULL'
-  const { rows } = await client.query<DatabaseProperties>(`
+  const { rows } = await client.query<DatabaseProperties>(
+    `
     SELECT pg_catalog.pg_get_userbyid(d.datdba) AS owner, pg_catalog.pg_encoding_to_char(d.encoding) AS encoding,
            ${provider}::text AS "localeProvider", d.datcollate AS collate, d.datctype AS ctype, ${locale}::text AS locale,
            ${icuRules}::text AS "icuRules",
            (SELECT s.reset_val FROM pg_catalog.pg_settings s WHERE s.name = 'lc_monetary') AS "lcMonetary",
            pg_catalog.pg_get_userbyid(10) AS "bootstrapRole"
-      FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()`)
+      FROM pg_catalog.pg_database d WHERE d.datname = COALESCE($1, pg_catalog.current_database())`,
+    [database],
+  )
   const [properties] = rows
-  if (properties === undefined) throw new Error('the current database is not in pg_database')
+  if (properties === undefined) throw new Error('the database is not in pg_database')
   return properties
 }
 
+/**
+ * How the comment of a half-restored database begins. JSON follows: names may hold anything. It repeats the database's
+ * own name, so that one renamed by hand is safe.
+ */
+export const unfinishedMark = 'pgproof: unfinished restore '
+
 /** Databases that can be dumped: not templates, connections allowed; in name order. */
 export async function listDatabases(client: Client): Promise<string[]> {
-  const { rows } = await client.query<{ name: string }>(`
-    SELECT datname AS name FROM pg_catalog.pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname COLLATE "C"`)
+  const { rows } = await client.query<{ name: string }>(
+    `
+    SELECT datname AS name FROM pg_catalog.pg_database
+     WHERE datallowconn AND NOT datistemplate
+       AND NOT pg_catalog.starts_with(COALESCE(pg_catalog.shobj_description(oid, 'pg_database'), ''), $1)
+     ORDER BY datname COLLATE "C"`,
+    [unfinishedMark],
+  )
   return rows.map(({ name }) => name)
 }
 

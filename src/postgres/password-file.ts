@@ -27,6 +27,12 @@ export async function passwordFromFile(login: {
   return undefined
 }
 
+/** Whether there is one that is passed over, because others may read it. */
+export async function isPasswordFileOpen(): Promise<boolean> {
+  const found = await stat(passwordFilePath()).catch(() => undefined)
+  return found?.isFile() === true && (found.mode & 0o077) !== 0
+}
+
 async function readPrivate(path: string): Promise<string> {
   try {
     const found = await stat(path)

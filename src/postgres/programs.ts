@@ -20,22 +20,50 @@ export async function findProgram(
   binDirs: readonly string[],
   signal: AbortSignal,
 ): Promise<FoundProgram> {
-  for (const folder of [...binDirs, ...usualFolders(major), ...(process.env['PATH'] ?? '').split(':')]) {
-    if (folder === '') continue
-    const found = await probe(resolve(folder, name), signal)
-    if (found !== undefined && majorOf(found.version) === major) return found
+  return await findProgramBetween(name, { preferred: major, oldest: major }, binDirs, signal)
+}
+
+/**
+ * The same for a program that may be of any major from `preferred` down to `oldest`; the newest of them wins. For
+ * pg_restore: one newer than the server makes settings that the server refuses, one older than the dump cannot read it.
+ * Throws PROGRAM_MISSING for `preferred`, with a hint that names both.
+ */
+export async function findProgramBetween(
+  name: ProgramName,
+  { preferred, oldest }: { readonly preferred: number; readonly oldest: number },
+  binDirs: readonly string[],
+  signal: AbortSignal,
+): Promise<FoundProgram> {
+  for (let major = preferred; major >= oldest; major -= 1) {
+    const found = await findExactly(name, major, binDirs, signal)
+    if (found !== undefined) return found
   }
   const isServer = name === 'initdb' || name === 'postgres'
+  const packageOf = (major: number): string => `${isServer ? 'postgresql' : 'postgresql-client'}-${major}`
   throw new PgproofError('PROGRAM_MISSING', {
     program: name,
-    major,
-    package: `${isServer ? 'postgresql' : 'postgresql-client'}-${major}`,
+    major: preferred,
+    package: oldest < preferred ? `${packageOf(preferred)} or ${packageOf(oldest)}` : packageOf(preferred),
   })
 }
 
 /** `17` of `17.4 (Debian 17.4-1)`. */
 export function majorOf(version: string): number {
   return Number.parseInt(version, 10)
+}
+
+async function findExactly(
+  name: ProgramName,
+  major: number,
+  binDirs: readonly string[],
+  signal: AbortSignal,
+): Promise<FoundProgram | undefined> {
+  for (const folder of [...binDirs, ...usualFolders(major), ...(process.env['PATH'] ?? '').split(':')]) {
+    if (folder === '') continue
+    const found = await probe(resolve(folder, name), signal)
+    if (found !== undefined && majorOf(found.version) === major) return found
+  }
+  return undefined
 }
 
 async function probe(path: string, signal: AbortSignal): Promise<FoundProgram | undefined> {

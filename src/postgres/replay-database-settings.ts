@@ -16,6 +16,10 @@ export type DatabaseSettingsRequest = {
   readonly file: string
   readonly sourceDatabase: string
   readonly scratchDatabase: string
+  /** Whether rights on the database are brought back; default true. */
+  readonly privileges?: boolean
+  /** Whether what this login may not set, or names a role that is not there, is refused instead of an error; default false. */
+  readonly isTolerant?: boolean
 }
 
 export type ReplayedSettings = {
@@ -49,8 +53,10 @@ export async function replayDatabaseSettings(
       if (parsed === undefined || (parsed.database !== undefined && parsed.database !== sourceDatabase))
         throw settingsError(statement, 'not a statement that pg_dump writes for this database')
       if (parsed.kind === 'ignored') continue
-      const reason = await runOne(admin, parsed.textFor(quoteIdentifier(scratchDatabase)), statement, signal)
-      if (reason !== null) refused.push({ name: settingOf(statement), reason })
+      if (request.privileges === false && /^(?:GRANT|REVOKE) /.test(statement)) continue
+      const text = parsed.textFor(quoteIdentifier(scratchDatabase))
+      const reason = await runOne(admin, { text, statement, isTolerant: request.isTolerant ?? false }, signal)
+      if (reason !== null) refused.push({ name: settingOf(statement) || 'rights on the database', reason })
       else if (parsed.kind === 'apply') applied += 1
       else actsAsAnother = parsed.kind === 'become'
     }
@@ -224,7 +230,8 @@ function settingOf(statement: string): string {
   const found = new RegExp(
     `^ALTER (?:DATABASE|ROLE (?<role>${identifier}) IN DATABASE) ${identifier} SET (?<name>${identifier}) `,
   )
-  const { role: of, name = '' } = found.exec(statement)?.groups ?? {}
+  const { role: of, name } = found.exec(statement)?.groups ?? {}
+  if (name === undefined) return ''
   return of === undefined ? name : `${name} FOR ${of}`
 }
 
@@ -232,7 +239,11 @@ function settingOf(statement: string): string {
  * The extended protocol takes no second statement, however a first one was made to hide it. Returns why a setting is
  * refused whose value is not possible here; null if it went well.
  */
-async function runOne(admin: Client, text: string, statement: string, signal: AbortSignal): Promise<string | null> {
+async function runOne(
+  admin: Client,
+  { text, statement, isTolerant }: { readonly text: string; readonly statement: string; readonly isTolerant: boolean },
+  signal: AbortSignal,
+): Promise<string | null> {
   try {
     const query = { text, queryMode: 'extended' }
     await admin.query(query)
@@ -242,11 +253,12 @@ async function runOne(admin: Client, text: string, statement: string, signal: Ab
     const { code } = error as { code?: string }
     // The value may be a secret.
     const reason = reasonOf(error).replace(/(invalid value for parameter "[^"]*"): .*/, '$1')
+    const missing = /^role "(.+)" does not exist$/.exec(reason)?.[1]
+    if (isTolerant && (code === '42501' || missing !== undefined)) return reason
     if (code === undefined || code === '42501' || code.startsWith('57'))
       throw new PgproofError('SCRATCH_FAILED', { reason }, { cause: error })
     const isUnknown = code === '22023' || (code === '42704' && /configuration parameter/.test(reason))
     if (isUnknown && settingOf(statement) !== '') return reason
-    const missing = /^role "(.+)" does not exist$/.exec(reason)?.[1]
     if (missing !== undefined) throw new PgproofError('ROLES_MISSING', { role: missing }, { cause: error })
     const library = /security label provider "(.+)" is not loaded/.exec(reason)?.[1]
     if (library !== undefined) throw new PgproofError('LIBRARY_NOT_LOADED', { library, reason }, { cause: error })

@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import type { Evidence } from '../domain/evidence.ts'
 import { ProgramError, programOutput, runProgram } from '../streams/child-process.ts'
 import { asSpoolError } from '../streams/spool.ts'
-import { isOfEventTrigger, isRefresh, splitRefreshes } from './archive-contents.ts'
+import { isOfEventTrigger, isRefresh, splitPostData, splitRefreshes } from './archive-contents.ts'
 import type { Connection } from './connect.ts'
 import { conninfoOf } from './dump.ts'
 import { programEnvironment } from './program-environment.ts'
@@ -17,16 +17,26 @@ export type RestoreRequest = {
   readonly jobs: number
   /** Tells which materialized views read another server, or might: those are not refreshed. */
   readonly evidence?: Pick<Evidence, 'structure' | 'properties' | 'omissions'> | undefined
+  /** Whether objects get the owners that they had; else whoever restores owns them. Default: true. */
+  readonly owners?: boolean
+  /** Whether objects get the grants that they had. Default: true. */
+  readonly privileges?: boolean
+  /** Whether publications are restored; they come after all rows. Default: false, as a drill has it. */
+  readonly publications?: boolean
+  /** Whether subscriptions are restored, disabled and without asking their publisher. Default: false. */
+  readonly subscriptions?: boolean
 }
 
 /**
  * `pg_restore` with owners and grants into an empty database, stopping at the first error. Publications and
- * subscriptions stay out: a subscription carries production's address and password. Tablespaces are flattened.
+ * subscriptions stay out unless asked for: a subscription carries production's address and password. Tablespaces are
+ * flattened.
  * Materialized views are refreshed after all else, and one that reads another server is no error but a note; so is what
  * pg_restore warns of. All rows come before the first trigger: parallel jobs would make the triggers of a partitioned
- * table while rows of its partitions are still coming in, and those would run through them. Event triggers come last of
- * all: a refresh would fire them, and what they log would be rows that the backup does not have. Throws RESTORE_FAILED,
- * or an inconclusive error where the scratch server is what is lacking.
+ * table while rows of its partitions are still coming in, and those would run through them. What parallel jobs would lock
+ * each other out over has stages of its own. Event triggers come last of all: a refresh would fire them, and what they
+ * log would be rows that the backup does not have. Throws RESTORE_FAILED, or an inconclusive error where the scratch
+ * server is what is lacking.
  */
 export async function restoreDump(
   request: RestoreRequest,
@@ -40,10 +50,14 @@ export async function restoreDump(
     `${request.file}.first-stages`,
     archive.filter((line) => !isRefresh(line) && !isOfEventTrigger(line)),
   )}`
-  const messages = [
-    ...(await restoreAll(restoring, ['--section=pre-data', '--section=data', list], signal)),
-    ...(await restoreAll(restoring, ['--section=post-data', list], signal)),
-  ]
+  // Only pg_restore knows where a section begins. With the same list it divides both times in the same place.
+  const afterRows = await listArchive(request.program, request.file, signal, ['--section=post-data', list])
+  const messages = [...(await restoreAll(restoring, ['--section=pre-data', '--section=data', list], signal))]
+  for (const { name, lines, jobs } of stagesAfterRows(afterRows, request.jobs)) {
+    const stageList = await writeList(`${request.file}.${name}`, lines)
+    const stage = { archive, request: { ...request, jobs } }
+    messages.push(...(await restoreAll(stage, [`--use-list=${stageList}`], signal)))
+  }
   if (refreshes.length > 0) {
     const refreshList = await writeList(`${request.file}.refreshes`, refreshes)
     messages.push(...(await refreshAll(restoring, [`--use-list=${refreshList}`], signal)))
@@ -59,12 +73,20 @@ export async function restoreDump(
 
 const noEvidence = { structure: [], omissions: [], properties: { encoding: 'UTF8' } as Evidence['properties'] }
 
-/** The table of contents of an archive, one line an entry (`pg_restore --list`). Throws RESTORE_FAILED. */
-export async function listArchive(program: FoundProgram, file: string, signal: AbortSignal): Promise<string[]> {
+/**
+ * The table of contents of an archive, one line an entry (`pg_restore --list`), or that part of it which `choice`, in
+ * pg_restore's own options, leaves. Throws RESTORE_FAILED.
+ */
+export async function listArchive(
+  program: FoundProgram,
+  file: string,
+  signal: AbortSignal,
+  choice: readonly string[] = [],
+): Promise<string[]> {
   const env = { PATH: '/usr/bin:/bin', LC_ALL: 'C.UTF-8' }
   const chunks: Uint8Array[] = []
   try {
-    for await (const chunk of programOutput({ path: program.path, args: ['--list', file], env }, { signal }))
+    for await (const chunk of programOutput({ path: program.path, args: ['--list', ...choice, file], env }, { signal }))
       chunks.push(chunk)
   } catch (error) {
     if (error instanceof ProgramError) throw restoreError(error)
@@ -83,6 +105,23 @@ export async function readWholeArchive(program: FoundProgram, file: string, sign
     if (error instanceof ProgramError) throw restoreError(error)
     throw error
   }
+}
+
+type Stage = { readonly name: string; readonly lines: readonly string[]; readonly jobs: number }
+
+/** One job restores everything in the order of the archive, which is the one that pg_dump vouches for. */
+function stagesAfterRows(lines: readonly string[], jobs: number): readonly Stage[] {
+  const { builds, attaches, foreignKeys, rest } = splitPostData(lines)
+  const stages: readonly Stage[] =
+    jobs === 1
+      ? [{ name: 'after-rows', lines, jobs }]
+      : [
+          { name: 'builds', lines: builds, jobs },
+          { name: 'attaches', lines: attaches, jobs: 1 },
+          { name: 'foreign-keys', lines: foreignKeys, jobs },
+          { name: 'rest', lines: rest, jobs: 1 },
+        ]
+  return stages.filter((stage) => stage.lines.length > 0)
 }
 
 type Restoring = { readonly request: RestoreRequest; readonly archive: readonly string[] }
@@ -111,16 +150,16 @@ async function refreshAll(
 const mostLines = 100_000
 
 async function pgRestore(
-  { connection, program, file, jobs }: RestoreRequest,
+  request: RestoreRequest,
   more: readonly string[],
   signal: AbortSignal,
 ): Promise<{ readonly error: ProgramError | null; readonly messages: readonly RestoreMessage[] }> {
+  const { connection, program, file, jobs } = request
   await using environment = await programEnvironment(connection, 'pgproof pg_restore')
   const args = [
     ...more,
+    ...leavingOut(request),
     '--no-password',
-    '--no-publications',
-    '--no-subscriptions',
     '--no-tablespaces',
     `--jobs=${jobs}`,
     `--dbname=${conninfoOf(connection.database)}`,
@@ -137,6 +176,20 @@ async function pgRestore(
     if (!(error instanceof ProgramError)) throw error
     return { error, messages: readMessages(lines) }
   }
+}
+
+function leavingOut({
+  owners = true,
+  privileges = true,
+  publications = false,
+  subscriptions = false,
+}: RestoreRequest): string[] {
+  return [
+    ...(owners ? [] : ['--no-owner']),
+    ...(privileges ? [] : ['--no-privileges']),
+    ...(publications ? [] : ['--no-publications']),
+    ...(subscriptions ? [] : ['--no-subscriptions']),
+  ]
 }
 
 async function writeList(path: string, lines: readonly string[]): Promise<string> {

@@ -86,7 +86,7 @@ export function restoreError(
   } = {},
 ): PgproofError {
   const { messages = readMessages(error.stderrTail.split('\n')), details = error.stderrTail, archive = [] } = seen
-  const more = { cause: error, details }
+  const more = { cause: error, details: withoutSecrets(details) }
   const errors = messages.filter(isError)
   const said = errors.map(primaryOf).join('\n')
   const library = libraryToLoad(errors, said, archive)
@@ -105,6 +105,14 @@ export function restoreError(
   const reason = scratchFaults.find(({ pattern }) => pattern.test(said))?.reason
   if (reason !== undefined) return new PgproofError('SCRATCH_FAILED', { reason }, more)
   return new PgproofError('RESTORE_FAILED', { outcome: error.outcome }, more)
+}
+
+/** pg_restore quotes the statement that failed: that of a subscription, a user mapping or a server may hold a password. */
+function withoutSecrets(details: string): string {
+  const literal = `(?:[eE]'(?:[^'\\\\]|\\\\[\\s\\S]|'')*|'(?:[^']|'')*)(?:'|$)`
+  return details
+    .replaceAll(new RegExp(`(\\bCONNECTION )${literal}`, 'g'), "$1'…'")
+    .replaceAll(/(\bOPTIONS \()[\s\S]*?(?:\);|$)/g, '$1…);')
 }
 
 /** What was said first, in one line, by a failed restore: `ERROR:  deadlock detected`. It may hold row data. */

@@ -24,7 +24,9 @@ export async function createScratchDatabase(
   signal.throwIfAborted()
   await using admin = await connect(server, never, 'pgproof drill')
   const { client } = admin
-  const parameters = await monetaryParameters(client, properties.lcMonetary)
+  const parameters = await monetaryParameters(client, properties.lcMonetary).catch((error: unknown) => {
+    throw new PgproofError('SCRATCH_FAILED', { reason: reasonOf(error) }, { cause: error })
+  })
   const clauses = [
     ...localeClauses(properties, await readMajor(client)),
     ...((await roleExists(client, properties.owner)) ? [`OWNER ${quoteIdentifier(properties.owner)}`] : []),
@@ -33,7 +35,7 @@ export async function createScratchDatabase(
     await client.query(`CREATE DATABASE ${quoteIdentifier(name)} ${clauses.join(' ')}`)
   } catch (error) {
     const reason = reasonOf(error)
-    if (/locale|collation|encoding/i.test(reason))
+    if (isLocaleFault(reason))
       throw new PgproofError(
         'LOCALE_MISSING',
         { locale: properties.locale ?? properties.collate },
@@ -105,20 +107,25 @@ export function localeClauses(properties: DatabaseProperties, major: number): st
   return major >= 15 ? [...common, 'LOCALE_PROVIDER libc'] : common
 }
 
+/** Whether CREATE DATABASE failed because the server lacks the locale, its provider, or the two do not go together. */
+export function isLocaleFault(reason: string): boolean {
+  return /locale|collation|encoding/i.test(reason)
+}
+
 async function roleExists(client: Client, role: string): Promise<boolean> {
   const { rowCount } = await client.query('SELECT FROM pg_catalog.pg_roles WHERE rolname = $1', [role])
   return rowCount === 1
 }
 
-/** PostgreSQL writes `money` by this setting, and reads it back under no other. */
-async function monetaryParameters(client: Client, lcMonetary: string): Promise<Record<string, string>> {
+/** PostgreSQL writes `money` by this setting, and reads it back under no other; none where the server lacks it. */
+export async function monetaryParameters(client: Client, lcMonetary: string): Promise<Record<string, string>> {
   try {
     await client.query("SELECT pg_catalog.set_config('lc_monetary', $1, false)", [lcMonetary])
     return { lc_monetary: lcMonetary }
   } catch (error) {
     // invalid_parameter_value: no such locale here, which matters to a database with money only.
     if ((error as { code?: string }).code === '22023') return {}
-    throw new PgproofError('SCRATCH_FAILED', { reason: reasonOf(error) }, { cause: error })
+    throw error
   }
 }
 

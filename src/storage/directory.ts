@@ -11,8 +11,8 @@ import { ChunkReader } from './chunk-reader.ts'
 import { codeOf, toDirectoryError } from './directory-errors.ts'
 import { DirectoryTree, ignoreAbsence } from './directory-tree.ts'
 import { assertKeyPrefix, assertObjectKey } from './key-rules.ts'
-import type { ObjectInfo, ObjectStore, WriteOptions } from './object-store.ts'
-import { readWhole } from './read-whole.ts'
+import type { ObjectInfo, ObjectStore, ReadOptions, WriteOptions } from './object-store.ts'
+import { offsetBeyondEnd, readWhole } from './read-whole.ts'
 
 const bufferBytes = 256 * 1024
 
@@ -42,11 +42,11 @@ export class DirectoryStore implements ObjectStore {
   }
 
   async get(key: string, options: { signal: AbortSignal; maxBytes?: number }): Promise<Uint8Array> {
-    return await readWhole(await this.#open(key, options.signal), key, options.maxBytes)
+    return await readWhole(await this.#open(key, options), key, options.maxBytes)
   }
 
-  async read(key: string, options: { signal: AbortSignal }): Promise<Readable> {
-    return (await this.#open(key, options.signal)).stream
+  async read(key: string, options: ReadOptions): Promise<Readable> {
+    return (await this.#open(key, options)).stream
   }
 
   async head(key: string, { signal }: { signal: AbortSignal }): Promise<ObjectInfo | undefined> {
@@ -152,13 +152,18 @@ export class DirectoryStore implements ObjectStore {
     return (await lstat(target)).size
   }
 
-  async #open(key: string, signal: AbortSignal): Promise<{ stream: Readable; bytes: number }> {
+  /** `bytes` is the size of the whole object. */
+  async #open(key: string, { signal, offset = 0 }: ReadOptions): Promise<{ stream: Readable; bytes: number }> {
     return await this.#run(`read of ${key}`, key, signal, async () => {
       const file = await this.#tree.findFile(key)
       if (file === undefined) throw new PgproofError('STORE_NOT_FOUND', { key })
       const handle = await open(file.path, constants.O_RDONLY | constants.O_NOFOLLOW)
       const bytes = (await handle.stat()).size
-      const chunks = fileChunks(handle, bytes, `read of ${key}`)
+      if (offset > bytes) {
+        await handle.close()
+        throw offsetBeyondEnd(`read of ${key}`, offset, bytes)
+      }
+      const chunks = fileChunks(handle, { offset, bytes }, `read of ${key}`)
       const stream = Readable.from(chunks, { objectMode: false, highWaterMark: bufferBytes })
       // An abort before anybody listens must not end the process; the reader still gets the error.
       stream.on('error', () => {})
@@ -215,8 +220,12 @@ async function copy(reader: ChunkReader, handle: FileHandle): Promise<number> {
   return bytes
 }
 
-async function* fileChunks(handle: FileHandle, bytes: number, operation: string): AsyncGenerator<Buffer> {
-  let offset = 0
+async function* fileChunks(
+  handle: FileHandle,
+  { offset: start, bytes }: { readonly offset: number; readonly bytes: number },
+  operation: string,
+): AsyncGenerator<Buffer> {
+  let offset = start
   try {
     while (offset < bytes) {
       const buffer = Buffer.allocUnsafeSlow(Math.min(bufferBytes, bytes - offset))

@@ -16,6 +16,7 @@ export const objectNames = {
 export const backupsPrefix = 'backups/'
 export const rolesPrefix = 'roles/'
 export const drillsPrefix = 'drills/'
+export const fullDrillsPrefix = 'full-drills/'
 export const prunesPrefix = 'prunes/'
 
 export type BackupPlace = {
@@ -44,6 +45,11 @@ export function drillSignatureKey(server: string, database: string, label: strin
 /** The table-by-table part of a drill report, encrypted like the evidence because it names tables. */
 export function drillTablesKey(server: string, database: string, label: string): string {
   return `${drillsPrefix}${escapeName(server)}/${escapeName(database)}/${label}.tables.json.pgp`
+}
+
+/** The report of a full drill: of a whole server. Its detached signature is beside it, with `.sig` at the end. */
+export function fullDrillReportKey(server: string, label: string): string {
+  return `${fullDrillsPrefix}${escapeName(server)}/${label}.json`
 }
 
 export function pruneRecordKey(label: string): string {

@@ -9,6 +9,12 @@ export type WriteOptions = {
   readonly expectedBytes?: number | undefined
 }
 
+export type ReadOptions = {
+  readonly signal: AbortSignal
+  /** Bytes at the beginning that are not wanted. */
+  readonly offset?: number | undefined
+}
+
 /**
  * Where backups live. Keys are relative to the configured prefix, `/`-separated, without a leading slash.
  *
@@ -40,8 +46,11 @@ export interface ObjectStore {
   /** Reads a small object (at most `maxBytes`, default 64 MiB, else `STORE_FORMAT_INVALID`). */
   get(key: string, options: { readonly signal: AbortSignal; readonly maxBytes?: number }): Promise<Uint8Array>
 
-  /** Reads an object as a stream; a cut connection is resumed inside. The stream errors rather than ends early. */
-  read(key: string, options: { readonly signal: AbortSignal }): Promise<Readable>
+  /**
+   * Reads an object as a stream, from byte `offset` on (default 0); a cut connection is resumed inside. The stream errors
+   * rather than ends early. An offset of just the object's size gives an empty stream, one beyond it `STORE_FAILED`.
+   */
+  read(key: string, options: ReadOptions): Promise<Readable>
 
   head(key: string, options: { readonly signal: AbortSignal }): Promise<ObjectInfo | undefined>
 

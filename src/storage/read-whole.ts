@@ -1,6 +1,12 @@
 import type { Readable } from 'node:stream'
 import { PgproofError } from '../errors.ts'
 
+/** Whoever asks for what comes after the end of an object takes it for another one. */
+export function offsetBeyondEnd(operation: string, offset: number, bytes: number): PgproofError {
+  const reason = `the object has ${bytes} bytes, what comes after ${offset} was asked for`
+  return new PgproofError('STORE_FAILED', { operation, reason })
+}
+
 /** What a small object may weigh unless the caller says otherwise. */
 export const defaultMaxBytes = 64 * 2 ** 20
 

@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
+import type { Readable } from 'node:stream'
 import { getCACertificates } from 'node:tls'
-import { HeadBucketCommand, S3Client } from '@aws-sdk/client-s3'
+import { GetObjectCommand, HeadBucketCommand, S3Client } from '@aws-sdk/client-s3'
 import { NodeHttpHandler } from '@smithy/node-http-handler'
 import type { Clock } from '../clock.ts'
 import { PgproofError, reasonOf } from '../errors.ts'
@@ -109,7 +110,23 @@ export class S3Connection {
       return await this.attempt(what, signal, attempt)
     } catch (error) {
       if (isAbsent(error)) return undefined
-      throw this.toError(error, what, key, signal)
+      throw this.toError(await this.#withReason(error, operation, key, signal), what, key, signal)
+    }
+  }
+
+  /**
+   * An answer to a HEAD has no body, and with it no reason: expired credentials are nothing but a 400. The same asked by
+   * GET says why.
+   */
+  async #withReason(error: unknown, operation: string, key: string, signal: AbortSignal): Promise<unknown> {
+    if (operation !== 'HeadObject' || ![400, 401, 403].includes(httpStatus(error) ?? 0) || signal.aborted) return error
+    const place = { Bucket: this.bucket, Key: this.fullKey(key), Range: 'bytes=0-0' }
+    try {
+      const { Body } = await this.client.send(new GetObjectCommand(place), { abortSignal: signal })
+      ;(Body as Readable).destroy()
+      return error
+    } catch (spoken) {
+      return httpStatus(spoken) === httpStatus(error) ? spoken : error
     }
   }
 

@@ -34,6 +34,8 @@ export function toStoreError(error: unknown, context: CallContext): PgproofError
       operation,
       reason: `${reason}; the bucket is in another region than \`store.region\``,
     })
+  if (expiredNames.has(name))
+    return make('STORE_DENIED', { operation, reason: `${reason}; these credentials have expired, get new ones` })
   if (status === 401 || status === 403 || deniedNames.has(name)) return make('STORE_DENIED', { operation, reason })
   if (status === undefined && isNetworkError(error)) return make('STORE_UNREACHABLE', { store, reason })
   return make('STORE_FAILED', { operation, reason })
@@ -70,15 +72,11 @@ const fullNames = new Set([
   'InsufficientCapacity',
 ])
 
+/** Temporary credentials that were good once. */
+const expiredNames = new Set(['ExpiredToken', 'ExpiredTokenException', 'TokenRefreshRequired', 'RequestExpired'])
+
 /** Answered with 400, but about who is asking. */
-const deniedNames = new Set([
-  'AccessDenied',
-  'ExpiredToken',
-  'InvalidToken',
-  'TokenRefreshRequired',
-  'CredentialsProviderError',
-  'TokenProviderError',
-])
+const deniedNames = new Set(['AccessDenied', 'InvalidToken', 'CredentialsProviderError', 'TokenProviderError'])
 
 const wrongRegionNames = new Set([
   'PermanentRedirect',

@@ -9,7 +9,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { PgproofError } from '../errors.ts'
 import { assertKeyPrefix, assertObjectKey } from './key-rules.ts'
-import type { ObjectInfo, ObjectStore, WriteOptions } from './object-store.ts'
+import type { ObjectInfo, ObjectStore, ReadOptions, WriteOptions } from './object-store.ts'
 import { readWhole } from './read-whole.ts'
 import { S3Connection, type S3Parts } from './s3-connection.ts'
 import { httpStatus } from './s3-errors.ts'
@@ -66,12 +66,12 @@ export class S3Store implements ObjectStore {
 
   async get(key: string, options: { signal: AbortSignal; maxBytes?: number }): Promise<Uint8Array> {
     assertObjectKey(key, `GetObject of ${key}`)
-    return await readWhole(await openObject(this.#s3, key, options.signal), key, options.maxBytes)
+    return await readWhole(await openObject(this.#s3, key, options), key, options.maxBytes)
   }
 
-  async read(key: string, options: { signal: AbortSignal }): Promise<Readable> {
+  async read(key: string, options: ReadOptions): Promise<Readable> {
     assertObjectKey(key, `GetObject of ${key}`)
-    return (await openObject(this.#s3, key, options.signal)).stream
+    return (await openObject(this.#s3, key, options)).stream
   }
 
   async head(key: string, options: { signal: AbortSignal }): Promise<ObjectInfo | undefined> {

@@ -1,5 +1,6 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import type { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 
 /** A program to run. Its environment is exactly `env`: nothing is inherited, so no secret of ours reaches it. */
 export type Program = {
@@ -78,6 +79,40 @@ export async function runProgram(program: Program, options: ProgramOptions): Pro
     if (bytes <= 64 << 20) chunks.push(chunk)
   }
   return Buffer.concat(chunks).toString('utf8')
+}
+
+/**
+ * Runs a program that reads `input`. It sees the end of its input only if that ended by itself: where the input fails,
+ * the program is killed first, so that it cannot take a half for the whole. Throws what the input throws, or
+ * `ProgramError`.
+ */
+export async function feedProgram(
+  program: Program,
+  input: AsyncIterable<Uint8Array>,
+  options: ProgramOptions,
+): Promise<void> {
+  const running = start(program, options, ['pipe', 'ignore', 'pipe'])
+  const failed = { input: undefined as { readonly error: unknown } | undefined }
+  const whole = async function* (): AsyncGenerator<Uint8Array, void, void> {
+    try {
+      yield* input
+    } catch (error) {
+      failed.input = { error }
+      await running.stop('SIGKILL')
+      throw error
+    }
+  }
+  try {
+    const { stdin } = running.child
+    // A program that ends early closes its input; why it ended says more than that.
+    if (stdin !== null) await pipeline(whole, stdin).catch(() => {})
+    const end = await running.ended
+    options.signal.throwIfAborted()
+    if (failed.input !== undefined) throw failed.input.error
+    assertSucceeded(program, end, running, options.signal)
+  } finally {
+    await running.stop()
+  }
 }
 
 /** A program that runs until it is stopped, such as a scratch server. */

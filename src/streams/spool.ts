@@ -98,20 +98,24 @@ export async function sweepPasswordFiles(): Promise<void> {
   }
 }
 
-type ProcessIdentity = { readonly pid: number; readonly startTime: string | null }
+/** A process, told from a later one with the same id. */
+export type ProcessIdentity = { readonly pid: number; readonly startTime: string | null }
 
 async function isOwnerAlive(text: string): Promise<boolean> {
   try {
-    const owner = JSON.parse(text) as ProcessIdentity
-    const now = await processIdentity(owner.pid)
-    return isAlive(owner.pid) && now.startTime === owner.startTime
+    return await isSameProcessAlive(JSON.parse(text) as ProcessIdentity)
   } catch {
     return false
   }
 }
 
+export async function isSameProcessAlive({ pid, startTime }: ProcessIdentity): Promise<boolean> {
+  const now = await processIdentity(pid)
+  return isAlive(pid) && now.startTime === startTime
+}
+
 /** A process id is used again one day; with its start time (clock ticks since boot, proc(5)) it is not. */
-async function processIdentity(pid: number): Promise<ProcessIdentity> {
+export async function processIdentity(pid: number): Promise<ProcessIdentity> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined)
   const [state, ...fields] = stat?.slice(stat.lastIndexOf(')') + 2).split(' ') ?? []
   // A zombie is dead, though its parent has not asked yet.
@@ -150,6 +154,7 @@ async function isRunning(pid: number): Promise<boolean> {
   return isAlive(pid) && (await processIdentity(pid)).startTime !== 'zombie'
 }
 
-function mebibytes(bytes: number): string {
+/** For messages. */
+export function mebibytes(bytes: number): string {
   return `${Math.ceil(bytes / (1 << 20)).toLocaleString('en')} MiB`
 }

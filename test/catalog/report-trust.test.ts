@@ -4,11 +4,12 @@ import { Catalog } from '../../src/catalog/catalog.ts'
 import { readDatabaseStatus } from '../../src/catalog/database-status.ts'
 import type { Config } from '../../src/config/config.ts'
 import { type DrillReport, encodeDrillReport } from '../../src/domain/drill-report.ts'
+import { distrustOf } from '../../src/drill/distrust.ts'
 import { generateKeyPair } from '../../src/encryption/generate.ts'
 import { readSigningKey } from '../../src/encryption/keys.ts'
 import { type SigningKey, signDetached } from '../../src/encryption/sign.ts'
 import { readSigners } from '../../src/jobs/installation.ts'
-import { distrustOf, readReportTrust } from '../../src/jobs/report-trust.ts'
+import { readReportTrust } from '../../src/jobs/report-trust.ts'
 import { drillReportKey, drillSignatureKey, drillTablesKey } from '../../src/storage/object-keys.ts'
 import { type KeyFolder, keysMadeAt, openKeyFolder } from '../encryption/made-keys.ts'
 import { MemoryStore } from '../support/memory-store.ts'
@@ -101,6 +102,17 @@ describe('reports, where trusted signers are configured', () => {
     const found = await readFrom(await storeWith([passed, stranger]))
     expect(found).toMatchObject(nothing)
     expect(found.damaged).toEqual([expect.stringMatching(/not signed by a trusted signer: /)])
+  })
+
+  it('signed by a trusted signer for another store - proves nothing here', async () => {
+    const store = await storeWith([passed, own])
+    const other = '11111111-1111-4111-8111-111111111111'
+    const catalogOf = (storeId: string): Catalog =>
+      new Catalog({ clock, reportTrust: () => readReportTrust(config(), present, storeId) })
+    expect(await readFrom(store, catalogOf(passed.storeId))).toMatchObject({ drills: 1 })
+    const found = await readFrom(store, catalogOf(other))
+    expect(found).toMatchObject(nothing)
+    expect(found.damaged).toEqual([expect.stringContaining('it is of another store')])
   })
 
   it('signed, and then changed in one digit - proves nothing', async () => {

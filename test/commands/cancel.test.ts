@@ -34,7 +34,7 @@ async function connections(): Promise<number> {
 }
 
 describe('a signal', () => {
-  it.each(['SIGINT', 'SIGTERM'] as const)(
+  it.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
     '%s in the middle of a backup - exit 130, no manifest, nothing left, no process',
     async (name) => {
       await using folder = await cliFolder([database.name])

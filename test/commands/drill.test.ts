@@ -157,7 +157,7 @@ describe('drills that do not pass', () => {
   it('a private key that opens other backups only - exit 14 by the verdict, not 13 by the reason', async () => {
     const { folder } = await backedUp(crm.name)
     await using _folder = folder
-    await folder.json(['keygen', '--name', 'other'], { config: null })
+    await folder.json(['keygen', '--name', 'other', '--no-escrow'], { config: null })
     await folder.configure({ encryption: { recipients: ['pub.asc'], privateKeyFile: 'other.key.asc' } })
     const { code, document } = await folder.json(['drill', `main/${crm.name}`])
     expect({ code, error: document['error']?.['code'] }).toEqual({ code: 14, error: 'KEY_NO_MATCH' })
@@ -170,7 +170,7 @@ describe('drills that do not pass', () => {
     await using _folder = folder
     await folder.write('right', 'right\n')
     await folder.write('wrong', 'wrong\n')
-    await folder.json(['keygen', '--name', 'locked', '--passphrase-file', 'right'], { config: null })
+    await folder.json(['keygen', '--name', 'locked', '--no-escrow', '--passphrase-file', 'right'], { config: null })
     const encryption = { recipients: ['pub.asc'], privateKeyFile: 'locked.key.asc', passphraseFile: 'wrong' }
     await folder.configure({ encryption })
     const { code, stdout, stderr } = await folder.run(['drill'])

@@ -16,10 +16,10 @@ afterAll(() => folder[Symbol.asyncDispose]())
 const file = (name: string): string => join(folder.path, name)
 
 describe('keygen', () => {
-  it('without anything - an unprotected pair with a warning, private files for the owner only, lines to configure', async () => {
-    const { code, stdout, stderr } = await folder.run(['keygen', '--out', 'plain'], { config: null })
+  it('--with-escrow - an unprotected pair with a warning, private files for the owner only, lines to configure', async () => {
+    const { code, stdout, stderr } = await folder.run(['keygen', '--out', 'plain', '--with-escrow'], { config: null })
     expect(code).toBe(0)
-    expect(stderr).toMatch(/^warning: \S+backup\.key\.asc is not protected by a passphrase/)
+    expect(stderr).toMatch(/^warning: \S+backup\.key\.asc and \S+escrow\.key\.asc are not protected by a passphrase/)
     const modes = await Promise.all(
       ['pub', 'key', 'rev'].map(async (kind) =>
         ((await stat(file(`plain/backup.${kind}.asc`))).mode & 0o777).toString(8),
@@ -28,12 +28,20 @@ describe('keygen', () => {
     expect(modes).toEqual(['644', '600', '600'])
     const { fingerprints } = await readPrivateKeys([file('plain/backup.key.asc')], undefined, new Date())
     expect(stdout).toContain(`Fingerprint ${fingerprints[0]}, never expires`)
-    expect(stdout).toContain(`    recipients: [${file('plain/backup.pub.asc')}]`)
+    const recipients = ['plain/backup.pub.asc', 'plain/backup-escrow.pub.asc'].map(file)
+    expect(stdout).toContain(`    recipients: [${recipients.join(', ')}]`)
+    const escrow = await readPrivateKeys([file('plain/backup-escrow.key.asc')], undefined, new Date())
+    expect(escrow.fingerprints).not.toEqual(fingerprints)
+    const kit = await readFile(file('plain/backup.kit.md'), 'utf8')
+    for (const fingerprint of [...fingerprints, ...escrow.fingerprints]) expect(kit).toContain(fingerprint)
+    expect(kit).not.toContain('BEGIN PGP')
     expect(stdout).toContain(`    privateKeyFile: ${file('plain/backup.key.asc')}`)
   })
 
   it('a backup with that key - can be drilled with it', async () => {
-    const { code, document } = await folder.json(['keygen', '--out', 'used', '--expires', '2y'], { config: null })
+    const { code, document } = await folder.json(['keygen', '--out', 'used', '--no-escrow', '--expires', '2y'], {
+      config: null,
+    })
     expect(code).toBe(0)
     expect(document).toMatchObject({ use: 'backup', kind: 'ecc', isProtected: false })
     const years = (Date.parse(String(document['expiresAt'])) - Date.now()) / (365 * 86_400_000)
@@ -42,10 +50,11 @@ describe('keygen', () => {
 
   it('with a passphrase file - gpg demands the passphrase, which opens it', async () => {
     await folder.write('passphrase', 'correct horse\n')
-    const args = ['keygen', '--name', 'locked', '--passphrase-file', 'passphrase']
+    const args = ['keygen', '--name', 'locked', '--with-escrow', '--passphrase-file', 'passphrase']
     const { code, stdout, stderr } = await folder.run(args, { config: null })
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     expect(stdout).toContain('    passphraseFile: passphrase')
+    await readPrivateKeys([file('locked-escrow.key.asc')], () => 'correct horse', new Date())
     const key = file('locked.key.asc')
     await expect(readPrivateKeys([key], undefined, new Date())).rejects.toMatchObject({ code: 'KEY_NEEDED' })
     await expect(readPrivateKeys([key], () => 'wrong', new Date())).rejects.toMatchObject({ code: 'PASSPHRASE_WRONG' })
@@ -64,12 +73,57 @@ describe('keygen', () => {
     await readSigningKey(file('signer/signing.key.asc'), undefined, new Date())
   })
 
+  it('no word about escrow - exit 2 that explains the three ways, no key made', async () => {
+    const { code, stderr } = await folder.run(['keygen', '--out', 'undecided'], { config: null })
+    expect(code).toBe(2)
+    expect(stderr).toMatch(/--with-escrow \(.+\), --escrow FILE \(.+\) or --no-escrow \(.+\)$/m)
+    expect(existsSync(file('undecided'))).toBe(false)
+  })
+
+  it('--no-escrow - made, with a plain warning of what it means', async () => {
+    const { code, stdout, stderr } = await folder.run(['keygen', '--out', 'alone', '--no-escrow'], { config: null })
+    expect(code).toBe(0)
+    expect(stderr).toMatch(/^warning: without an escrow key, whoever loses \S+ or its passphrase loses every backup/m)
+    expect(stdout).toContain(`    recipients: [${file('alone/backup.pub.asc')}]`)
+  })
+
+  it('--escrow with a public key - the second recipient; --kit says where the kit goes', async () => {
+    const args = ['keygen', '--out', 'second', '--escrow', 'pub.asc', '--kit', 'second/page.md', '--json']
+    const { code, stdout } = await folder.run(args, { config: null })
+    expect(code).toBe(0)
+    const { fingerprints } = await readPrivateKeys([file('key.asc')], undefined, new Date())
+    expect(JSON.parse(stdout)).toMatchObject({
+      escrow: { fingerprint: fingerprints[0], publicKey: file('pub.asc'), files: null },
+      kitFile: file('second/page.md'),
+    })
+    expect(await readFile(file('second/page.md'), 'utf8')).toContain(fingerprints[0])
+    expect((await readdir(file('second'))).toSorted()).toEqual([
+      ...['backup.key.asc', 'backup.pub.asc', 'backup.rev.asc', 'page.md'],
+    ])
+  })
+
+  it.each<[string, string[], number, string]>([
+    ['a private key', ['--escrow', 'key.asc'], 2, 'is a private key, which has no place here'],
+    ['a signing key', ['--escrow', 'signer/signing.pub.asc'], 13, 'it can only sign'],
+    ['a file that is not there', ['--escrow', 'absent.asc'], 13, 'cannot read the key'],
+    ['two ways at once', ['--with-escrow', '--escrow', 'pub.asc'], 2, 'have no meaning together'],
+    ['a signing key’s own', ['--signing', '--with-escrow'], 2, '--with-escrow has no meaning with --signing'],
+    ['a kit that exists', ['--no-escrow', '--kit', 'pub.asc'], 2, 'pub.asc exists already'],
+  ])('escrow: %s - refused, no key made', async (_what, args, exit, message) => {
+    const { code, stderr } = await folder.run(['keygen', '--name', 'refused', ...args], { config: null })
+    expect(code).toBe(exit)
+    expect(stderr).toContain(message)
+    expect(existsSync(file('refused.key.asc'))).toBe(false)
+  })
+
   it('a file that exists - exit 2, nothing overwritten, nothing added', async () => {
     await mkdir(file('taken'))
     await folder.write('taken/backup.rev.asc', 'precious')
-    const { code, stderr } = await folder.run(['keygen', '--out', 'taken'], { config: null })
+    const { code, stderr } = await folder.run(['keygen', '--no-escrow', '--out', 'taken'], { config: null })
     expect(code).toBe(2)
-    expect(stderr).toMatch(/^error: \S+backup\.rev\.asc exists already, and a key is never overwritten/)
+    expect(stderr).toMatch(
+      /^error: \S+backup\.rev\.asc exists already, and neither a key nor its kit is ever overwritten/,
+    )
     expect(await readdir(file('taken'))).toEqual(['backup.rev.asc'])
     expect(await readFile(file('taken/backup.rev.asc'), 'utf8')).toBe('precious')
   })
@@ -82,7 +136,9 @@ describe('keygen', () => {
     ['a directory below a file', ['--out', 'empty/below'], 'cannot write the keys'],
   ])('%s - exit 2, no key made', async (_what, args, message) => {
     await folder.write('empty', '')
-    const { code, stdout, stderr } = await folder.run(['keygen', '--name', 'none', ...args], { config: null })
+    const { code, stdout, stderr } = await folder.run(['keygen', '--name', 'none', '--no-escrow', ...args], {
+      config: null,
+    })
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
     expect(stderr).toContain(message)
     expect(existsSync(file('none.key.asc'))).toBe(false)

@@ -63,7 +63,7 @@ describe('list', () => {
   it('--server that is neither configured nor in the store - exit 2', async () => {
     const { code, stderr } = await folder.run(['list', '--server', 'other'])
     expect(code).toBe(2)
-    expect(stderr).toBe('error: no server named "other" is configured\nhint: Configured servers: main.\n')
+    expect(stderr).toBe('error: no server named "other" is known\nhint: Known servers: main.\n')
   })
 
   it('a backup removed by hand, an orphan and a damaged manifest - each is mentioned; --history names the gap', async () => {
@@ -133,7 +133,7 @@ describe('show', () => {
   })
 
   it('a backup with the wrong private key - the page, then the error, exit 13', async () => {
-    await folder.json(['keygen', '--name', 'other'], { config: null })
+    await folder.json(['keygen', '--name', 'other', '--no-escrow'], { config: null })
     await folder.configure({
       ...settings(),
       encryption: { recipients: ['pub.asc'], privateKeyFile: 'other.key.asc' },

@@ -18,7 +18,19 @@ describe('help and version', () => {
   it('--help - every command with its summary', async () => {
     const { code, stdout } = await folder.run(['--help'], { config: null })
     expect(code).toBe(0)
-    for (const name of ['serve', 'backup', 'drill', 'list', 'show', 'prune', 'status', 'check', 'verify', 'keygen'])
+    for (const name of [
+      'serve',
+      'backup',
+      'drill',
+      'list',
+      'show',
+      'prune',
+      'status',
+      'check',
+      'verify',
+      'keygen',
+      'kit',
+    ])
       expect(stdout).toMatch(new RegExp(`^  ${name}\\b`, 'm'))
   })
 
@@ -47,7 +59,7 @@ describe('usage errors', () => {
     ['a seed that is no number', ['drill', '--seed', 'x'], 'It must be a whole number'],
     ['an unknown rule', ['drill', '--pick', 'oldest'], 'latest, random'],
     ['a seed for a named backup', ['drill', '--backup', 'x', '--seed', '1'], '--pick and --seed have no meaning'],
-    ['an unknown server', ['backup', 'other/shop'], 'no server named "other" is configured'],
+    ['an unknown server', ['backup', 'other/shop'], 'no server named "other" is known'],
     ['a database that is not configured', ['backup', 'main/other'], 'not configured for backup'],
   ])('%s - exit 2, said as error and hint', async (_what, args, message) => {
     const { code, stdout, stderr } = await folder.run(args)

@@ -42,9 +42,17 @@ describe('set-up by the environment', () => {
     expect(config.http).toMatchObject({ metricsToken: true, tokens: [{ sha256: 'ab'.repeat(32) }] })
   })
 
-  it('nothing at all - each missing key by the variable that sets it', async () => {
+  it('nothing at all - CONFIG_MISSING, which names the file that lies there', async () => {
     await using folder = await configFolder()
-    const faults = await folder.faults(undefined)
+    const messageOf = (error: unknown): string => String(error)
+    expect(await folder.load(undefined).catch(messageOf)).toMatch(/there is no configuration: .* variable$/)
+    await folder.write('pgproof.yaml', '')
+    expect(await folder.load(undefined).catch(messageOf)).toContain('; pgproof.yaml in this folder must be named')
+  })
+
+  it('one variable - each missing key by the variable that sets it', async () => {
+    await using folder = await configFolder()
+    const faults = await folder.faults(undefined, { PGPROOF_TIMEZONE: 'UTC' })
     expect(faults.map((line) => line.split('  ')[0])).toEqual([
       'PGPROOF_ENCRYPTION__RECIPIENTS',
       'PGPROOF_SERVERS__0__NAME',

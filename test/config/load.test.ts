@@ -11,6 +11,7 @@ describe('a file that is right', () => {
     expect(source).toBe(join(folder.path, 'pgproof.yaml'))
     expect(warnings).toEqual([])
     expect(config).toEqual({
+      isStoreOnly: false,
       timezone: 'UTC',
       store: {
         url: 's3://backups/prod',

@@ -153,7 +153,9 @@ describe('serve', () => {
 
     const next = await folder.serve([])
     await folder.untilReady(next)
-    expect(logged(next, 'removed what an interrupted drill had left in the spool')).toMatchObject([{ folders: 1 }])
+    expect(logged(next, 'removed what an interrupted drill or restore had left in the spool')).toMatchObject([
+      { folders: 1 },
+    ])
     expect(folder.leftovers()).toEqual([])
     // A real pg_restore ends with its server; its stand-in does not know of one.
     const left = processes.filter(isRunning)

@@ -115,7 +115,7 @@ describe('a message that is not one of ours', () => {
     expect(failure).toEqual({
       code: 'KEY_NO_MATCH',
       message: 'no configured private key opens dump.pgp',
-      hint: `It was encrypted to: ${subkey}. Configure one of these private keys.`,
+      hint: `It was encrypted to: ${subkey}. Give one of these private keys (\`encryption.privateKeyFile\` or --key).`,
     })
   })
 

@@ -65,7 +65,7 @@ describe('ordering', () => {
   it('what the queue refuses - is passed on with its code, status and hint', async () => {
     await using server = await startTestServer()
     const unknown = await server.call('POST', '/v1/drills', { as: 'drill', body: { ...order, server: 'x' } })
-    expect(unknown.problem()).toMatchObject({ status: 404, code: 'SERVER_UNKNOWN', hint: 'Configured servers: main.' })
+    expect(unknown.problem()).toMatchObject({ status: 404, code: 'SERVER_UNKNOWN', hint: 'Known servers: main.' })
     await server.call('POST', '/v1/drills', { as: 'drill', body: order })
     const again = await server.call('POST', '/v1/drills', { as: 'drill', body: order })
     expect(again.problem()).toMatchObject({ status: 409, code: 'LOCKED', retryable: true })

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -189,6 +189,9 @@ describe('how a connection is described', () => {
       await writeFile(file, `*:*:*:${role}:${password.replaceAll(/[\\:]/g, '\\$&')}\n`, { mode: 0o600 })
       process.env['PGPASSFILE'] = file
       await (await connect(login({ password: undefined }), signal))[Symbol.asyncDispose]()
+      await chmod(file, 0o644)
+      const passedOver = expect.stringContaining(`${file} is passed over because others may read it (chmod 600)`)
+      expect(await errorOf(connect(login({ password: undefined }), signal))).toMatchObject({ message: passedOver })
       delete process.env['PGPASSFILE']
       process.env['PGPASSWORD'] = password
       await (await connect(login({ password: undefined }), signal))[Symbol.asyncDispose]()

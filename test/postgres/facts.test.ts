@@ -6,6 +6,7 @@ import {
   readDatabaseProperties,
   readDatabaseSize,
   readServerFacts,
+  unfinishedMark,
 } from '../../src/postgres/facts.ts'
 import { testUrl } from '../support/installation.ts'
 import { query } from '../support/postgres-server.ts'
@@ -71,6 +72,14 @@ describe('what there is to back up', () => {
     expect(names).toContain(one.database)
     for (const name of ['template0', 'template1', closed.database]) expect(names).not.toContain(name)
     expect(names).toEqual(names.toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b))))
+  })
+
+  it('a database that a restore has not finished - no database of the user’s yet', async () => {
+    await using half = await openSandbox()
+    await query(testUrl(), `COMMENT ON DATABASE ${half.database} IS '${unfinishedMark}{"name":"${half.database}"}'`)
+    expect(await listDatabases(half.client)).not.toContain(half.database)
+    await query(testUrl(), `COMMENT ON DATABASE ${half.database} IS NULL`)
+    expect(await listDatabases(half.client)).toContain(half.database)
   })
 
   it('size, extensions and how the database was made', async () => {

@@ -2,7 +2,7 @@ import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { findProgram, majorOf } from '../../src/postgres/programs.ts'
+import { findProgram, findProgramBetween, majorOf } from '../../src/postgres/programs.ts'
 import { serverBinDir } from '../support/postgres-server.ts'
 import { errorOf, signal } from './sandbox.ts'
 
@@ -108,6 +108,37 @@ describe('finding a program', () => {
     } finally {
       delete process.env['PGPROOF_TEST_SECRET']
     }
+  })
+})
+
+describe('finding a program of one of several majors', () => {
+  const ofMajor = (version: number): Promise<string> =>
+    binDir(`of-${version}`, `echo 'pg_dump (PostgreSQL) ${version}.1'`)
+
+  it('the preferred one is there - taken, wherever the others stand', async () => {
+    const folders = [await ofMajor(39), await ofMajor(41)]
+    const found = await findProgramBetween('pg_dump', { preferred: 41, oldest: 39 }, folders, signal)
+    expect(found.path).toBe(join(folder, 'of-41', 'pg_dump'))
+  })
+
+  it('the preferred one is missing - the next lower one; never a newer one, nor one below the oldest', async () => {
+    const folders = [await ofMajor(37), await ofMajor(38), await ofMajor(39), await ofMajor(42)]
+    const found = await findProgramBetween('pg_dump', { preferred: 41, oldest: 38 }, folders, signal)
+    expect(found.version).toBe('39.1')
+    const failure = await errorOf(findProgramBetween('pg_dump', { preferred: 41, oldest: 40 }, folders, signal))
+    expect(failure).toMatchObject({ code: 'PROGRAM_MISSING', message: 'no pg_dump of PostgreSQL 41 found' })
+  })
+
+  it.each([
+    [38, 'apt-get install postgresql-client-41 or postgresql-client-38)'],
+    [41, 'apt-get install postgresql-client-41)'],
+    [43, 'apt-get install postgresql-client-41)'],
+  ])('none there, down to %i - PROGRAM_MISSING for the preferred one: %s', async (oldest, hint) => {
+    expect(await errorOf(findProgramBetween('pg_restore', { preferred: 41, oldest }, [], signal))).toMatchObject({
+      code: 'PROGRAM_MISSING',
+      message: 'no pg_restore of PostgreSQL 41 found',
+      hint: expect.stringContaining(hint),
+    })
   })
 })
 

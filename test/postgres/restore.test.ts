@@ -1,18 +1,19 @@
 import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
 import { chmodSync, copyFileSync, rmSync, writeFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Evidence } from '../../src/domain/evidence.ts'
-import { restoreIntoScratch } from '../../src/jobs/restore-into-scratch.ts'
-import type { ScratchServer } from '../../src/jobs/scratch.ts'
 import { parseConnectionUrl } from '../../src/postgres/connect.ts'
 import { readDatabaseProperties } from '../../src/postgres/facts.ts'
 import { type FoundProgram, findProgram, majorOf } from '../../src/postgres/programs.ts'
 import { restoreDump } from '../../src/postgres/restore-dump.ts'
 import { allowedRefreshErrors } from '../../src/postgres/restore-errors.ts'
 import { createScratchDatabase } from '../../src/postgres/scratch-database.ts'
+import { restoreIntoNew } from '../../src/restore/restore-into-new.ts'
 import { readStructure } from '../../src/structure/read-structure.ts'
 import { testUrl } from '../support/installation.ts'
 import { query, serverBinDir, startPostgres, type TestServer } from '../support/postgres-server.ts'
@@ -378,7 +379,7 @@ describe('what the scratch server lacks', () => {
     rmSync(library)
     harm(library)
     await using copy = await openSandbox()
-    const message = 'the scratch server lacks the extension sounds'
+    const message = 'the server that is restored into lacks the extension sounds'
     expect(await errorOf(restore(file, copy))).toMatchObject({ code: 'EXTENSION_MISSING', message })
   })
 
@@ -388,7 +389,7 @@ describe('what the scratch server lacks', () => {
       ['-t', 't'],
     )
     await using copy = await openSandbox()
-    const message = 'the scratch server lacks the extension bloom'
+    const message = 'the server that is restored into lacks the extension bloom'
     expect(await errorOf(restore(index, copy))).toMatchObject({ code: 'EXTENSION_MISSING', message })
 
     const language = await archiveOf(['CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $$ BEGIN END $$'])
@@ -502,11 +503,10 @@ describe('event triggers', () => {
 })
 
 describe('parallel jobs that fail', () => {
-  const scratch = {
-    createDatabase: (name, properties) => createScratchDatabase(connectionTo('postgres'), name, properties, signal),
-  } as Partial<ScratchServer> as ScratchServer
+  const creating = (name: string, evidence: Evidence) => () =>
+    createScratchDatabase(connectionTo('postgres'), name, evidence.properties, signal)
 
-  it('a trigger that is disabled on one partition, where the dump does not say what comes first - repeated by one', async () => {
+  it('a trigger that is disabled on one partition, where the dump does not say what comes first - no jobs for it, nothing repeated', async () => {
     // Jobs begin with what belongs to the largest tables: the partition, then one that keeps the other job busy.
     const { file, evidence } = await evidencedArchive([
       `CREATE FUNCTION slow(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1 FROM pg_sleep(0.01)';
@@ -517,10 +517,11 @@ describe('parallel jobs that fail', () => {
        CREATE TRIGGER trp AFTER INSERT ON p FOR EACH ROW EXECUTE FUNCTION f(); ALTER TABLE p11 DISABLE TRIGGER trp`,
     ])
     const name = `pgproof_scratch_test_${Math.random().toString(36).slice(2)}`
-    await using restored = await restoreIntoScratch({ scratch, name, evidence, program, file, jobs: 2 }, signal)
-    expect(restored.notes).toEqual([
-      '2 jobs of pg_restore failed: ERROR:  trigger "trp" for table "p11" does not exist; restored again by one',
-    ])
+    await using restored = await restoreIntoNew(
+      { create: creating(name, evidence), evidence, program, file, jobs: 2 },
+      signal,
+    )
+    expect(restored.notes).toEqual([])
     const enabled = 'SELECT tgenabled AS e FROM pg_trigger ORDER BY tgrelid::regclass::text'
     expect(await query(testUrl(name), enabled)).toEqual([{ e: 'O' }, { e: 'O' }, { e: 'D' }])
   })
@@ -530,7 +531,7 @@ describe('parallel jobs that fail', () => {
       `${elsewhere("'never'")}; CREATE MATERIALIZED VIEW mv AS SELECT public.here() AS v`,
     ])
     const name = `pgproof_scratch_test_${Math.random().toString(36).slice(2)}`
-    const restoring = restoreIntoScratch({ scratch, name, evidence, program, file, jobs: 2 }, signal)
+    const restoring = restoreIntoNew({ create: creating(name, evidence), evidence, program, file, jobs: 2 }, signal)
     expect(await errorOf(restoring)).toMatchObject({
       code: 'RESTORE_FAILED',
       details: expect.stringContaining('never'),
@@ -541,7 +542,7 @@ describe('parallel jobs that fail', () => {
 
 describe('warnings', () => {
   it('of a restore that succeeds - notes, the first hundred', async () => {
-    const file = await archiveOf(['CREATE TABLE t (v int)'])
+    const file = await archiveOf(['CREATE TABLE t (v int); CREATE INDEX ON t (v)'])
     const path = join(folder, 'pg_restore')
     const warn = '[ "$1" = --list ] || for i in $(seq 150); do echo "pg_restore: warning: look $i" >&2; done'
     writeFileSync(path, `#!/bin/sh\n${warn}\nexec "${program.path}" "$@"\n`, { mode: 0o755 })
@@ -550,12 +551,101 @@ describe('warnings', () => {
     const { notes } = await restoreDump(request, signal)
     expect(notes).toHaveLength(101)
     expect(notes[0]).toBe('pg_restore: warning: look 1')
-    // It runs twice: for the rows, then for what comes after them.
+    // It runs twice: for the rows, then for the index.
     expect(notes.at(-1)).toBe('pg_restore: 200 more messages')
   })
 
   it('none, and no materialized view - no notes', async () => {
     await using copy = await openSandbox()
     expect(await restore(await archiveOf(['CREATE TABLE t (v int)']), copy)).toEqual([])
+  })
+})
+
+describe('what a restore leaves out, or brings back', () => {
+  async function restoreWith(file: string, into: Sandbox, choice: Partial<Parameters<typeof restoreDump>[0]>) {
+    const request = { connection: into.connection, program, file, jobs: 2 }
+    return await restoreDump({ ...request, ...choice }, signal)
+  }
+  /** A database with a subscription cannot be dropped, and a subscription with a slot would ask its publisher. */
+  async function unsubscribe(database: Sandbox): Promise<void> {
+    await database.sql('ALTER SUBSCRIPTION s SET (slot_name = NONE)')
+    await database.sql('DROP SUBSCRIPTION s')
+  }
+  const rights = `SELECT c.relowner::regrole::text AS owner, c.relacl IS NOT NULL AS granted, n.nspowner::regrole::text AS "of schema"
+     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relname = 't'`
+
+  it.each([
+    ['neither named', {}, { owner: role, granted: true, 'of schema': role }],
+    ['owners left out', { owners: false }, { owner: 'postgres', granted: true, 'of schema': 'postgres' }],
+    ['grants left out', { privileges: false }, { owner: role, granted: false, 'of schema': role }],
+    [
+      'both left out',
+      { owners: false, privileges: false },
+      { owner: 'postgres', granted: false, 'of schema': 'postgres' },
+    ],
+  ])('%s - owners and grants as asked for, all else is there', async (_, choice, expected) => {
+    const file = await archiveOf([
+      `CREATE SCHEMA s; CREATE TABLE s.t AS SELECT 7 AS v; GRANT SELECT ON s.t TO pg_monitor;
+       ALTER SCHEMA s OWNER TO ${role}; ALTER TABLE s.t OWNER TO ${role};
+       CREATE MATERIALIZED VIEW s.mv AS SELECT v FROM s.t; ALTER MATERIALIZED VIEW s.mv OWNER TO ${role}`,
+    ])
+    await using copy = await openSandbox()
+    await restoreWith(file, copy, choice)
+    expect(await copy.sql(rights)).toEqual([expected])
+    expect(await copy.sql('SELECT t.v, mv.v AS seen FROM s.t, s.mv')).toEqual([{ v: 7, seen: 7 }])
+  })
+
+  it('a role that this server lacks - ROLES_MISSING, but no obstacle where owners and grants are left out', async () => {
+    const gone = `${role}_gone`
+    await query(testUrl(), `CREATE ROLE ${gone}`)
+    const file = await archiveOf([
+      `CREATE TABLE t AS SELECT 7 AS v; GRANT SELECT ON t TO ${gone}; ALTER TABLE t OWNER TO ${gone};
+       ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO ${gone}`,
+    ])
+    await query(testUrl(), `DROP ROLE ${gone}`)
+    await using copy = await openSandbox()
+    expect(await errorOf(restoreWith(file, copy, {}))).toMatchObject({ code: 'ROLES_MISSING' })
+    await using other = await openSandbox()
+    await restoreWith(file, other, { owners: false, privileges: false })
+    expect(await other.sql('SELECT v FROM t')).toEqual([{ v: 7 }])
+  })
+
+  it('publications and subscriptions - left out unless asked for; then there, disabled, the publisher never asked', async () => {
+    let asked = 0
+    const publisher = createServer((socket) => {
+      asked += 1
+      socket.destroy()
+    }).listen(0, '127.0.0.1')
+    await once(publisher, 'listening')
+    const conninfo = `host=127.0.0.1 port=${(publisher.address() as AddressInfo).port} dbname=app password=sesame`
+    try {
+      let file: string
+      {
+        await using source = await openSandbox('CREATE TABLE t AS SELECT 7 AS v; CREATE PUBLICATION p FOR TABLE t')
+        await source.sql(`CREATE SUBSCRIPTION s CONNECTION '${conninfo}' PUBLICATION p WITH (connect = false)`)
+        file = dump(testUrl(source.database))
+        await unsubscribe(source)
+      }
+      const found = `SELECT (SELECT count(*)::int FROM pg_publication_tables WHERE tablename = 't') AS published,
+         (SELECT array_agg(subname || ' ' || subenabled || ' ' || subslotname) FROM pg_subscription
+           WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())) AS subscribed`
+      for (const [choice, expected] of [
+        [{}, { published: 0, subscribed: null }],
+        [{ publications: true }, { published: 1, subscribed: null }],
+        [
+          { publications: true, subscriptions: true },
+          { published: 1, subscribed: ['s false s'] },
+        ],
+      ] as const) {
+        await using copy = await openSandbox()
+        await restoreWith(file, copy, choice)
+        const [row] = await copy.sql(found)
+        if (row?.['subscribed'] !== null) await unsubscribe(copy)
+        expect(row).toEqual(expected)
+      }
+      expect(asked).toBe(0)
+    } finally {
+      publisher.close()
+    }
   })
 })

@@ -10,9 +10,10 @@ import { listLeftOut } from '../../src/postgres/coverage.ts'
 import { findProgram } from '../../src/postgres/programs.ts'
 import { restoreDump } from '../../src/postgres/restore-dump.ts'
 import { holdSnapshot } from '../../src/postgres/snapshot.ts'
+import { inspectTarget } from '../../src/postgres/target-database.ts'
 import { testInstallation } from '../support/installation.ts'
 import { freePort, query, startPostgres, type TestServer, unprivileged } from '../support/postgres-server.ts'
-import { contentsOf, dumpTo, openSandbox, signal } from './sandbox.ts'
+import { contentsOf, dumpTo, errorOf, openSandbox, signal } from './sandbox.ts'
 import { major } from './spool-root.ts'
 
 /** A server that follows another one, and answers queries meanwhile. */
@@ -111,5 +112,14 @@ describe('a standby as the source', () => {
     const { drill } = await test.run('drill', 'shop')
     expect(drill).toMatchObject({ error: null, report: { verdict: 'passed' } })
     expect(drill?.tables?.tables.map(({ name, result }) => `${name} ${result}`)).toEqual(['last equal', 't equal'])
+  })
+})
+
+describe('a standby as the target', () => {
+  it('TARGET_FAILED that says so', async () => {
+    expect(await errorOf(inspectTarget({ ...standby.connection, database: 'new' }, signal))).toMatchObject({
+      code: 'TARGET_FAILED',
+      message: expect.stringContaining('it is a standby'),
+    })
   })
 })

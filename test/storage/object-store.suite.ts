@@ -339,6 +339,44 @@ export function objectStoreSuite(name: string, make: () => Promise<StoreUnderTes
       expect(await store.get(key, { signal, maxBytes: 1001 })).toHaveLength(1001)
     })
 
+    it('read from an offset - the bytes from there on; from its very end - none', async () => {
+      const key = `${folder()}dump`
+      const whole = Buffer.concat(await collect(chunks(under.partBytes + 1000, 100_000)))
+      await store.write(key, chunks(whole.length, 100_000), { signal })
+      for (const offset of [0, 1, under.partBytes, whole.length - 1, whole.length])
+        expect(whole.subarray(offset).equals(await bytesOf(await store.read(key, { signal, offset })))).toBe(true)
+    })
+
+    it('read from beyond the end, or of an absent or empty object - STORE_FAILED, STORE_NOT_FOUND, no bytes', async () => {
+      const prefix = folder()
+      await store.put(`${prefix}object`, Buffer.from('0123456789'), { signal })
+      await store.put(`${prefix}empty`, Buffer.alloc(0), { signal })
+      for (const [name, offset] of [
+        ['object', 11],
+        ['object', 2 ** 40],
+        ['empty', 1],
+      ] as const)
+        await expect(store.read(prefix + name, { signal, offset })).rejects.toMatchObject({ code: 'STORE_FAILED' })
+      for (const offset of [0, 5])
+        await expect(store.read(`${prefix}absent`, { signal, offset })).rejects.toMatchObject({
+          code: 'STORE_NOT_FOUND',
+        })
+      expect(await bytesOf(await store.read(`${prefix}empty`, { signal, offset: 0 }))).toHaveLength(0)
+    })
+
+    it('abort while a stream from an offset is read - the stream errors with CANCELLED', async () => {
+      const key = `${folder()}dump`
+      await store.write(key, chunks(4 * mebibyte, 100_000), { signal })
+      const controller = new AbortController()
+      const stream = await store.read(key, { signal: controller.signal, offset: 100_000 })
+      const reading = (async () => {
+        for await (const _ of stream) controller.abort()
+      })()
+      await expect(reading).rejects.toMatchObject({ code: 'CANCELLED' })
+      const aborted = { signal: controller.signal, offset: 4 * mebibyte }
+      await expect(store.read(key, aborted)).rejects.toMatchObject({ code: 'CANCELLED' })
+    })
+
     it('many streams opened and given up - later calls still get through', async () => {
       const key = `${folder()}dump`
       await store.write(key, chunks(4 * mebibyte, 100_000), { signal })

@@ -18,6 +18,11 @@ describe('S3 answers that no healthy server gives', () => {
     headers,
     body: `<?xml version="1.0"?><Error><Code>${code}</Code><Message>because</Message></Error>`,
   })
+  const ranged = (range: string, bytes: number): HttpAnswer => ({
+    status: 206,
+    headers: { etag: '"e"', 'content-range': range },
+    body: Buffer.alloc(bytes),
+  })
   const open = async (answer: (request: HttpRequest) => HttpAnswer, over: Partial<StoreSettings> = {}) => {
     const server = await startScriptedServer(answer)
     const store = new S3Store(
@@ -120,6 +125,33 @@ describe('S3 answers that no healthy server gives', () => {
       cutAfter: 400,
     }))
     await expect(server.store.get('a', { signal })).rejects.toMatchObject({ code: 'STORE_FAILED' })
+  })
+
+  it.each([
+    ['ignores the range', { status: 200, headers: { etag: '"e"' }, body: Buffer.alloc(1000) }],
+    ['answers with no range', { status: 206, headers: { etag: '"e"' }, body: Buffer.alloc(600) }],
+    ['answers with another range', ranged('bytes 300-999/1000', 700)],
+    ['does not know the size', ranged('bytes 400-999/*', 600)],
+  ])('store that %s when asked for the rest - STORE_FAILED instead of other bytes', async (_what, answer) => {
+    await using server = await open(() => answer)
+    await expect(server.store.read('a', { signal, offset: 400 })).rejects.toMatchObject({
+      code: 'STORE_FAILED',
+      message: expect.stringContaining('from byte 400 on'),
+    })
+    expect(server.requests[0]?.headers['range']).toBe('bytes=400-')
+  })
+
+  it('the rest is cut and the object replaced meanwhile - STORE_FAILED instead of a mixture', async () => {
+    await using server = await open(({ headers }) =>
+      headers['if-match'] === undefined
+        ? { ...ranged('bytes 400-999/1000', 600), cutAfter: 100 }
+        : failure(412, 'PreconditionFailed'),
+    )
+    await expect(bytesOf(await server.store.read('a', { signal, offset: 400 }))).rejects.toMatchObject({
+      code: 'STORE_FAILED',
+      message: expect.stringContaining('replaced while it was read'),
+    })
+    expect(server.requests.at(-1)?.headers['range']).toMatch(/^bytes=[45]\d\d-$/)
   })
 
   it('listing in two pages - both; a page that repeats itself or has no successor - STORE_FAILED', async () => {

@@ -11,6 +11,7 @@ import { silentLog } from '../../src/log.ts'
 import { S3Store } from '../../src/storage/s3.ts'
 import type { S3Timeouts } from '../../src/storage/s3-connection.ts'
 import type { StoreSettings } from '../../src/storage/store-settings.ts'
+import { measureBytes } from '../../src/streams/measure.ts'
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.ts'
 import { hurriedClock, makeTestBucket, type TestBucket } from '../support/test-bucket.ts'
 import { chunks, collect, hashed, oddChunks, sha256 } from './object-store.suite.ts'
@@ -63,6 +64,16 @@ describe('S3 over a line that fails', () => {
     proxy.cutAfter(1_500_000, 'toClient', times)
     expect(await sha256(await store.read('download', { signal }))).toEqual(expected)
     expect(proxy.cuts()).toBe(times)
+  })
+
+  it('download from an offset, cut seven times - resumed where it was cut, bytes identical', async () => {
+    const offset = 3_000_001
+    await stored('from-offset', 16 * mebibyte)
+    const whole = Buffer.concat(await collect(chunks(16 * mebibyte, 100_000)))
+    proxy.cutAfter(1_500_000, 'toClient', 7)
+    const expected = { bytes: whole.length - offset, sha256: measureBytes(whole.subarray(offset)).sha256 }
+    expect(await sha256(await store.read('from-offset', { signal, offset }))).toEqual(expected)
+    expect(proxy.cuts()).toBe(7)
   })
 
   it('small object cut in its body - read again, complete', async () => {

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { structureQuestion } from '../../src/compare/compare-structure.ts'
 import type { Evidence } from '../../src/domain/evidence.ts'
 import {
   compareStructure,
@@ -6,7 +7,6 @@ import {
   type StructureDifference,
   type StructureObject,
 } from '../../src/domain/structure.ts'
-import { structureQuestion } from '../../src/jobs/compare-structure.ts'
 import { type Client, connect } from '../../src/postgres/connect.ts'
 import { normaliseDeparsed } from '../../src/structure/deparsed-text.ts'
 import { objectQueries } from '../../src/structure/objects.ts'

@@ -4,7 +4,8 @@ import { systemClock } from '../../src/clock.ts'
 import { assertNotAborted, PgproofError } from '../../src/errors.ts'
 import { ChunkReader } from '../../src/storage/chunk-reader.ts'
 import { assertKeyPrefix, assertObjectKey } from '../../src/storage/key-rules.ts'
-import type { ObjectInfo, ObjectStore, WriteOptions } from '../../src/storage/object-store.ts'
+import type { ObjectInfo, ObjectStore, ReadOptions, WriteOptions } from '../../src/storage/object-store.ts'
+import { offsetBeyondEnd } from '../../src/storage/read-whole.ts'
 
 /** `commit` is the instant at which a stream that was written becomes an object. */
 export type MemoryOperation = 'put' | 'write' | 'commit' | 'get' | 'read' | 'head' | 'list' | 'delete' | 'sweep'
@@ -88,9 +89,11 @@ export class MemoryStore implements ObjectStore {
     return Buffer.from(body)
   }
 
-  async read(key: string, { signal }: { signal: AbortSignal }): Promise<Readable> {
+  async read(key: string, { signal, offset = 0 }: ReadOptions): Promise<Readable> {
     await this.#begin('read', key, signal)
-    const stream = Readable.from(pieces(this.#stored(key).body, signal, key), { objectMode: false })
+    const { body } = this.#stored(key)
+    if (offset > body.length) throw offsetBeyondEnd(`read of ${key}`, offset, body.length)
+    const stream = Readable.from(pieces(body.subarray(offset), signal, key), { objectMode: false })
     stream.on('error', () => {})
     return stream
   }

@@ -1,0 +1,179 @@
+import type { Checklist } from '../domain/checklist.ts'
+import type { DrillTables } from '../domain/drill-tables.ts'
+import { drillTablesFormat } from '../domain/drill-tables.ts'
+import type { Evidence, EvidenceLevel } from '../domain/evidence.ts'
+import { compareStructure, differenceText, type StructureObject } from '../domain/structure.ts'
+import { compareSequences, compareTables } from '../domain/table-contents.ts'
+import { PgproofError } from '../errors.ts'
+import { readLargeObjects, readRefreshedSequences, readSequences, takeCensus } from '../postgres/census.ts'
+import type { Client } from '../postgres/connect.ts'
+import { listDumpedTables, tableName } from '../postgres/tables.ts'
+import { readStructure } from '../structure/read-structure.ts'
+import { readBootstrapRoles } from './bootstrap-roles.ts'
+import { structureQuestion } from './compare-structure.ts'
+import { readChangedConfiguration } from './extension-tables.ts'
+
+/**
+ * Takes the census of the restored database by the very definition that was used at the backup, and compares. Every
+ * difference is collected before EVIDENCE_MISMATCH is thrown, so that the report is whole; `onTables` gets it first.
+ */
+export async function compareWithEvidence(
+  request: {
+    /** Sessions in the restored database, at least one. */
+    readonly clients: readonly Client[]
+    readonly evidence: Evidence
+    readonly drillLabel: string
+    /** The majors of the server that was backed up and of the scratch server. */
+    readonly majors: { readonly source: number; readonly scratch: number }
+    /** What is no defect and should be known; this adds to it. */
+    readonly notes: string[]
+    readonly onTables: (tables: DrillTables) => void
+    /** What of the structure is compared, and what is not in words; default: all of it. */
+    readonly comparable?: {
+      readonly of: (objects: readonly StructureObject[]) => readonly StructureObject[]
+      readonly without: string
+    }
+  },
+  checklist: Checklist,
+  signal: AbortSignal,
+): Promise<void> {
+  const { clients, evidence } = request
+  // A standby has no unlogged rows: what the restore makes of those tables has nothing to be compared with.
+  const { isStandby } = evidence.manifest.source
+  const [first] = clients
+  if (first === undefined) throw new Error('a comparison needs a session')
+  const { majors, notes } = request
+  const bootstrapRoles = await readBootstrapRoles(first, evidence)
+  const restoredStructure = await readStructure(first, majors.scratch)
+  const question = structureQuestion(restoredStructure, { evidence, majors, bootstrapRoles, notes })
+  const comparable = request.comparable?.of ?? ((objects: readonly StructureObject[]) => objects)
+  const structure = compareStructure({
+    ...question,
+    expected: comparable(question.expected),
+    restored: comparable(question.restored),
+  })
+  const levels = new Map<string, EvidenceLevel>(evidence.tables.map((table) => [tableName(table), table.level]))
+  const configuration = await readChangedConfiguration(first, evidence)
+  const restored = await takeCensus(
+    clients,
+    {
+      database: first.database ?? '',
+      tables: configuration.underOldConditions(await listDumpedTables(first, isStandby, 'measured')),
+      level: (table) => levels.get(tableName(table)) ?? 'count',
+    },
+    signal,
+  )
+  const tables = configuration.withoutMoved(compareTables(evidence.tables, restored), notes)
+  const refreshed = new Set((await readRefreshedSequences(first)).map(tableName))
+  const sequences = compareSequences(evidence.sequences, await readSequences(first, isStandby)).map((sequence) =>
+    sequence.result === 'beyond' && refreshed.has(tableName(sequence))
+      ? { ...sequence, result: 'ahead' as const }
+      : sequence,
+  )
+  const expected = { count: evidence.largeObjects.count, digest: evidence.largeObjects.digest }
+  const found = await readLargeObjects(first, expected.digest === null ? 'count' : 'digest')
+  const largeObjects = {
+    expected,
+    restored: { count: found.count, digest: found.digest },
+    result:
+      found.count !== expected.count ? 'count differs' : found.digest === expected.digest ? 'equal' : 'digest differs',
+  } as const
+  request.onTables({
+    format: drillTablesFormat,
+    label: request.drillLabel,
+    errorDetails: null,
+    notes,
+    structure: { compared: structure.compared, differences: [...structure.differences] },
+    tables: [...tables],
+    sequences: [...sequences],
+    largeObjects,
+  })
+
+  const wrong: string[] = []
+  const judge = (check: string, isAsked: boolean, differences: readonly string[], summary: string): void => {
+    if (differences.length > 0)
+      checklist.add(check, 'failed', `${countOf(differences)}: ${differencesText(differences)}`)
+    else checklist.add(check, isAsked ? 'passed' : 'skipped', isAsked ? summary : 'not in the evidence')
+    wrong.push(...differences)
+  }
+  judge(
+    'structure',
+    true,
+    structure.differences.map(differenceText),
+    structureText(structure.compared, majors, request.comparable?.without ?? ''),
+  )
+  const counted = tables.filter(({ compared }) => compared !== 'nothing')
+  const digested = tables.filter(({ compared }) => compared === 'rows and digest')
+  const isOff = (table: { schema: string; name: string }): boolean => levels.get(tableName(table)) === 'off'
+  judge(
+    'row counts',
+    tables.length === 0 || counted.length > 0,
+    tables
+      .filter(({ result }) => result !== 'equal' && result !== 'digest differs')
+      .filter((table) => !(table.result === 'not compared' && isOff(table)))
+      .map((table) => `${tableName(table)} ${table.result}${countsOf(table)}`),
+    `${counted.length} of ${tables.length} tables, every count equal${loweredText(counted.length, tables.length, 'not counted')}`,
+  )
+  judge(
+    'digests',
+    tables.length === 0 || digested.length > 0,
+    tables.filter(({ result }) => result === 'digest differs').map((table) => `${tableName(table)} digest differs`),
+    `${digested.length} of ${tables.length} tables, every digest equal${loweredText(digested.length, tables.length, 'without a digest')}`,
+  )
+  judge(
+    'sequences',
+    true,
+    sequences
+      .filter(({ result }) => result !== 'equal' && result !== 'ahead')
+      .map((sequence) => `sequence ${tableName(sequence)} ${sequence.result}`),
+    `${sequences.length} sequences, none behind or beyond`,
+  )
+  judge(
+    'large objects',
+    true,
+    largeObjects.result === 'equal'
+      ? []
+      : [`large objects: ${largeObjects.result} (${expected.count} expected, ${found.count} restored)`],
+    `${expected.count} large objects`,
+  )
+  if (wrong.length === 0) return
+  throw new PgproofError(
+    'EVIDENCE_MISMATCH',
+    { count: countOf(wrong), tables: differencesText(wrong) },
+    { details: wrong.join('\n') },
+  )
+}
+
+function structureText(
+  compared: number,
+  { source, scratch }: { readonly source: number; readonly scratch: number },
+  without: string,
+): string {
+  const isSame = source === scratch
+  const what = isSame ? 'every definition' : 'every property'
+  const equal = without !== '' ? what : isSame ? 'every definition, owner and grant' : 'every owner, grant and property'
+  const left = [
+    ...(without === '' ? [] : [`${without} not compared`]),
+    ...(isSame ? [] : [`expressions not compared between majors ${source} and ${scratch}`]),
+  ]
+  return [`${compared} objects, ${equal} equal`, ...left].join('; ')
+}
+
+/** The evidence setting took less of some tables: that is to be seen wherever the result is. */
+function loweredText(compared: number, all: number, how: string): string {
+  return compared === all ? '' : `; ${all - compared} ${how} by the evidence setting`
+}
+
+function countsOf(table: { readonly expectedRows: number | null; readonly restoredRows: number | null }): string {
+  return table.expectedRows === table.restoredRows
+    ? ''
+    : ` (${table.expectedRows ?? 'no'} expected, ${table.restoredRows ?? 'no'} restored)`
+}
+
+function countOf(differences: readonly string[]): string {
+  return differences.length === 1 ? '1 difference' : `${differences.length} differences`
+}
+
+function differencesText(differences: readonly string[]): string {
+  return differences.slice(0, 5).join('; ') + (differences.length > 5 ? `; and ${differences.length - 5} more` : '')
+}

@@ -1,0 +1,156 @@
+import type { Clock } from '../clock.ts'
+import type { Evidence } from '../domain/evidence.ts'
+import type { Manifest } from '../domain/manifest.ts'
+import { PgproofError } from '../errors.ts'
+import type { Log } from '../log.ts'
+import { type Connection, connect } from '../postgres/connect.ts'
+import { startEmbeddedServer } from '../postgres/embedded-server.ts'
+import { readServerFacts } from '../postgres/facts.ts'
+import { dropRoles, type ReplayedRoles, replayRoles } from '../postgres/replay-roles.ts'
+import {
+  createScratchDatabase,
+  dropScratchDatabase,
+  listScratchDatabases,
+  type ScratchDatabase,
+} from '../postgres/scratch-database.ts'
+
+export type ScratchSettings =
+  | {
+      readonly kind: 'embedded'
+      readonly runAs: string
+      readonly binDirs: readonly string[]
+      readonly jobs: number
+      readonly parameters?: Readonly<Record<string, string>> | undefined
+      /** The database that pg_cron is to work in, if the backup has that extension: the scratch database's name. */
+      readonly cronDatabase?: string | undefined
+    }
+  | { readonly kind: 'server'; readonly connection: Connection; readonly cronDatabase?: string | undefined }
+  | {
+      /** One that is open already and that somebody else ends, for drills that share it. */
+      readonly kind: 'opened'
+      readonly opened: OpenedScratch
+      /** Of the database that is restored into. */
+      readonly databaseName: string
+    }
+
+/** A scratch server for several drills, one after the other. What they put there stays until its scope ends. */
+export type OpenedScratch = AsyncDisposable & {
+  readonly kind: 'embedded' | 'server'
+  readonly version: string
+  /** For one drill, whose scope ends nothing. Throws SCRATCH_IS_SOURCE or SCRATCH_FAILED. */
+  lend(source: ScratchSource): ScratchServer
+}
+
+/** What must be known of the server that a backup comes from. */
+export type ScratchSource = Pick<Manifest['source'], 'major' | 'systemIdentifier'>
+
+/** The server that a drill restores into; whatever the drill put there is gone when the scope ends. */
+export type ScratchServer = AsyncDisposable & {
+  readonly connection: Connection
+  readonly version: string
+  readonly major: number
+  /** Null for an embedded one, which is nobody's source. */
+  readonly systemIdentifier: string | null
+  replayRoles(script: string, signal: AbortSignal): Promise<ReplayedRoles>
+  createDatabase(name: string, properties: Evidence['properties'], signal: AbortSignal): Promise<ScratchDatabase>
+}
+
+/** Throws SCRATCH_IS_SOURCE, SCRATCH_FAILED or PROGRAM_MISSING. */
+export async function openScratchServer(
+  settings: ScratchSettings,
+  source: ScratchSource,
+  bootstrapRole: string,
+  folder: string,
+  parts: { readonly clock: Clock; readonly log: Log },
+  signal: AbortSignal,
+): Promise<ScratchServer> {
+  if (settings.kind === 'opened') return settings.opened.lend(source)
+  if (settings.kind === 'server') return await openKeptServer(settings.connection, source, parts.log, signal)
+  const { major } = source
+  const request = { ...settings, folder, major, bootstrapRole }
+  const server = await startEmbeddedServer(request, parts.clock, signal)
+  return {
+    connection: server.connection,
+    version: server.version,
+    major,
+    systemIdentifier: null,
+    replayRoles: async (script, replaySignal) => {
+      await using admin = await connect(server.connection, replaySignal, 'pgproof drill')
+      return await replayRoles(admin.client, script, replaySignal)
+    },
+    createDatabase: (name, properties, createSignal) =>
+      createScratchDatabase(server.connection, name, properties, createSignal),
+    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+  }
+}
+
+/** Throws SCRATCH_IS_SOURCE, SCRATCH_FAILED for a backup of a newer major. */
+export function assertTakes(
+  server: { readonly major: number; readonly systemIdentifier: string | null },
+  source: ScratchSource,
+): void {
+  if (server.systemIdentifier === source.systemIdentifier) throw new PgproofError('SCRATCH_IS_SOURCE')
+  if (server.major < source.major)
+    throw new PgproofError('SCRATCH_FAILED', {
+      reason: `it runs PostgreSQL ${server.major}, the backup comes from ${source.major}`,
+    })
+}
+
+/** As a report names it: `opened` is how it came, not what it is. */
+export function scratchKind(settings: ScratchSettings): 'embedded' | 'server' {
+  return settings.kind === 'opened' ? settings.opened.kind : settings.kind
+}
+
+/** One drill at a time on a server that is kept for drills: roles are shared by all its databases. */
+const scratchLock = { classId: 0x70677072, objectId: 0x64726c } as const
+
+async function openKeptServer(
+  connection: Connection,
+  source: ScratchSource,
+  log: Log,
+  signal: AbortSignal,
+): Promise<ScratchServer> {
+  const holder = await connect(connection, signal, 'pgproof drill')
+  const createdRoles: string[] = []
+  try {
+    const facts = await readServerFacts(holder.client, connection)
+    assertTakes(facts, source)
+    const { rows } = await holder.client.query<{ taken: boolean }>(
+      'SELECT pg_catalog.pg_try_advisory_lock($1, $2) AS taken',
+      [scratchLock.classId, scratchLock.objectId],
+    )
+    if (rows[0]?.taken !== true) throw new PgproofError('LOCKED', { what: 'the scratch server' })
+    // The lock is ours, so whatever carries the mark belongs to a drill that was killed.
+    for (const name of await listScratchDatabases(connection, signal)) {
+      log.warn({ database: name }, 'removed a scratch database that an interrupted drill had left')
+      await dropScratchDatabase(connection, name, signal)
+    }
+    return {
+      connection,
+      version: facts.version,
+      major: facts.major,
+      systemIdentifier: facts.systemIdentifier,
+      replayRoles: async (script, replaySignal) => {
+        const replayed = await replayRoles(holder.client, script, replaySignal, (role) => createdRoles.push(role))
+        return replayed
+      },
+      createDatabase: (name, properties, createSignal) =>
+        createScratchDatabase(connection, name, properties, createSignal),
+      [Symbol.asyncDispose]: async () => {
+        // A cancelled drill has cancelled this connection's query; the drop needs one that nobody cancels.
+        await dropCreated(connection, createdRoles, log)
+        await holder[Symbol.asyncDispose]()
+      },
+    }
+  } catch (error) {
+    await holder[Symbol.asyncDispose]()
+    throw error
+  }
+}
+
+async function dropCreated(connection: Connection, roles: readonly string[], log: Log): Promise<void> {
+  if (roles.length === 0) return
+  await using admin = await connect(connection, new AbortController().signal, 'pgproof drill')
+  const stuck = await dropRoles(admin.client, roles)
+  if (stuck.length > 0) log.warn({ roles: stuck }, 'roles of a drill could not be dropped from the scratch server')
+}

@@ -1,0 +1,252 @@
+import { createHash } from 'node:crypto'
+import { PgproofError } from '../errors.ts'
+import { type Client, type Connection, connect, withDatabase } from './connect.ts'
+import { type DatabaseProperties, readDatabaseProperties } from './facts.ts'
+import { oldestMajor } from './programs.ts'
+import { assertDirect } from './snapshot.ts'
+import { listContents } from './target-contents.ts'
+
+/** The server that is restored into, as the login sees it. */
+export type TargetServer = {
+  /** To a database of that server that is not the target: `postgres`, else `template1`. */
+  readonly admin: Connection
+  /** `host:port`, or the socket's folder and the port, for messages; no user, no password. */
+  readonly address: string
+  readonly version: string
+  readonly major: number
+  readonly role: string
+  readonly isSuperuser: boolean
+  readonly canCreateDatabase: boolean
+  /** Null where this login may not read it. */
+  readonly systemIdentifier: string | null
+}
+
+export type TargetSession = {
+  readonly pid: number
+  readonly user: string
+  readonly applicationName: string
+  /** An address, `local`, or `unknown` where this login may not see it. */
+  readonly client: string
+}
+
+export type ExistingDatabase = {
+  readonly name: string
+  /** `lcMonetary` is that of another database where this one lets nobody in. */
+  readonly properties: DatabaseProperties
+  readonly tablespace: string
+  readonly comment: string | null
+  /** What hangs on the database itself and goes with it, in words: rights, settings, a connection limit, a comment. */
+  readonly attached: readonly string[]
+  /** What it holds, in words with counts: `12 tables`, `extension hstore`; none if it is empty. */
+  readonly contents: readonly string[]
+  /** Sessions of others in it, of client programs only. */
+  readonly sessions: readonly TargetSession[]
+}
+
+/**
+ * Looks at the server, and at the database that is to be restored into, if it is there. Throws USAGE_INVALID for a name
+ * that no restore may go to, TARGET_FAILED for a standby, SERVER_TOO_OLD, POOLER_DETECTED, and what `connect` throws.
+ */
+export async function inspectTarget(
+  target: Connection,
+  signal: AbortSignal,
+): Promise<{ readonly server: TargetServer; readonly existing: ExistingDatabase | null }> {
+  assertName(target.database)
+  const { admin, held } = await connectBeside(target, signal)
+  await using _held = held
+  await assertDirect(admin, held.client, signal)
+  const server = await readServer(held.client, admin)
+  return { server, existing: await readExisting(held.client, target, server, signal) }
+}
+
+/** Keeps other restores into that database away until the scope ends. Throws LOCKED if one goes on. */
+export async function lockTarget(
+  server: TargetServer,
+  database: string,
+  signal: AbortSignal,
+): Promise<AsyncDisposable> {
+  const held = await connect(server.admin, signal, 'pgproof restore')
+  try {
+    await takeLock(held.client, `restore into ${database}`, `database "${database}" on ${server.address}`)
+    return held
+  } catch (error) {
+    await held[Symbol.asyncDispose]()
+    throw error
+  }
+}
+
+/** Takes an advisory lock that lasts as long as the session. Throws LOCKED, naming `what`. */
+export async function takeLock(client: Client, subject: string, what: string): Promise<void> {
+  const { rows } = await client.query<{ taken: boolean }>('SELECT pg_catalog.pg_try_advisory_lock($1::int8) AS taken', [
+    lockKey(subject),
+  ])
+  if (rows[0]?.taken !== true) throw new PgproofError('LOCKED', { what })
+}
+
+/** Whether any session of the current database has that lock. */
+export async function isLocked(client: Client, subject: string): Promise<boolean> {
+  const { rowCount } = await client.query(
+    `SELECT FROM pg_catalog.pg_locks l
+      WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted
+        AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
+        AND (l.classid::int8 << 32 | l.objid::int8) = $1::int8`,
+    [lockKey(subject)],
+  )
+  return (rowCount ?? 0) > 0
+}
+
+/** Who is in a database, but for the current session and autovacuum; `any` also finds replication and the like. */
+export async function readSessions(
+  client: Client,
+  database: string,
+  kinds: 'clients' | 'any',
+): Promise<TargetSession[]> {
+  // A login without pg_read_all_stats sees neither kind nor address of the sessions of others.
+  const { rows } = await client.query<TargetSession>(
+    `SELECT a.pid, COALESCE(a.usename::text, a.backend_type, 'unknown') AS "user",
+            COALESCE(a.application_name, '') AS "applicationName",
+            COALESCE(pg_catalog.host(a.client_addr), CASE WHEN a.client_port = -1 THEN 'local' ELSE 'unknown' END) AS client
+       FROM pg_catalog.pg_stat_activity a
+      WHERE a.datname = $1 AND a.pid <> pg_catalog.pg_backend_pid()
+        AND COALESCE(a.backend_type, 'client backend') <> 'autovacuum worker'
+        AND ($2 = 'any' OR a.usesysid IS NOT NULL AND COALESCE(a.backend_type, 'client backend') = 'client backend')
+      ORDER BY a.pid`,
+    [database, kinds],
+  )
+  return rows
+}
+
+/** Sessions for a message; the first five by name. */
+export function sessionsText(sessions: readonly TargetSession[]): string {
+  const shown = sessions.slice(0, 5).map(({ user, applicationName, client, pid }) => {
+    const name = applicationName === '' ? '' : ` (${applicationName})`
+    return `${user}${name} from ${client}, process ${pid}`
+  })
+  const rest = sessions.length - shown.length
+  return shown.join('; ') + (rest > 0 ? `; and ${rest} more` : '')
+}
+
+/** PostgreSQL cuts longer names, and then another database is meant. */
+export const longestName = 63
+
+/** The longest beginning of a text that has at most that many bytes of UTF-8, in whole characters. */
+export function cutToBytes(text: string, bytes: number): string {
+  let length = 0
+  let cut = ''
+  for (const character of text) {
+    length += Buffer.byteLength(character)
+    if (length > bytes) break
+    cut += character
+  }
+  return cut
+}
+
+function assertName(database: string): void {
+  const bytes = Buffer.byteLength(database)
+  const refuse = (reason: string): never => {
+    throw new PgproofError('USAGE_INVALID', { reason })
+  }
+  if (['postgres', 'template0', 'template1'].includes(database))
+    refuse(`"${database}" belongs to the server itself; restore into a database of another name`)
+  if (bytes === 0 || bytes > longestName || database.includes('\0'))
+    refuse(`a database's name has 1 to ${longestName} bytes of UTF-8; "${cutToBytes(database, 80)}" has ${bytes}`)
+}
+
+/** A database cannot be made or renamed from within. */
+async function connectBeside(
+  target: Connection,
+  signal: AbortSignal,
+): Promise<{ readonly admin: Connection; readonly held: Awaited<ReturnType<typeof connect>> }> {
+  const admin = withDatabase(target, 'postgres')
+  try {
+    return { admin, held: await connect(admin, signal, 'pgproof restore') }
+  } catch (error) {
+    // No such database, no right to connect to it, no line for it in pg_hba.conf; a wrong password is 28P01.
+    if (!['3D000', '42501', '28000'].includes(sqlStateOf(error))) throw error
+    const other = withDatabase(target, 'template1')
+    const held = await connect(other, signal, 'pgproof restore').catch(() => {
+      throw error
+    })
+    return { admin: other, held }
+  }
+}
+
+async function readServer(client: Client, admin: Connection): Promise<TargetServer> {
+  const { rows } = await client.query<Omit<TargetServer, 'admin' | 'address'> & { isStandby: boolean }>(`
+    SELECT pg_catalog.current_setting('server_version') AS version,
+           pg_catalog.current_setting('server_version_num')::int / 10000 AS major, r.rolname AS role,
+           r.rolsuper AS "isSuperuser", r.rolsuper OR r.rolcreatedb AS "canCreateDatabase",
+           pg_catalog.pg_is_in_recovery() AS "isStandby"
+      FROM pg_catalog.pg_roles r WHERE r.rolname = current_user`)
+  const [row] = rows
+  if (row === undefined) throw new PgproofError('TARGET_FAILED', { reason: 'the login is no role of the server' })
+  const { isStandby, ...facts } = row
+  if (facts.major < oldestMajor) {
+    const values = { server: admin.server, version: facts.version, oldest: oldestMajor }
+    throw new PgproofError('SERVER_TOO_OLD', values)
+  }
+  if (isStandby) throw new PgproofError('TARGET_FAILED', { reason: 'it is a standby, which only follows its primary' })
+  return { ...facts, admin, address: `${admin.host}:${admin.port}`, systemIdentifier: await readIdentifier(client) }
+}
+
+async function readIdentifier(client: Client): Promise<string | null> {
+  try {
+    const { rows } = await client.query<{ id: string }>(
+      'SELECT system_identifier::text AS id FROM pg_catalog.pg_control_system()',
+    )
+    return rows[0]?.id ?? null
+  } catch (error) {
+    if (sqlStateOf(error) === '42501') return null
+    throw error
+  }
+}
+
+async function readExisting(
+  client: Client,
+  target: Connection,
+  server: TargetServer,
+  signal: AbortSignal,
+): Promise<ExistingDatabase | null> {
+  const { rows } = await client.query<
+    Pick<ExistingDatabase, 'name' | 'tablespace' | 'comment' | 'attached'> & { marks: string[] }
+  >(
+    `SELECT d.datname AS name, t.spcname AS tablespace, pg_catalog.shobj_description(d.oid, 'pg_database') AS comment,
+            ARRAY_REMOVE(ARRAY[CASE WHEN d.datacl IS NOT NULL THEN 'rights' END,
+                               CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_db_role_setting s WHERE s.setdatabase = d.oid)
+                                    THEN 'settings' END,
+                               CASE WHEN d.datconnlimit <> -1 THEN 'a connection limit' END,
+                               CASE WHEN pg_catalog.shobj_description(d.oid, 'pg_database') IS NOT NULL
+                                    THEN 'a comment' END], NULL) AS attached,
+            ARRAY_REMOVE(ARRAY[CASE WHEN d.datistemplate THEN 'what a template database holds' END,
+                               CASE WHEN d.datconnlimit = -2 THEN 'what a DROP DATABASE left that was cut short'
+                                    WHEN NOT d.datallowconn THEN 'what nobody may see, since it allows no connections' END], NULL) AS marks
+       FROM pg_catalog.pg_database d JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace WHERE d.datname = $1`,
+    [target.database],
+  )
+  const [row] = rows
+  if (row === undefined) return null
+  const { marks, ...described } = row
+  const sessions = await readSessions(client, target.database, 'clients')
+  const outside = await readDatabaseProperties(client, server.major, target.database)
+  if (marks.length > 0) return { ...described, sessions, properties: outside, contents: marks }
+  try {
+    await using held = await connect(target, signal, 'pgproof restore')
+    const properties = await readDatabaseProperties(held.client, server.major)
+    return { ...described, sessions, properties, contents: await listContents(held.client) }
+  } catch (error) {
+    // It refuses this login: what it holds is not known, so it does not count as empty.
+    if (!['42501', '28000', '53300', '55000'].includes(sqlStateOf(error))) throw error
+    return { ...described, sessions, properties: outside, contents: ['what this login may not see'] }
+  }
+}
+
+/** The SQLSTATE of an error of PostgreSQL, or of the one that caused an error of the register; else empty. */
+export function sqlStateOf(error: unknown): string {
+  const cause = error instanceof PgproofError ? error.cause : error
+  return (cause as { code?: string } | undefined)?.code ?? ''
+}
+
+/** 64 bits, signed: what an advisory lock has for a key. */
+function lockKey(subject: string): string {
+  return createHash('sha256').update(`pgproof ${subject}`).digest().readBigInt64BE().toString()
+}

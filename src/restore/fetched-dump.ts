@@ -1,0 +1,54 @@
+import { join } from 'node:path'
+import type { Checklist } from '../domain/checklist.ts'
+import type { PrivateKeys } from '../encryption/keys.ts'
+import { reasonOf } from '../errors.ts'
+import type { ObjectStore } from '../storage/object-store.ts'
+import { fetchDump } from '../stored/fetch-dump.ts'
+import type { ReadManifest } from '../stored/read-backup.ts'
+import { openDownload } from '../streams/downloads.ts'
+import { openSpool } from '../streams/spool.ts'
+
+/** A dump in the spool, decrypted; gone when the scope ends. What was downloaded stays, unless the restore is done. */
+export type FetchedDump = AsyncDisposable & {
+  readonly file: string
+  /** Removes the download. Returns what is worth knowing if it cannot be: the restore has come to its end all the same. */
+  finish(): Promise<readonly string[]>
+}
+
+type Request = {
+  readonly read: ReadManifest
+  readonly keys: PrivateKeys
+  readonly store: ObjectStore
+  readonly spoolRoot: string
+  readonly onBytes: (doneBytes: number) => void
+}
+
+/** Room first, then the dump; an interrupted download goes on where it was. Throws what `fetchDump` and the spool throw. */
+export async function fetchForRestore(
+  { read, keys, store, spoolRoot, onBytes }: Request,
+  checklist: Checklist,
+  signal: AbortSignal,
+): Promise<FetchedDump> {
+  const { label, objects, dump } = read.manifest
+  const { sha256, bytes } = objects.dump
+  const download = await openDownload(spoolRoot, { label, sha256, bytes }, signal)
+  const opened: AsyncDisposable[] = [download]
+  const dispose = async (): Promise<void> => {
+    for (const one of opened.toReversed()) await one[Symbol.asyncDispose]()
+  }
+  try {
+    const spool = await openSpool(spoolRoot, dump.bytes + bytes - download.haveBytes)
+    opened.push(spool)
+    const file = join(spool.folder, 'dump')
+    await fetchDump({ read, keys, store, file, keepDownload: download.path, onBytes }, checklist, signal)
+    const finish = (): Promise<readonly string[]> =>
+      download.remove().then(
+        () => [],
+        (error: unknown) => [`what was downloaded is left in the spool and can be removed: ${reasonOf(error)}`],
+      )
+    return { file, finish, [Symbol.asyncDispose]: dispose }
+  } catch (error) {
+    await dispose()
+    throw error
+  }
+}

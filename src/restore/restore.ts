@@ -1,0 +1,268 @@
+import { compareWithEvidence } from '../compare/compare-restored.ts'
+import { refusedSettingNote } from '../compare/compare-structure.ts'
+import { Checklist } from '../domain/checklist.ts'
+import type { DrillTables } from '../domain/drill-tables.ts'
+import type { Evidence } from '../domain/evidence.ts'
+import type { RestorePhase, RestoreResult } from '../domain/restore-result.ts'
+import { PgproofError, toPgproofError } from '../errors.ts'
+import { connect, openSeveral } from '../postgres/connect.ts'
+import { findProgramBetween } from '../postgres/programs.ts'
+import { asideName, putInPlace, undoneName, undoStatements } from '../postgres/put-in-place.ts'
+import { restoreDatabaseSettings } from '../postgres/replay-database-settings.ts'
+import {
+  createStaging,
+  dropUnfinished,
+  listUnfinished,
+  type Staging,
+  stagingName,
+} from '../postgres/staging-database.ts'
+import { inspectTarget, lockTarget, type TargetServer } from '../postgres/target-database.ts'
+import { checkContents, climbToRecipients } from '../stored/check-stored.ts'
+import { readEvidence } from '../stored/read-backup.ts'
+import { analyzeAndAsk, assertExtensions, assertMonetary, whyUnreachable } from './after-restore.ts'
+import { chooseBackup } from './choose-backup.ts'
+import { fetchForRestore } from './fetched-dump.ts'
+import { createPhases } from './phases.ts'
+import { restoreIntoNew } from './restore-into-new.ts'
+import { bringMissingRoles } from './restore-missing-roles.ts'
+import type { RestoreParts, RestoreRequest } from './restore-request.ts'
+import { assertRoles, assertTarget, asTargetError, type Target } from './target-checks.ts'
+import { comparableWith } from './without-rights.ts'
+
+/**
+ * Restores one backup into a database that somebody needs. It is built under another name, and gets its own only when it
+ * is whole; whatever fails before, or a cancel, leaves the target as it was. What was downloaded so far stays in the
+ * spool, for the next try. Throws register errors.
+ */
+export async function runRestore(
+  request: RestoreRequest,
+  parts: RestoreParts,
+  signal: AbortSignal,
+): Promise<RestoreResult> {
+  try {
+    return await restore(request, parts, signal)
+  } catch (thrown) {
+    throw asTargetError(toPgproofError(signal.aborted ? signal.reason : thrown, 'the restore'))
+  }
+}
+
+async function restore(request: RestoreRequest, parts: RestoreParts, signal: AbortSignal): Promise<RestoreResult> {
+  const started = parts.clock.monotonicMs()
+  const { owners, privileges } = request
+  const { database } = request.target
+  const checklist = new Checklist()
+  const phases = createPhases<RestorePhase>(parts.clock, (phase) => parts.onProgress?.({ phase }))
+  const notes: string[] = []
+
+  // 1. Trust the manifest in the store only as far as signer, successors and evidence vouch for it.
+  const { backup, skipped } = chooseBackup(request, parts.catalog)
+  notes.push(...skipped.map(({ manifest, faults }) => `passed over ${manifest.label}: ${faults.join('; ')}`))
+  const { read, evidence } = await climbToRecipients(backup, request, readEvidence, parts, checklist, signal)
+  const { manifest } = read
+
+  // 2. Nothing in the way and nothing lacking at the target, before anything is made or fetched.
+  const { server } = await inspectTarget(request.target, signal)
+  await using _lock = await lockTarget(server, database, signal)
+  notes.push(...(await removeUnfinished(server, manifest.label, database, signal)))
+  const target = await inspectTarget(request.target, signal)
+  const { existing } = target
+  await assertTarget(target, request, manifest, signal)
+  const name = stagingFor(target, manifest.label, evidence, database)
+  const majors = { source: manifest.source.major, scratch: server.major }
+  const within = { preferred: server.major, oldest: manifest.source.major }
+  const program = await findProgramBetween('pg_restore', within, request.binDirs, signal)
+
+  // 3. Roles that are missing, if asked for; without its roles a restore fails at its very end.
+  await using roles = request.roles
+    ? await phases.time('roles', () => bringMissingRoles(manifest, server, request, parts, signal))
+    : null
+  notes.push(...(roles?.notes ?? []))
+  await assertRoles(server, evidence, request, signal)
+
+  // 4. An empty database under another name: what this login may not do, or the server does not have, shows now.
+  const create = (creating: AbortSignal): Promise<Staging> => {
+    const asked = existing !== null && request.mode === 'empty' ? existing : null
+    const properties = { ...(asked?.properties ?? evidence.properties), lcMonetary: evidence.properties.lcMonetary }
+    const owner = asked !== null || owners ? properties.owner : null
+    const tablespace = existing?.tablespace ?? null
+    return createStaging(
+      server,
+      { name, label: manifest.label, into: database, properties, owner, tablespace },
+      creating,
+    )
+  }
+  const first = { staging: (await create(signal)) as Staging | null }
+  await using _first = { [Symbol.asyncDispose]: async () => await first.staging?.[Symbol.asyncDispose]() }
+  if (first.staging !== null) {
+    await assertExtensions(first.staging.connection, evidence.extensions, signal)
+    await assertMonetary(first.staging.connection, evidence, signal)
+  }
+
+  // 5. Fetch, decrypt and check the dump; an interrupted download goes on where it was.
+  const totalBytes = manifest.objects.dump.bytes
+  const onBytes = (doneBytes: number): void => parts.onProgress?.({ phase: 'fetch', doneBytes, totalBytes })
+  const { keys, spoolRoot } = request
+  await using fetched = await phases.time('fetch', () =>
+    fetchForRestore({ read, keys, store: parts.store, spoolRoot, onBytes }, checklist, signal),
+  )
+  const { file } = fetched
+  await checklist.run('table of contents', () => checkContents({ program, file }, evidence, signal), String)
+
+  // 6. All rows, then indexes, constraints and triggers; publications too, and subscriptions, which stay disabled.
+  const subscriptions = evidence.structure.filter(({ kind }) => kind === 'subscription').map((one) => one.name)
+  const bring = { owners, privileges, publications: true, subscriptions: server.isSuperuser }
+  if (!server.isSuperuser && subscriptions.length > 0)
+    notes.push(`left out, because only a superuser may create them: subscriptions ${subscriptions.join(', ')}`)
+  const into = {
+    create: async (creating: AbortSignal): Promise<Staging> => {
+      const { staging } = first
+      first.staging = null
+      return staging ?? (await create(creating))
+    },
+    ...{ program, file, evidence, bring, jobs: request.jobs },
+  }
+  await using restored = await phases.time('restore', () =>
+    checklist.run('restore', () => restoreIntoNew(into, signal)),
+  )
+  notes.push(...restored.notes)
+
+  // 7. Statistics for the planner, the first answer to a query, the database's own settings and rights.
+  notes.push(...(await analyzeAndAsk(restored.connection, evidence.tables, phases, signal)))
+  const comparison = { tables: null as DrillTables | null, error: null as PgproofError | null }
+  await using sessions = await openSeveral(request.verify ? Math.min(request.jobs, mostSessions) : 1, () =>
+    connect(restored.connection, signal, 'pgproof verify'),
+  )
+  await checklist.run('database settings', async () => {
+    const named = { sourceDatabase: evidence.database, scratchDatabase: name, privileges, isTolerant: true }
+    const replayed = await restoreDatabaseSettings(server.admin, { program, file, ...named }, signal)
+    notes.push(...replayed.refused.map(refusedSettingNote))
+  })
+
+  // 8. If asked: what a drill compares, object by object, count by count, digest by digest.
+  if (request.verify)
+    await phases.time('verify', async () => {
+      const onTables = (tables: DrillTables): void => {
+        comparison.tables = tables
+      }
+      const comparable = comparableWith(request)
+      const question = {
+        clients: sessions.clients,
+        evidence,
+        drillLabel: manifest.label,
+        majors,
+        notes,
+        onTables,
+        ...(comparable === undefined ? {} : { comparable }),
+      }
+      await compareWithEvidence(question, checklist, signal).catch((error: unknown) => {
+        if (!(error instanceof PgproofError && error.code === 'EVIDENCE_MISMATCH')) throw error
+        restored.database.keep()
+        const values = { reason: error.message, name }
+        comparison.error = new PgproofError('RESTORED_DIFFERS', values, { cause: error, details: error.details })
+      })
+    })
+  await sessions[Symbol.asyncDispose]()
+  notes.push(...(await whyUnreachable(restored.connection, signal)))
+
+  // 9. The new database gets its name; the one that had it is renamed aside in the same transaction.
+  const aside =
+    comparison.error !== null
+      ? null
+      : await phases.time('swap', () => {
+          const wished = existing === null || name === database ? null : asideName(database, parts.clock.now())
+          const comment = commentOf(evidence)
+          const dropAside = request.mode === 'empty' || existing?.contents.length === 0
+          const { disconnect } = request
+          const { lastLook } = parts
+          const swap = { staging: name, database, asideAs: wished, dropAside, comment, disconnect, lastLook }
+          return putInPlace(server, swap, signal)
+        })
+  restored.database.keep()
+  roles?.keep()
+  // The database is in its place, whatever becomes of a file.
+  notes.push(...(await fetched.finish()))
+  const outcome = outcomeOf(existing !== null, aside)
+  if (outcome === 'filled' && existing !== null && existing.attached.length > 0)
+    notes.push(
+      `the empty database had ${existing.attached.join(', ')} of its own, which went with it; now there is what the backup has of these`,
+    )
+
+  return {
+    backup: {
+      label: manifest.label,
+      server: manifest.server,
+      database: evidence.database,
+      snapshotTime: manifest.snapshotTime,
+      version: manifest.source.version,
+    },
+    target: { server: server.address, database, version: server.version },
+    outcome,
+    aside: aside?.aside ?? null,
+    undo:
+      aside?.aside == null
+        ? []
+        : undoStatements({ database, aside: aside.aside, now: undoneName(database, parts.clock.now()) }),
+    roles: roles === null ? null : { label: roles.label, created: roles.created, kept: roles.kept },
+    phases: phases.results(),
+    seconds: Math.round(parts.clock.monotonicMs() - started) / 1000,
+    checks: checklist.results([]),
+    tables: comparison.tables,
+    counts: {
+      tables: evidence.tables.length,
+      rows: manifest.evidence?.rows ?? null,
+      largeObjects: evidence.largeObjects.count,
+    },
+    omissions: evidence.omissions,
+    schedulers: evidence.extensions.map((one) => one.name).filter((one) => schedulers.has(one)),
+    subscriptions: server.isSuperuser ? subscriptions : [],
+    notes,
+    error: comparison.error,
+  }
+}
+
+/**
+ * The name that the database has while it is built. pg_cron works in one database of a server, which is named when the
+ * server starts, so a database with it must be built under its own name.
+ */
+function stagingFor({ existing }: Target, label: string, { extensions }: Evidence, database: string): string {
+  if (!extensions.some(({ name }) => name === 'pg_cron')) return stagingName(label, database)
+  if (existing === null) return database
+  const reason = `pg_cron works in one database of a server, so "${database}" must be restored under its own name: rename the one that is there, then restore with --create`
+  throw new PgproofError('TARGET_FAILED', { reason })
+}
+
+/** What a restore of the same backup into the same database left when it was killed; others are only named. */
+async function removeUnfinished(
+  server: TargetServer,
+  label: string,
+  database: string,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const notes: string[] = []
+  for (const one of await listUnfinished(server, database, signal)) {
+    if (one.label !== label) {
+      notes.push(`database "${one.name}" is what an interrupted restore of ${one.label} left; --discard removes it`)
+      continue
+    }
+    if (one.isBusy) throw new PgproofError('TARGET_UNFINISHED', { label, database, name: one.name })
+    await dropUnfinished(server, one.name, signal)
+    notes.push(`removed database "${one.name}", which an interrupted restore had left, and began anew`)
+  }
+  return notes
+}
+
+/** Each is a session on a server that serves others, too. */
+const mostSessions = 8
+
+function outcomeOf(isThere: boolean, swapped: { readonly aside: string | null } | null): RestoreResult['outcome'] {
+  if (swapped === null) return 'kept apart'
+  if (swapped.aside !== null) return 'replaced'
+  return isThere ? 'filled' : 'created'
+}
+
+/** Their jobs are rows, which are there again. */
+const schedulers = new Set(['pg_cron', 'pgagent', 'pg_timetable', 'timescaledb'])
+
+function commentOf({ structure }: Evidence): string | null {
+  return structure.find(({ kind }) => kind === 'database')?.facets['comment'] ?? null
+}

@@ -1,0 +1,149 @@
+import { readFile, statfs } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Evidence } from '../domain/evidence.ts'
+import type { Manifest } from '../domain/manifest.ts'
+import { PgproofError } from '../errors.ts'
+import { type Client, connect } from '../postgres/connect.ts'
+import { assertMayRename } from '../postgres/put-in-place.ts'
+import { type ExistingDatabase, sessionsText, type TargetServer } from '../postgres/target-database.ts'
+import type { RestoreRequest } from './restore-request.ts'
+
+export type Target = { readonly server: TargetServer; readonly existing: ExistingDatabase | null }
+
+/**
+ * Whether the restore may go there, before anything is made or fetched. Throws TARGET_… errors; in each case nothing
+ * was changed.
+ */
+export async function assertTarget(
+  { server, existing }: Target,
+  { target, mode, disconnect }: Pick<RestoreRequest, 'target' | 'mode' | 'disconnect'>,
+  manifest: Manifest,
+  signal: AbortSignal,
+): Promise<void> {
+  const { database } = target
+  if (server.major < manifest.source.major)
+    throw new PgproofError('TARGET_TOO_OLD', { source: manifest.source.major, target: server.version })
+  if (existing === null) {
+    if (mode === 'empty') throw new PgproofError('TARGET_UNKNOWN', { database, server: server.address })
+  } else {
+    if (mode === 'create') throw new PgproofError('TARGET_EXISTS', { database, server: server.address })
+    if (mode === 'empty' && existing.contents.length > 0) {
+      const contents = existing.contents.join(', ')
+      throw new PgproofError('TARGET_NOT_EMPTY', { database, server: server.address, contents })
+    }
+    await assertMayRename(server, existing, signal)
+    if (!disconnect && existing.sessions.length > 0)
+      throw new PgproofError('TARGET_IN_USE', { database, sessions: sessionsText(existing.sessions) })
+  }
+  await assertDisk(server, manifest.source.databaseBytes ?? 0, signal)
+}
+
+/**
+ * Whether every role is there that owns something in the backup or was granted something, and whether this login may
+ * give them what is theirs: else a restore fails at its very end. So it does where the login is no superuser and only a
+ * superuser may create what is in the backup. Throws TARGET_ROLES_MISSING or TARGET_LACKS.
+ */
+export async function assertRoles(
+  server: TargetServer,
+  { structure, properties }: Evidence,
+  wants: Pick<RestoreRequest, 'owners' | 'privileges'>,
+  signal: AbortSignal,
+): Promise<void> {
+  if (!server.isSuperuser) assertNoSuperuserParts(structure)
+  const ownersOf = structure.filter(({ kind }) => kind !== 'extension').flatMap(({ facets }) => facets['owner'] ?? [])
+  await using held = await connect(server.admin, signal, 'pgproof restore')
+  const quoted = await quotedNames(held.client, [...new Set([...ownersOf, properties.owner])])
+  const used = structure.filter(({ kind }) => kind === 'role').map(({ name }) => name)
+  const owners = quoted.filter((name) => name !== 'pg_database_owner')
+  const grantors = structure
+    .filter(({ kind }) => kind === 'default privileges')
+    .map(({ name }) => /^FOR ("(?:[^"]|"")*"|\S+) /.exec(name)?.[1] ?? '')
+  // Whose objects these become, and who grants from now on, only a member may say.
+  const asMember = new Set([...(wants.owners ? owners : []), ...(wants.privileges ? grantors : [])])
+  const needed = [...new Set([...asMember, ...(wants.owners || wants.privileges ? used : [])])]
+  const { rows } = await held.client.query<{ name: string; exists: boolean; member: boolean }>(
+    `SELECT n.name, r.oid IS NOT NULL AS exists,
+            COALESCE(pg_catalog.pg_has_role(current_user, r.oid, 'MEMBER'), false) AS member
+       FROM pg_catalog.unnest($1::text[]) n(name) LEFT JOIN pg_catalog.pg_roles r ON pg_catalog.quote_ident(r.rolname) = n.name
+      ORDER BY n.name COLLATE "C"`,
+    [needed],
+  )
+  const missing = rows.filter(({ exists }) => !exists).map(({ name }) => name)
+  if (missing.length > 0) {
+    const count = missing.length === 1 ? 'a role' : `${missing.length} roles`
+    throw new PgproofError('TARGET_ROLES_MISSING', { count, roles: missing.join(', ') })
+  }
+  const foreign = rows.filter(({ name, member }) => asMember.has(name) && !member).map(({ name }) => name)
+  if (!server.isSuperuser && foreign.length > 0)
+    throw new PgproofError('TARGET_LACKS', {
+      what: `membership of ${server.role} in ${foreign.join(', ')}, to whom objects or default privileges of the backup belong`,
+      mend: `Restore as a superuser or as a member of those roles, or leave that out with --no-owner --no-privileges.`,
+    })
+}
+
+function assertNoSuperuserParts(structure: Evidence['structure']): void {
+  const found = structure.filter(
+    ({ kind, facets }) => kind === 'event trigger' || (kind === 'publication' && facets['all tables'] === 'true'),
+  )
+  if (found.length === 0) return
+  const names = found.map(({ kind, name }) => `${kind} ${name}`).join(', ')
+  throw new PgproofError('TARGET_LACKS', {
+    what: `the right of this login to create what only a superuser may: ${names}`,
+    mend: 'Restore as a superuser.',
+  })
+}
+
+/** What a shared part of drill and restore says of a scratch server, said of the target. */
+export function asTargetError(error: PgproofError): PgproofError {
+  const more = { cause: error, details: error.details }
+  const lacks = /^the (?:scratch server|server that is restored into) lacks (.*)$/s.exec(error.message)?.[1]
+  if (lacks !== undefined) return new PgproofError('TARGET_LACKS', { what: lacks, mend: error.hint }, more)
+  if (error.code === 'ROLES_MISSING') {
+    const role = error.message.replace(/^.*: /s, '')
+    return new PgproofError('TARGET_ROLES_MISSING', { count: 'a role', roles: role }, more)
+  }
+  if (error.code === 'LIBRARY_NOT_LOADED' || error.code === 'SCRATCH_FAILED') {
+    const reason = error.message
+      .replace(/^the scratch server could not be used: /, '')
+      .replace('the scratch server', 'it')
+    return new PgproofError('TARGET_FAILED', { reason }, more)
+  }
+  if (error.code === 'SPOOL_FULL' && error.message.includes('of the scratch server'))
+    return new PgproofError('TARGET_FULL', { reason: 'no space left on device' }, more)
+  return error
+}
+
+/** Structure has names as SQL writes them, where the owner's is plain. */
+async function quotedNames(client: Client, names: readonly string[]): Promise<readonly string[]> {
+  const { rows } = await client.query<{ name: string }>(
+    'SELECT pg_catalog.quote_ident(n) AS name FROM pg_catalog.unnest($1::text[]) n',
+    [names],
+  )
+  return rows.map(({ name }) => name)
+}
+
+/**
+ * Where the target's data directory is on this very machine, its free space is known. Anywhere else PostgreSQL tells
+ * nobody. Throws TARGET_FULL.
+ */
+async function assertDisk(server: TargetServer, databaseBytes: number, signal: AbortSignal): Promise<void> {
+  await using held = await connect(server.admin, signal, 'pgproof restore')
+  const { rows } = await held.client
+    .query<{ folder: string; port: string; started: string }>(
+      `SELECT pg_catalog.current_setting('data_directory') AS folder, pg_catalog.current_setting('port') AS port,
+              pg_catalog.trunc(extract(epoch FROM pg_catalog.pg_postmaster_start_time()))::text AS started`,
+    )
+    .catch(() => ({ rows: [] }))
+  const [row] = rows
+  if (row === undefined) return
+  const file = await readFile(join(row.folder, 'postmaster.pid'), 'utf8').catch(() => '')
+  const [, folder, started, port] = file.split('\n')
+  // Another server's folder may have the same name on this machine.
+  if (folder !== row.folder || port !== row.port || Math.abs(Number(started) - Number(row.started)) > 5) return
+  const { bavail, bsize } = await statfs(row.folder)
+  const free = bavail * bsize
+  if (free >= databaseBytes) return
+  const mebibytes = (bytes: number): string => `${Math.ceil(bytes / 2 ** 20).toLocaleString('en')} MiB`
+  const reason = `the database took ${mebibytes(databaseBytes)} at the source, ${mebibytes(free)} are free in ${row.folder}`
+  throw new PgproofError('TARGET_FULL', { reason })
+}

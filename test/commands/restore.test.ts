@@ -1,0 +1,197 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { testDatabase, testUrl } from '../support/installation.ts'
+import { query } from '../support/postgres-server.ts'
+import { databasesOf, targetName } from '../support/restoring.ts'
+import { standIn } from '../support/stand-ins.ts'
+import { type CliFolder, cliFolder, descendantsOf, isRunning, waitFor } from './cli.ts'
+
+let source: Awaited<ReturnType<typeof testDatabase>>
+let folder: CliFolder
+let label: string
+beforeAll(async () => {
+  source = await testDatabase()
+  folder = await cliFolder([source.name])
+  await folder.run(['backup', '--roles'])
+  const { document } = await folder.json(['backup'])
+  label = String(document['runs']?.[0]?.['label'])
+  await folder.run(['drill'])
+})
+afterAll(async () => {
+  await folder[Symbol.asyncDispose]()
+  await source[Symbol.asyncDispose]()
+})
+
+const rowsOf = (url: string): Promise<unknown> =>
+  query(url, 'SELECT (SELECT count(*) FROM shop.customer) AS customers, (SELECT count(*) FROM shop.event) AS events')
+
+describe('pgproof restore', () => {
+  it('into a new database - the page says what is where, of which instant, and what to do next', async () => {
+    await using target = targetName(testUrl())
+    const { code, stdout, stderr } = await folder.run(['restore', 'latest', '--to', target.url, '--create', '--verify'])
+    expect(stderr).toMatch(
+      /^Restoring main\/\S+ as of .* \(backup \S+, .*\) into r_\S+ on .*; a whole restore took about [\d.]+ s in drills\.\n/,
+    )
+    expect(code).toBe(0)
+    expect(stdout).toMatch(new RegExp(`^RESTORED {2}main/${source.name} as of \\S+ \\S+ UTC into ${target.name} on `))
+    expect(stdout).toContain(`Backup ${label}: 12 tables with `)
+    expect(stdout).toMatch(/Compared with what the database held: 12 tables and \d+ objects of the structure, /)
+    expect(stdout).toContain('What to do next\n')
+    expect(await rowsOf(target.url)).toEqual(await rowsOf(source.url))
+    expect(folder.leftovers()).toEqual([])
+  })
+
+  it('--json - one document; the same command again - TARGET_EXISTS, exit 12', async () => {
+    await using target = targetName(testUrl())
+    const args = ['restore', label, `main/${source.name}`, '--to', target.url, '--create']
+    const { code, document } = await folder.json(args)
+    expect(code).toBe(0)
+    expect(document['restore']).toMatchObject({ backup: { label }, outcome: 'created', aside: null, tables: null })
+    const again = await folder.json(args)
+    expect(again.code).toBe(12)
+    expect(again.document['error']).toMatchObject({ code: 'TARGET_EXISTS' })
+  })
+
+  it('a new host: the store, a key, nothing else - listed and restored without a configuration', async () => {
+    await using target = targetName(testUrl())
+    const bare = mkdtempSync(join(tmpdir(), 'bare-host-'))
+    const store = ['--store', join(folder.path, 'store')]
+    const options = { config: null, cwd: bare, env: { HOME: bare, PGPROOF_DRILL__SPOOL: join(bare, 'spool') } }
+    const listed = await folder.run(['list', ...store], options)
+    expect(listed.stdout).toContain(label)
+    const key = ['--key', join(folder.path, 'key.asc')]
+    const restored = await folder.run(['restore', 'latest', '--to', target.url, '--create', ...store, ...key], options)
+    expect(restored).toMatchObject({ code: 0 })
+    expect(await rowsOf(target.url)).toEqual(await rowsOf(source.url))
+    rmSync(bare, { recursive: true })
+  })
+
+  it.each([
+    [['restore', '--to', 'postgres://u@localhost/x'], 'say which backup'],
+    [['restore', 'latest', '--at', '2026-01-01', '--to', 'postgres://u@localhost/x'], '--at chooses'],
+    [['restore', 'latest', '--to', 'localhost/x'], '--to is not the URL of a database'],
+    [['restore', 'latest', '--to', 'postgres://u@localhost'], 'names no database'],
+    [['restore', '--at', 'yesterday', '--to', 'postgres://u@localhost/x'], '"yesterday" is no time'],
+    [['restore', '--at', '2999-01-01 00:00', '--to', 'postgres://u@localhost/x'], 'it lies in the future'],
+    [['restore', 'latest'], '--to'],
+    [
+      ['restore', 'latest', 'main/a', '--database', 'b', '--to', 'postgres://u@localhost/x'],
+      'main/a names the database',
+    ],
+    [['restore', 'latest', '--to', 'postgres://u@localhost/x', '-j', '0'], '1 to 64 jobs'],
+    [['restore', 'latest', '--to', 'postgres://u@localhost/postgres', '--force'], 'postgres'],
+  ])('%j - exit 2 and why', async (args, reason) => {
+    const { code, stderr } = await folder.run(args)
+    expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining(reason) })
+  })
+
+  it('the wrong password for --to - AUTHENTICATION_FAILED or refused, the password nowhere', async () => {
+    const url = new URL(testUrl('anything'))
+    url.username = 'nobody_known'
+    url.password = 'hunter2-secret'
+    const { code, stdout, stderr } = await folder.run(['restore', 'latest', '--to', url.href, '--create'])
+    expect(code).toBe(12)
+    expect(stdout + stderr).not.toContain('hunter2-secret')
+    expect(stderr).toContain('PGPASSWORD')
+  })
+})
+
+describe('a restore that was killed', () => {
+  it('is recognised: --discard removes it, and the same command again goes on with what was downloaded', async () => {
+    await using target = targetName(testUrl())
+    const binDirs = standIn(
+      folder.path,
+      'pg_restore',
+      `case "$*" in *--section=post-data*) touch ${folder.path}/stuck; sleep 600;; esac; exec "$REAL" "$@"`,
+    )
+    const args = ['restore', 'latest', '--to', target.url, '--create']
+    const kill = async (): Promise<void> => {
+      rmSync(join(folder.path, 'stuck'), { force: true })
+      const { child, result } = folder.start(args, { env: { PGPROOF_POSTGRES__BIN_DIRS: binDirs } })
+      await waitFor('the second stage', () => existsSync(join(folder.path, 'stuck')))
+      const started = descendantsOf(child.pid ?? 0)
+      child.kill('SIGKILL')
+      await result
+      for (const pid of started) if (isRunning(pid)) process.kill(pid, 'SIGKILL')
+      await waitFor('its sessions to end', () => started.every((pid) => !isRunning(pid)))
+    }
+    await kill()
+    const [left] = await databasesOf(testUrl(), target.name)
+    expect(left).not.toBe(target.name)
+
+    const discarded = await folder.run(['restore', '--discard', '--to', target.url])
+    expect(discarded.stdout).toContain(`removed database "${left}"`)
+    expect(discarded.stdout).toContain('unfinished download')
+    expect(await databasesOf(testUrl(), target.name)).toEqual([])
+
+    await kill()
+    const again = await folder.run(args)
+    expect(again).toMatchObject({ code: 0 })
+    expect(again.stdout).toContain('which an interrupted restore had left, and began anew')
+    expect(await databasesOf(testUrl(), target.name)).toEqual([target.name])
+    expect(await rowsOf(target.url)).toEqual(await rowsOf(source.url))
+    await folder.run(['drill'])
+    expect(folder.leftovers()).toEqual([])
+  })
+
+  it('Ctrl-C in the middle - exit 130, nothing left at the target', async () => {
+    await using target = targetName(testUrl())
+    const binDirs = standIn(
+      folder.path,
+      'pg_restore',
+      `case "$*" in *--section=post-data*) touch ${folder.path}/stuck; sleep 600;; esac; exec "$REAL" "$@"`,
+    )
+    rmSync(join(folder.path, 'stuck'), { force: true })
+    const args = ['restore', 'latest', '--to', target.url, '--create']
+    const { child, result } = folder.start(args, { env: { PGPROOF_POSTGRES__BIN_DIRS: binDirs } })
+    await waitFor('the second stage', () => existsSync(join(folder.path, 'stuck')))
+    child.kill('SIGINT')
+    expect(await result).toMatchObject({ code: 130 })
+    expect(await databasesOf(testUrl(), target.name)).toEqual([])
+    await folder.run(['restore', '--discard', '--to', target.url])
+    expect(folder.leftovers()).toEqual([])
+  })
+})
+
+describe('a target that is not empty, on a terminal', () => {
+  const onTerminal = async (typed: string, to: string): Promise<{ shown: string; code: number | null }> => {
+    const args = ['src/main.ts', '--config', `${folder.path}/pgproof.yaml`, 'restore', 'latest', '--to', to]
+    const command = [process.execPath, ...args].join(' ')
+    const child = spawn('script', ['-qefc', `stty cols 200; exec ${command}`, '/dev/null'], {
+      env: { PATH: process.env['PATH'] ?? '', TERM: 'xterm', HOME: folder.path, NO_COLOR: '1' },
+      stdio: ['pipe', 'pipe', 'ignore'],
+    })
+    let shown = ''
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      shown += text
+    })
+    const ended = once(child, 'close')
+    await waitFor('the question', () => shown.includes('Type the name of the database'))
+    child.stdin.write(`${typed}\n`)
+    const [code] = await ended
+    return { shown, code: code as number | null }
+  }
+
+  it('another name is typed - CONFIRMATION_REFUSED, nothing changed; its name is typed - renamed aside', async () => {
+    await using target = targetName(testUrl())
+    await query(testUrl(), `CREATE DATABASE ${target.name}`)
+    await query(target.url, 'CREATE TABLE precious (v int); INSERT INTO precious VALUES (1)')
+    const refused = await onTerminal('yes', target.url)
+    expect(refused).toMatchObject({ code: 2, shown: expect.stringContaining('not confirmed') })
+    expect(await databasesOf(testUrl(), target.name)).toEqual([target.name])
+    const confirmed = await onTerminal(target.name, target.url)
+    expect(confirmed).toMatchObject({ code: 0, shown: expect.stringContaining('It is now called') })
+    expect(await rowsOf(target.url)).toEqual(await rowsOf(source.url))
+    const aside = (await databasesOf(testUrl(), target.name)).find((name) => name !== target.name) ?? ''
+    expect(await query(testUrl(aside), 'SELECT v FROM precious')).toEqual([{ v: 1 }])
+  })
+
+  it('no terminal - TARGET_NOT_EMPTY, exit 12', async () => {
+    const { code, stderr } = await folder.run(['restore', 'latest', '--to', source.url])
+    expect({ code, stderr }).toEqual({ code: 12, stderr: expect.stringContaining('is not empty: it holds') })
+  })
+})

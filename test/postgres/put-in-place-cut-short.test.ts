@@ -1,0 +1,135 @@
+import { describe, expect, it } from 'vitest'
+import { putInPlace } from '../../src/postgres/put-in-place.ts'
+import { testUrl } from '../support/installation.ts'
+import { query, startPostgres } from '../support/postgres-server.ts'
+import { connectionTo, errorOf, signal } from './sandbox.ts'
+import { connectTo, freshTarget, oidOf, openLogin, openSwap, serverOf, stagingFor } from './target.ts'
+
+describe('cut short', () => {
+  it('aborted at any moment - either all old and the reason, or all new', async () => {
+    await using target = freshTarget()
+    const outcomes: string[] = []
+    for (const delayMs of [0, 2, 5, 10, 15, 20, 30, 40, 60, 90]) {
+      await using it = await openSwap(`${target.name}_${delayMs}`)
+      // Somebody stays until ended: there is a wait to be aborted in.
+      const session = await connectTo(testUrl(it.swap.database))
+      const controller = new AbortController()
+      const swapping = putInPlace(it.server, { ...it.swap, disconnect: true }, controller.signal).then(
+        () => 'new',
+        (error: unknown) => (error as Error).message,
+      )
+      setTimeout(() => controller.abort(new Error('stop')), delayMs)
+      const outcome = await swapping
+      outcomes.push(outcome)
+      const now = [await oidOf(it.swap.database), await oidOf(it.swap.staging), await oidOf(it.swap.asideAs ?? '')]
+      const expected = outcome === 'new' ? [it.newOid, null, it.oldOid] : [it.oldOid, it.newOid, null]
+      expect(now, `after ${delayMs} ms: ${outcome}`).toEqual(expected)
+      await session.end().catch(() => {})
+    }
+    expect(outcomes.every((outcome) => outcome === 'new' || outcome === 'stop')).toBe(true)
+    expect(outcomes).toContain('stop')
+  })
+
+  it('aborted while a session that may not be ended is in the way - at once, not after the wait', async () => {
+    await using target = freshTarget()
+    await using login = await openLogin('CREATEDB')
+    await query(testUrl(), `CREATE DATABASE ${target.name} OWNER ${login.name}`)
+    const oid = await oidOf(target.name)
+    const server = await serverOf(login.connectionTo(target.name))
+    await using staging = await stagingFor(target.name, server)
+    const session = await connectTo(testUrl(target.name))
+    const controller = new AbortController()
+    const swap = {
+      staging: staging.name,
+      database: target.name,
+      asideAs: `${target.name}_aside`,
+      dropAside: false,
+      comment: null,
+    }
+    const swapping = errorOf(putInPlace(server, { ...swap, disconnect: true }, controller.signal))
+    const isWaiting = async (): Promise<number> =>
+      (
+        await query(
+          testUrl(),
+          "SELECT FROM pg_stat_activity WHERE usename = $1 AND state = 'active' AND query LIKE 'ALTER DATABASE%'",
+          [login.name],
+        )
+      ).length
+    await expect.poll(isWaiting, { timeout: 15_000, interval: 5 }).toBe(1)
+    const abortedMs = performance.now()
+    controller.abort(new Error('stop'))
+    expect(await swapping).toMatchObject({ message: 'stop' })
+    expect(performance.now() - abortedMs).toBeLessThan(4_000)
+    expect(await oidOf(target.name)).toBe(oid)
+    await session.end()
+  })
+
+  it('its backends are killed at any moment - both old names or both new ones, and the answer is that', async () => {
+    const own = await startPostgres()
+    try {
+      const server = await serverOf(connectionTo('shop', { port: own.port }))
+      const admin = await connectTo(own.url(), 'killer')
+      const names = async (): Promise<Map<string, number>> => {
+        const { rows } = await admin.query('SELECT datname AS name, oid::int8::float8 AS oid FROM pg_database')
+        return new Map(rows.map(({ name, oid }) => [name, oid]))
+      }
+      const outcomes = new Set<string>()
+      for (let round = 0; round < 20 || !outcomes.has('new'); round += 1) {
+        const [database, staging, aside] = [`shop${round}`, `staging${round}`, `aside${round}`]
+        await admin.query(`CREATE DATABASE ${database} STRATEGY file_copy`)
+        await admin.query(`CREATE DATABASE ${staging} STRATEGY file_copy`)
+        const mark = { name: staging, label: 'x', into: database, since: '2026-11-20T02:00:00Z' }
+        await admin.query(`COMMENT ON DATABASE ${staging} IS 'pgproof: unfinished restore ${JSON.stringify(mark)}'`)
+        const before = await names()
+        const swap = { staging, database, asideAs: aside, dropAside: false, comment: null, disconnect: true }
+        const swapping = putInPlace(server, swap, signal).then(
+          () => 'new',
+          () => 'old',
+        )
+        await new Promise((done) => setTimeout(done, round ** 2 / 5))
+        await admin.query(
+          "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgproof restore'",
+        )
+        const outcome = await swapping
+        const after = await names()
+        const isNew =
+          after.get(database) === before.get(staging) &&
+          after.get(aside) === before.get(database) &&
+          !after.has(staging)
+        const isOld =
+          after.get(database) === before.get(database) &&
+          after.get(staging) === before.get(staging) &&
+          !after.has(aside)
+        expect({ isNew, isOld }).toEqual({ isNew: outcome === 'new', isOld: outcome === 'old' })
+        outcomes.add(outcome)
+      }
+      await admin.end()
+      expect(outcomes).toContain('old')
+    } finally {
+      await own.stop()
+    }
+  })
+
+  it('the connection breaks while COMMIT is under way - found out by the names, and said to be done', async () => {
+    const own = await startPostgres('max_wal_senders = 2')
+    try {
+      const server = await serverOf(connectionTo('shop', { port: own.port }))
+      await using staging = await stagingFor('shop', server, {}, own.url())
+      // A COMMIT that waits for a standby that there is not.
+      await query(own.url(), "ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+      await query(own.url(), 'SELECT pg_reload_conf()')
+      await expect
+        .poll(() => query(own.url(), 'SHOW synchronous_standby_names'), { timeout: 15_000 })
+        .toEqual([{ synchronous_standby_names: 'nobody' }])
+      const swap = { staging: staging.name, database: 'shop', asideAs: null, dropAside: false, comment: null }
+      const swapping = putInPlace(server, { ...swap, disconnect: false }, signal)
+      const kill =
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query = 'COMMIT'"
+      await expect.poll(async () => (await query(own.url(), kill)).length, { timeout: 15_000 }).toBe(1)
+      expect(await swapping).toEqual({ aside: null })
+      expect(await query(own.url('shop'), "SELECT FROM pg_class WHERE relname = 'restored'")).toHaveLength(1)
+    } finally {
+      await own.stop()
+    }
+  })
+})

@@ -1,0 +1,27 @@
+import { expect, it } from 'vitest'
+import { parseConnectionUrl } from '../../src/postgres/connect.ts'
+import { claimSchema } from '../../src/postgres/target-schema.ts'
+import { testDatabase } from '../support/installation.ts'
+import { query } from '../support/postgres-server.ts'
+
+it('a schema of more tables than one transaction can lock, not kept - dropped all the same, a namesake is not', async () => {
+  await using database = await testDatabase('template0')
+  await query(database.url, "CREATE SCHEMA many; COMMENT ON SCHEMA many IS 'mark'")
+  for (let from = 0; from < 4000; from += 400)
+    await query(
+      database.url,
+      `DO 'BEGIN FOR n IN ${from}..${from + 399} LOOP EXECUTE ''CREATE TABLE many.t'' || n || '' (id int PRIMARY KEY, a text)''; END LOOP; END'`,
+    )
+  await expect(query(database.url, 'DROP SCHEMA many CASCADE')).rejects.toThrow('out of shared memory')
+  const connection = parseConnectionUrl('the target', database.url)
+  const applicationName = 'pgproof restore 0'
+  const left = "SELECT nspname FROM pg_namespace WHERE nspname = 'many'"
+  {
+    await using _other = claimSchema(connection, { schema: 'many', mark: 'another', applicationName })
+  }
+  expect(await query(database.url, left)).toHaveLength(1)
+  {
+    await using _claim = claimSchema(connection, { schema: 'many', mark: 'mark', applicationName })
+  }
+  expect(await query(database.url, left)).toEqual([])
+}, 200_000)
