@@ -549,6 +549,57 @@ export const register = {
     'Nothing was changed. Scripts give --force instead.',
   ),
 
+  // Gates and guards.
+  GATE_CLOSED: entry(
+    3,
+    409,
+    false,
+    'the gate is closed: {reason}',
+    'Take a backup (`pgproof backup`) or order a drill (`pgproof drill`), then ask again.',
+  ),
+  DAEMON_UNREACHABLE: entry(
+    11,
+    502,
+    true,
+    'cannot ask the daemon at {url}: {reason}',
+    'Check the address, `http.listen` there, the network and the TLS certificate (NODE_EXTRA_CA_CERTS names further ones).',
+  ),
+  DAEMON_UNAUTHORIZED: entry(
+    2,
+    401,
+    false,
+    'the daemon at {url} does not know the token, or none was given',
+    'Give a token of its `http.tokens` by --token-file or PGPROOF_TOKEN.',
+  ),
+  DAEMON_FORBIDDEN: entry(
+    2,
+    403,
+    false,
+    'the daemon at {url} refuses the token',
+    'It needs the scope `read`; a proxy in between may have rules of its own.',
+  ),
+  DAEMON_STRANGE: entry(
+    2,
+    502,
+    false,
+    '{url} is no pgproof daemon: {reason}',
+    'Give the address of `pgproof serve`, such as http://host:9432.',
+  ),
+  GUARD_IMPOSSIBLE: entry(
+    12,
+    409,
+    false,
+    'a restore afterwards would not be possible: {reason}',
+    '{mend} Nothing was run and nothing was changed.',
+  ),
+  GUARD_REFUSED: entry(
+    3,
+    409,
+    false,
+    'not restored by itself: {reason}',
+    'The database is as the command left it. If what was written since the backup may be lost, restore by hand with the command above.',
+  ),
+
   // The drill could not be carried out; says nothing about the backup.
   FULL_DRILL_INCONCLUSIVE: entry(
     14,

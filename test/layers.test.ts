@@ -21,13 +21,14 @@ const allowed: Record<string, readonly string[]> = {
   main: ['commands'],
   wire: ['config', 'storage', 'catalog', 'encryption', 'jobs', 'streams'],
   commands: [
-    ...['wire', 'jobs', 'restore', 'catalog', 'domain', 'config', 'encryption'],
+    ...['wire', 'guard', 'jobs', 'restore', 'catalog', 'domain', 'config', 'encryption'],
     ...['stored/read-backup', 'storage/object-keys', 'postgres/programs'],
   ],
   'commands/serve': ['wire', 'daemon', 'http', 'metrics', 'jobs', 'catalog', 'domain', 'config'],
   daemon: ['jobs', 'drill/pick-for-drill', 'catalog', 'domain', 'config'],
   http: ['jobs', 'metrics', 'catalog', 'domain', 'config'],
   metrics: ['catalog', 'domain', 'config'],
+  guard: [...ground, 'jobs', 'restore'],
   jobs: [...ground, 'backup', 'drill', 'restore', 'stored', 'config'],
   // A drill is a restore into a scratch server, and a comparison.
   drill: [...ground, 'restore', 'compare', 'stored'],

@@ -18,11 +18,16 @@ import { createPainter } from './print.ts'
  */
 export async function runCommandLine(argv: readonly string[], surroundings: Surroundings): Promise<number> {
   let exitCode = 0
-  const program = createProgram(surroundings, async (flags, action) => {
-    exitCode = await perform(flags, action, surroundings)
-  })
+  const { own, guarded } = splitGuarded(argv)
+  const program = createProgram(
+    surroundings,
+    async (flags, action) => {
+      exitCode = await perform(flags, action, surroundings)
+    },
+    guarded,
+  )
   try {
-    await program.parseAsync([...argv], { from: 'user' })
+    await program.parseAsync([...own], { from: 'user' })
     return exitCode
   } catch (thrown) {
     if (thrown instanceof CommanderError && thrown.exitCode === 0) return 0
@@ -40,6 +45,7 @@ type Action = (context: CommandContext) => Promise<Answer>
 export function createProgram(
   surroundings: Surroundings,
   carryOut: (flags: GlobalFlags, action: Action) => Promise<void>,
+  guarded: readonly string[] = [],
 ): Command {
   const program = new Command('pgproof')
     .description('PostgreSQL backups that prove themselves: dump, encrypt, ship, prune, and drills that restore them.')
@@ -166,6 +172,32 @@ export function createProgram(
     (command) => command,
     async (context) => (await import('./check.ts')).checkCommand(context),
   )
+  add<import('./gate.ts').GateFlags>(
+    'gate [server/database...]',
+    'for CI/CD: exit 0 only if backups are fresh and proven, else 3 and why not',
+    (command) =>
+      storeOptions(command, 'store')
+        .option('--max-age <time>', 'how old the newest backup may be, such as 26h')
+        .option('--verified-within <time>', 'how long ago a drill must have passed, such as 8d')
+        .option('--url <url>', 'ask a daemon, such as http://host:9432, instead of the store; needs no configuration')
+        .option('--token-file <file>', 'the bearer token for --url (default: what PGPROOF_TOKEN holds)')
+        .addHelpText('after', '\nWithout arguments: every database that is configured or has a backup in the store.'),
+    async (context, flags, targets) => (await import('./gate.ts')).gateCommand(context, targets, flags),
+  )
+  add<import('./guard.ts').GuardFlags>(
+    'guard [server/database]',
+    'back up, then run a command such as a migration; say how to go back if it fails',
+    (command) =>
+      command
+        .usage('[server/database] [options] -- <command> [args...]')
+        .option('--restore-on-failure', 'if the command fails, restore the state before, unless others wrote since')
+        .option('--to <url>', 'the login that restores: postgres://user@host:5432 (default: that of the backup)')
+        .addHelpText(
+          'after',
+          '\nThe command has the terminal, stdin and stdout for itself; its exit code is that of pgproof.\nWithout a name: the only database that is configured.',
+        ),
+    async (context, flags, [target]) => (await import('./guard.ts')).guardCommand(context, target, flags, guarded),
+  )
   add<import('./verify.ts').VerifyFlags>(
     'verify <label>',
     'check digest, signature, decryption and archive of a backup; needs no server',
@@ -221,6 +253,17 @@ function storeOptions(command: Command, what: 'store' | 'store and keys'): Comma
 
 function oneMore(value: string, before: readonly string[] | undefined): readonly string[] {
   return [...(before ?? []), value]
+}
+
+/** What stands behind `guard … --` belongs to another program; Commander would look for our flags in it. */
+function splitGuarded(argv: readonly string[]): {
+  readonly own: readonly string[]
+  readonly guarded: readonly string[]
+} {
+  const end = argv.indexOf('--')
+  const own = end === -1 ? argv : argv.slice(0, end)
+  const first = own.find((word, index) => !word.startsWith('-') && own[index - 1] !== '--config')
+  return end === -1 || first !== 'guard' ? { own: argv, guarded: [] } : { own, guarded: argv.slice(end + 1) }
 }
 
 /** Carries out one command and prints its answer. */
