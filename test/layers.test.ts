@@ -19,6 +19,9 @@ const ground = [
 // A value is a list of folders, or of single files as `folder/file`.
 const allowed: Record<string, readonly string[]> = {
   main: ['commands'],
+  // What the package exports, and nothing besides.
+  index: ['library', 'domain'],
+  library: ['wire', 'jobs', 'restore', 'drill', 'catalog', 'domain', 'config', 'commands/target'],
   wire: ['config', 'storage', 'catalog', 'encryption', 'jobs', 'streams'],
   commands: [
     ...['wire', 'guard', 'jobs', 'restore', 'catalog', 'domain', 'config', 'encryption'],
