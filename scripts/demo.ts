@@ -77,6 +77,16 @@ async function demo(): Promise<void> {
   title('Does a random backup hold exactly what the database held?')
   await pgproof(['drill', 'main/shop'])
 
+  title('The day it is for: somebody deleted rows; the table comes back beside the live one')
+  await query(postgres.url('shop'), 'DELETE FROM shop.event WHERE id % 3 = 0')
+  const login = new URL(postgres.url('shop'))
+  const table = ['--table', 'shop.event', '--into-schema', 'yesterday']
+  await pgproof(['restore', 'latest', 'main/shop', '--to', login.href, ...table])
+  await query(postgres.url('shop'), 'DROP SCHEMA yesterday CASCADE')
+
+  title('And the whole database in its place; the old one is renamed aside, never dropped')
+  await pgproof(['restore', 'latest', 'main/shop', '--to', login.href, '--force', '--verify'])
+
   title('What would a prune remove?')
   await pgproof(['prune', '--dry-run'])
 
@@ -110,7 +120,8 @@ async function demo(): Promise<void> {
   const seconds = Math.round((performance.now() - started) / 1000)
   say(`
 Two backups were taken of a live database, encrypted to two keys, and two drills restored them into a scratch
-server: with roles, owners and grants, every row of every table as it was at the instant of the dump. Took ${seconds} s.
+server: with roles, owners and grants, every row of every table as it was at the instant of the dump. Then a table and
+the whole database were restored, and nothing was dropped. Took ${seconds} s.
 Any machine with gpg, zstd and pg_restore can open them: each backup carries a RECOVERY.md that says how.`)
   if (keep) {
     say(`

@@ -520,6 +520,13 @@ export const register = {
     'the target server ran out of disk: {reason}',
     'Free space there, then restore again; what was restored so far has been removed.',
   ),
+  RESTORED_APART: entry(
+    12,
+    409,
+    false,
+    'everything is restored, but {reason}, so it was not put in place',
+    'It is kept as database "{name}". End those sessions, then run the statements below; the same command again would begin anew.',
+  ),
   RESTORED_DIFFERS: entry(
     3,
     409,

@@ -15,7 +15,7 @@ import {
 } from '../domain/gate.ts'
 import type { TrustedSigners } from '../encryption/keys.ts'
 import { PgproofError } from '../errors.ts'
-import { type Installation, readSigners } from '../jobs/installation.ts'
+import { type Installation, isExcluded, readSigners } from '../jobs/installation.ts'
 import { checkSignature, readManifest } from '../stored/read-backup.ts'
 import type { Answer, CommandContext } from './context.ts'
 import type { JsonDocument } from './documents.ts'
@@ -83,7 +83,9 @@ async function readOwn(context: CommandContext, flags: GateFlags): Promise<GateS
   await using wired = await openInstallation(context, config, { writes: false, needsCatalog: true })
   const { catalog } = wired.installation
   const places = new Map<string, { readonly server: string; readonly database: string }>()
-  for (const place of [...configuredDatabases(config), ...catalog.databases()])
+  const isLeftOut = ({ server, database }: { readonly server: string; readonly database: string }): boolean =>
+    config.servers.some((one) => one.name === server && isExcluded(one, database))
+  for (const place of [...configuredDatabases(config), ...catalog.databases()].filter((one) => !isLeftOut(one)))
     places.set(JSON.stringify([place.server, place.database]), { server: place.server, database: place.database })
   const trustedSigners = await readSigners(config, context.clock.now())
   const databases: GateFacts[] = []

@@ -61,9 +61,9 @@ function statement({ backup, target, counts, roles, seconds, tables, error }: Re
 function asideLines({ aside, target, undo, subscriptions }: RestoreResult): string[] {
   if (aside === null) return []
   return [
-    `It is now called ${aside}, whole and as it was. To go back:`,
+    `It is now called ${aside}, whole and as it was. To go back, connected to another database such as postgres:`,
     ...undo.map((line) => `    ${line}`),
-    'The restored one has the name of its restore then, and can be dropped.',
+    'The restored one is kept under that other name then, and can be dropped.',
     `To remove the old one, once it is not needed any more: DROP DATABASE ${quoted(aside)};`,
     `What connects to ${target.database} by name reaches the restored one.`,
     ...(subscriptions.length === 0

@@ -47,15 +47,20 @@ export function connectionTo(server: ServerConfig, database?: string): Connectio
 
 /** The databases that are backed up: those listed, or all there are now, without the excluded ones. */
 export async function databasesOf(server: ServerConfig, signal: AbortSignal): Promise<string[]> {
-  const isExcluded = (name: string): boolean => server.exclude.some((pattern) => matches(pattern, name))
-  if (server.databases !== 'all') return server.databases.filter((name) => !isExcluded(name))
+  const isWanted = (name: string): boolean => !isExcluded(server, name)
+  if (server.databases !== 'all') return server.databases.filter(isWanted)
   await using held = await connect(connectionTo(server), signal)
-  return (await listDatabases(held.client)).filter((name) => !isExcluded(name))
+  return (await listDatabases(held.client)).filter(isWanted)
+}
+
+/** Whether somebody said that a database is none of ours. */
+export function isExcluded(server: ServerConfig, database: string): boolean {
+  return server.exclude.some((pattern) => matches(pattern, database))
 }
 
 /** Whether the configuration covers a database, without asking the server. */
 export function isConfigured(server: ServerConfig, database: string): boolean {
-  if (server.exclude.some((pattern) => matches(pattern, database))) return false
+  if (isExcluded(server, database)) return false
   return server.databases === 'all' || server.databases.includes(database)
 }
 

@@ -95,6 +95,18 @@ export function undoneName(database: string, now: Date): string {
   return datedName(database, 'undone', now)
 }
 
+/** psql statements that do by hand what `putInPlace` does, for people; run in another database than these. */
+export function swapStatements(swap: Pick<Swap, 'staging' | 'database' | 'asideAs' | 'comment'>): readonly string[] {
+  const [staging, database] = [swap.staging, swap.database].map(quoteIdentifier)
+  return [
+    'BEGIN;',
+    ...(swap.asideAs === null ? [] : [`ALTER DATABASE ${database} RENAME TO ${quoteIdentifier(swap.asideAs)};`]),
+    `ALTER DATABASE ${staging} RENAME TO ${database};`,
+    `COMMENT ON DATABASE ${database} IS ${swap.comment === null ? 'NULL' : quoteLiteral(swap.comment)};`,
+    'COMMIT;',
+  ]
+}
+
 /** psql statements that take a swap back, for people; `now` is the name that the restored database gets. */
 export function undoStatements(swap: {
   readonly database: string

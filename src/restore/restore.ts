@@ -7,7 +7,7 @@ import type { RestorePhase, RestoreResult } from '../domain/restore-result.ts'
 import { PgproofError, toPgproofError } from '../errors.ts'
 import { connect, openSeveral } from '../postgres/connect.ts'
 import { findProgramBetween } from '../postgres/programs.ts'
-import { asideName, putInPlace, undoneName, undoStatements } from '../postgres/put-in-place.ts'
+import { asideName, putInPlace, swapStatements, undoneName, undoStatements } from '../postgres/put-in-place.ts'
 import { restoreDatabaseSettings } from '../postgres/replay-database-settings.ts'
 import {
   createStaging,
@@ -164,19 +164,25 @@ async function restore(request: RestoreRequest, parts: RestoreParts, signal: Abo
   await sessions[Symbol.asyncDispose]()
   notes.push(...(await whyUnreachable(restored.connection, signal)))
 
-  // 9. The new database gets its name; the one that had it is renamed aside in the same transaction.
+  // 9. The new database gets its name; the one that had it is renamed aside in the same transaction. Somebody who came
+  //    in meanwhile does not undo hours of work: then it is kept beside, to be put in place by hand.
+  const asideAs = existing === null || name === database ? null : asideName(database, parts.clock.now())
+  const dropAside = request.mode === 'empty' || existing?.contents.length === 0
+  const { disconnect } = request
+  const { lastLook } = parts
+  const swap = { staging: name, database, asideAs, dropAside, comment: commentOf(evidence), disconnect, lastLook }
   const aside =
     comparison.error !== null
       ? null
-      : await phases.time('swap', () => {
-          const wished = existing === null || name === database ? null : asideName(database, parts.clock.now())
-          const comment = commentOf(evidence)
-          const dropAside = request.mode === 'empty' || existing?.contents.length === 0
-          const { disconnect } = request
-          const { lastLook } = parts
-          const swap = { staging: name, database, asideAs: wished, dropAside, comment, disconnect, lastLook }
-          return putInPlace(server, swap, signal)
-        })
+      : await phases.time('swap', () =>
+          putInPlace(server, swap, signal).catch((error: unknown) => {
+            if (!(error instanceof PgproofError && error.code === 'TARGET_IN_USE')) throw error
+            const details = swapStatements(swap).join('\n')
+            const values = { reason: error.message, name }
+            comparison.error = new PgproofError('RESTORED_APART', values, { cause: error, details })
+            return null
+          }),
+        )
   restored.database.keep()
   roles?.keep()
   // The database is in its place, whatever becomes of a file.

@@ -141,12 +141,14 @@ describe('a gate at the store', () => {
     expect(stderr).toContain('closed: main/shop: none of its backups can be restored\n')
   })
 
-  it('a database that is only in the store - is asked for, too', async () => {
+  it('a database that is only in the store - is asked for, too, unless it is excluded', async () => {
     const other = manifestAt(ago(100), { database: 'old' })
     const [one, two] = [shop(1), crm(1)]
     await using folder = await gateFolder({ backups: [one, two, other] })
     const { stderr } = await folder.run(['gate', '--max-age', '26h'])
     expect(stderr).toContain('closed: main/old: newest backup is 4 d old, at most 26h\n')
+    const exclude = { PGPROOF_SERVERS__0__EXCLUDE: 'o*' }
+    expect(await folder.run(['gate', '--max-age', '26h'], { env: exclude })).toMatchObject({ code: 0 })
   })
 
   it('nothing configured by name and nothing in the store - closed', async () => {

@@ -80,7 +80,8 @@ describe('guard around a command', () => {
     const { code, stdout, stderr } = await guard(node(`process.exit(${exit})`))
     expect({ code, stdout: stdout.toString() }).toEqual({ code: exit, stdout: '' })
     const lines = stderr.trimEnd().split('\n')
-    expect(lines).toHaveLength(3)
+    expect(lines).toHaveLength(4)
+    expect(lines[3]).toMatch(/^its login must own the database /)
     expect(lines[0]).toMatch(new RegExp(`^the command failed with exit code ${exit} after .+ s$`))
     expect(lines[1]).toMatch(
       /is as the command left it; backup .+ holds it as of .+ UTC, without anything written since$/,

@@ -51,6 +51,7 @@ describe('check', () => {
     expect([...new Set(findings.map(({ subject }) => subject))]).toEqual([
       'store',
       'keys',
+      'private keys',
       'server main',
       `database main/${source.name}`,
       'drills',
@@ -147,7 +148,7 @@ describe('check', () => {
     })
     expect(await problemsOf(test)).toEqual([
       expect.stringMatching(/^keys: key [0-9A-F]{40} from .* cannot be used: .*expired/),
-      expect.stringMatching(/^keys: the passphrase does not open the key .*locked\.key\.asc$/),
+      expect.stringMatching(/^private keys: the passphrase does not open the key .*locked\.key\.asc$/),
     ])
   })
 
@@ -155,7 +156,9 @@ describe('check', () => {
     await using folder = await checkTest()
     const soon = await addKey(folder, 'soon', { expiresAfterMs: 7 * 86_400_000 })
     await using test = await checkTest({ PGPROOF_ENCRYPTION__RECIPIENTS: soon.publicKey })
-    const warnings = (await check(test)).filter(({ subject, result }) => subject === 'keys' && result === 'warning')
+    const warnings = (await check(test)).filter(
+      ({ subject, result }) => subject.endsWith('keys') && result === 'warning',
+    )
     expect(warnings.map(({ message }) => message)).toEqual([
       expect.stringMatching(/^key [0-9A-F]{40} expires at /),
       'only one recipient: if its private key is lost, so is every backup',
@@ -184,7 +187,9 @@ describe('check', () => {
     const signer = await addKey(folder, 'signer', { use: 'signing' })
     await using test = await checkTest({ PGPROOF_ENCRYPTION__TRUSTED_SIGNERS: signer.publicKey })
     const message = '`encryption.trustedSigners` is set, and no signing key is configured where drills run'
-    expect(await check(test)).toContainEqual(expect.objectContaining({ subject: 'keys', result: 'warning', message }))
+    expect(await check(test)).toContainEqual(
+      expect.objectContaining({ subject: 'private keys', result: 'warning', message }),
+    )
     expect((await check(folder)).map((finding) => finding.message)).not.toContain(message)
   })
 

@@ -128,8 +128,6 @@ describe('in place of a database', () => {
     expect(await query(target.url, 'SELECT v FROM precious')).toEqual([{ v: 42 }])
     const left = await databasesOf(testUrl(), target.name)
     expect(left).toContain(target.name)
-    for (const { datname } of await query(testUrl(), `SELECT datname FROM pg_database WHERE datname LIKE 'pgproof%'`))
-      await query(testUrl(), `DROP DATABASE "${String(datname)}" WITH (FORCE)`)
   })
 
   it('in which somebody is - TARGET_IN_USE names who; with disconnect that session ends', async () => {
@@ -144,6 +142,24 @@ describe('in place of a database', () => {
     const result = await restoreTo(test, target.url, { mode: 'replace', disconnect: true })
     await lost
     expect(result.outcome).toBe('replaced')
+    await releaseSubscriptions(target.url)
+  })
+
+  it('somebody comes in at the last moment - kept beside, with the statements that put it in place', async () => {
+    await using target = targetName(testUrl())
+    await query(testUrl(), `CREATE DATABASE ${target.name}`)
+    await query(target.url, 'CREATE TABLE precious (v int)')
+    const came: ReturnType<typeof connect>[] = []
+    const onPhase = (phase: string): void => {
+      if (phase === 'restore') came.push(connect(parseConnectionUrl('main', target.url), signal, 'late guest'))
+    }
+    const result = await restoreTo(test, target.url, { mode: 'replace', onPhase })
+    expect(result).toMatchObject({ outcome: 'kept apart', error: { code: 'RESTORED_APART', exitCode: 12 } })
+    expect(result.error?.message).toContain('late guest')
+    expect(await query(target.url, 'SELECT v FROM precious')).toEqual([])
+    for (const one of came) await (await one)[Symbol.asyncDispose]()
+    await query(testUrl(), (result.error?.details ?? '').replaceAll('\n', ' '))
+    expect(await contents(target.url)).toEqual(await contents(source.url))
     await releaseSubscriptions(target.url)
   })
 })
