@@ -157,8 +157,12 @@ describe('a restore that was killed', () => {
   })
 })
 
-describe('a target that is not empty, on a terminal', () => {
-  const onTerminal = async (typed: string, to: string): Promise<{ shown: string; code: number | null }> => {
+describe('somebody at a terminal', () => {
+  const onTerminal = async (
+    typed: string,
+    to: string,
+    question = 'Type the name of the database',
+  ): Promise<{ shown: string; code: number | null }> => {
     const args = ['src/main.ts', '--config', `${folder.path}/pgproof.yaml`, 'restore', 'latest', '--to', to]
     const command = [process.execPath, ...args].join(' ')
     const child = spawn('script', ['-qefc', `stty cols 200; exec ${command}`, '/dev/null'], {
@@ -170,7 +174,7 @@ describe('a target that is not empty, on a terminal', () => {
       shown += text
     })
     const ended = once(child, 'close')
-    await waitFor('the question', () => shown.includes('Type the name of the database'))
+    await waitFor('the question', () => shown.includes(question))
     child.stdin.write(`${typed}\n`)
     const [code] = await ended
     return { shown, code: code as number | null }
@@ -188,6 +192,21 @@ describe('a target that is not empty, on a terminal', () => {
     expect(await rowsOf(target.url)).toEqual(await rowsOf(source.url))
     const aside = (await databasesOf(testUrl(), target.name)).find((name) => name !== target.name) ?? ''
     expect(await query(testUrl(aside), 'SELECT v FROM precious')).toEqual([{ v: 1 }])
+  })
+
+  it('a password that is nowhere - asked for, not shown, and enough', async () => {
+    await using target = targetName(testUrl())
+    const role = `asked_${target.name}`
+    await query(testUrl(), `CREATE ROLE ${role} LOGIN SUPERUSER PASSWORD 'not-shown'`)
+    await query(testUrl(), `CREATE DATABASE ${target.name}`)
+    const login = new URL(target.url)
+    login.username = role
+    login.password = ''
+    const { code, shown } = await onTerminal('not-shown', login.href, `Password of ${role} on `)
+    expect({ code, shown }).toEqual({ code: 0, shown: expect.stringContaining('RESTORED') })
+    expect(shown).not.toContain('not-shown')
+    await query(testUrl(), `DROP DATABASE ${target.name}`)
+    await query(testUrl(), `DROP ROLE ${role}`)
   })
 
   it('no terminal - TARGET_NOT_EMPTY, exit 12', async () => {

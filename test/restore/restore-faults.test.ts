@@ -157,6 +157,19 @@ describe('what the target lacks', () => {
     expect(await databasesOf(testUrl(), target.name)).toEqual([])
   })
 
+  it('disk, as far as can be told beforehand - TARGET_FULL before anything is made or fetched', async () => {
+    await using test = await backedUp()
+    const databaseBytes = 2 ** 52
+    rewriteManifest(test, test.backup, (manifest) => ({ ...manifest, source: { ...manifest.source, databaseBytes } }))
+    await fitEvidence(test, test.backup)
+    await using target = targetName(testUrl())
+    const phases: string[] = []
+    const error = await errorOf(restoreTo(test, target.url, { onPhase: (phase) => phases.push(phase) }))
+    expect(error).toMatchObject({ code: 'TARGET_FULL', exitCode: 12, message: expect.stringContaining('are free in') })
+    expect(phases).toEqual([])
+    expect(await databasesOf(testUrl(), target.name)).toEqual([])
+  })
+
   it('disk, at the end of the restore - TARGET_FULL, the database that was there as it was', async () => {
     await using test = await backedUp()
     const binDirs = standIn(
