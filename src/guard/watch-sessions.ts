@@ -27,16 +27,17 @@ export type SessionWatch = AsyncDisposable & {
 
 /** Throws a connection error. A connection that is lost later is among the findings. */
 export async function watchSessions(request: WatchRequest, clock: Clock, signal: AbortSignal): Promise<SessionWatch> {
-  const held = await openSeveral(looksOfWatchers.length, () => connect(request.admin, signal, 'pgproof guard'))
+  const held = await openSeveral(1 + looksOfWatchers.length, () => connect(request.admin, signal, 'pgproof guard'))
   try {
-    const [client] = held.clients
+    // One connection asks, the others look; a connection has one question at a time.
+    const [client, ...watchers] = held.clients
     if (client === undefined) throw new Error('a watch needs a connection')
     const watch = new Watch(request, clock, client)
     await watch.begin()
     const stopping = new AbortController()
     const until = AbortSignal.any([signal, stopping.signal])
     const watching = Promise.all(
-      held.clients.map((one, index) => watch.goOn(one, looksOfWatchers[index] ?? looksAtOnce, until)),
+      watchers.map((one, index) => watch.goOn(one, looksOfWatchers[index] ?? looksAtOnce, until)),
     )
     return {
       follow: (pid) => watch.follow(pid),
@@ -61,6 +62,9 @@ const looksOfWatchers = [17, 29] as const
 const looksAtOnce = 5
 /** How long sessions of a command that has ended may take to end, too. */
 const endsWithinMs = 10_000
+/** A session that is older than a second has been counted; on a busy server there is always a younger one. */
+const settlesWithinMs = 2_000
+const betweenSettlingMs = 50
 /** PostgreSQL 14 collects its statistics in a process of its own and hands out what is up to half a second old. */
 const statisticsLagMs = 1500
 
@@ -92,12 +96,30 @@ class Watch {
   }
 
   async begin(): Promise<void> {
+    await this.#settle()
     this.#ownAtBegin = this.#ownSessions().length
     const { sessions, now, major } = await this.#readCounter()
     this.#sessionsAtBegin = sessions
     this.#begunAt = now
     this.#major = major
     await this.#look(this.#client, looksAtOnce)
+  }
+
+  /**
+   * A session is counted when it first comes to rest or ends: one that began a moment ago, maybe of this very process, may
+   * be missing in the counter, and would later look like one that nobody saw.
+   */
+  async #settle(): Promise<void> {
+    const deadline = this.#clock.monotonicMs() + settlesWithinMs
+    while (this.#clock.monotonicMs() < deadline) {
+      const { rows } = await this.#client.query<{ young: string }>(
+        `SELECT pg_catalog.count(*) AS young FROM pg_catalog.pg_stat_activity
+          WHERE datname = $1 AND backend_start > pg_catalog.clock_timestamp() - interval '1 second'`,
+        [this.#request.database],
+      )
+      if (Number(rows[0]?.young) === 0) return
+      await this.#clock.sleep(betweenSettlingMs)
+    }
   }
 
   async goOn(client: Client, looks: number, signal: AbortSignal): Promise<void> {

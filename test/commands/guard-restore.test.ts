@@ -3,6 +3,7 @@ import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import pg from 'pg'
 import { describe, expect, it } from 'vitest'
+import { untilSeen } from '../guard/until-seen.ts'
 import { testDatabase, testUrl } from '../support/installation.ts'
 import { query } from '../support/postgres-server.ts'
 import { type CliFolder, cliFolder, waitFor } from './cli.ts'
@@ -65,7 +66,7 @@ async function writeMigrations(folder: CliFolder): Promise<void> {
     `pgm.noTransaction()
      pgm.createTable('account', { id: 'id', customer: { type: 'int', references: 'customer' } })
      pgm.sql("DELETE FROM customer WHERE id % 2 = 0")
-     pgm.sql("SELECT pg_sleep(0.3)")
+     pgm.sql(${JSON.stringify(untilSeen)})
      pgm.sql("ALTER TABLE customer RENAME COLUMN email TO address")
      pgm.sql("ALTER TABLE customer ADD CONSTRAINT few CHECK (id < 100)")
      pgm.dropTable('nothing_of_that_name')`,
@@ -186,7 +187,9 @@ describe('guard --restore-on-failure', () => {
     })
     await other.connect()
     await other.query('SELECT 1')
-    await query(testUrl(), 'SELECT pg_sleep(1)')
+    // What it did last must lie further before the snapshot than the margin that guard allows.
+    const rested = `SELECT clock_timestamp() - state_change > interval '1 s' AS "isRested" FROM pg_stat_activity WHERE application_name = 'pool' AND datname = $1`
+    await expect.poll(() => query(testUrl(), rested, [one.name]), { timeout: 15_000 }).toEqual([{ isRested: true }])
     const started = one.folder.start([...restoring, ...one.waiting])
     await waitFor('the command', one.isWaiting)
     await one.release()
@@ -264,7 +267,7 @@ describe('guard --restore-on-failure', () => {
         '-qc',
         'DELETE FROM customer',
         '-c',
-        'SELECT pg_sleep(0.3)',
+        untilSeen,
         '-c',
         'SELECT 1/0',
         '-v',

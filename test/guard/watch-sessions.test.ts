@@ -7,6 +7,7 @@ import { isClear, judgeSessions, type SeenSession, type WatchFindings } from '..
 import { type SessionWatch, watchSessions } from '../../src/guard/watch-sessions.ts'
 import { connect, parseConnectionUrl } from '../../src/postgres/connect.ts'
 import { query, startPostgres, type TestServer } from '../support/postgres-server.ts'
+import { untilSeen } from './until-seen.ts'
 
 const { signal } = new AbortController()
 const tag = 'pgproof-guard-test'
@@ -53,8 +54,10 @@ async function session(application: string): Promise<pg.Client> {
   return client
 }
 
+/** `$SEEN` in the script is SQL that ends when the watch has seen its session. */
 function program(script: string, env: Record<string, string> = {}): ChildProcess {
-  return spawn('sh', ['-c', script], { env: { PATH: process.env['PATH'] ?? '', ...env }, stdio: 'ignore' })
+  const surroundings = { PATH: process.env['PATH'] ?? '', SEEN: untilSeen, ...env }
+  return spawn('sh', ['-c', script], { env: surroundings, stdio: 'ignore' })
 }
 
 const whys = ({ writers }: WatchFindings): string[] => writers.map(({ application, why }) => `${application}: ${why}`)
@@ -76,7 +79,7 @@ describe('a watch over the sessions of a database', () => {
 
   it('a session without the tag, of a program that the command started - clear by its TCP port', async () => {
     await begin()
-    const child = program(`psql -qc 'INSERT INTO t SELECT 1; ' -c 'SELECT pg_sleep(1)' '${server.url(name)}'; true`)
+    const child = program(`psql -qc 'INSERT INTO t SELECT 1; ' -c "$SEEN" '${server.url(name)}'; true`)
     watch.follow(child.pid ?? 0)
     await once(child, 'close')
     expect(await watch.findings(snapshotTime)).toMatchObject({ writers: [], unseen: 0 })
@@ -85,7 +88,7 @@ describe('a watch over the sessions of a database', () => {
   it('the same program, but not of the command - a writer', async () => {
     await begin()
     watch.follow(process.pid + 100_000)
-    await once(program(`psql -qc 'INSERT INTO t SELECT 1' -c 'SELECT pg_sleep(0.3)' '${server.url(name)}'`), 'close')
+    await once(program(`psql -qc 'INSERT INTO t SELECT 1' -c "$SEEN" '${server.url(name)}'`), 'close')
     const { writers } = await watch.findings(snapshotTime)
     expect(writers).toMatchObject([{ application: 'psql', why: expect.stringMatching(/at work|wrote/) }])
   })
@@ -126,9 +129,10 @@ describe('a watch over the sessions of a database', () => {
     const other = await session('pool')
     await other.query('SELECT 1')
     await beginAgain()
-    await query(server.url(), 'SELECT pg_sleep(0.4)')
+    const snapshot = new Date(snapshotTime.getTime() + 100)
+    await expect.poll(() => Date.now(), { timeout: 15_000 }).toBeGreaterThan(snapshot.getTime())
     await other.end()
-    const findings = await watch.findings(new Date(snapshotTime.getTime() + 100))
+    const findings = await watch.findings(snapshot)
     expect(whys(findings)).toEqual(['pool: it ended, and what it did last was not seen'])
   })
 
@@ -146,7 +150,7 @@ describe('a watch over the sessions of a database', () => {
     const own = parseConnectionUrl('main', server.url(name))
     for (let round = 0; round < 5; round += 1) {
       await using held = await connect(own, signal, 'pgproof census')
-      await held.client.query('SELECT pg_sleep(0.05)')
+      await held.client.query(untilSeen)
     }
     expect(await watch.findings(snapshotTime)).toMatchObject({ writers: [], unseen: 0 })
     const other = await session('pgproof census')
@@ -158,7 +162,7 @@ describe('a watch over the sessions of a database', () => {
     await begin()
     await once(
       program(
-        `psql -qc "BEGIN; INSERT INTO t VALUES (1); PREPARE TRANSACTION 'waits'" -c 'SELECT pg_sleep(0.1)' '${server.url(name)}'`,
+        `psql -qc "BEGIN; INSERT INTO t VALUES (1); PREPARE TRANSACTION 'waits'" -c "$SEEN" '${server.url(name)}'`,
         {
           PGAPPNAME: tag,
         },
