@@ -29,6 +29,7 @@ try {
   const [size] = await query(source.url('mixed'), "SELECT pg_database_size('mixed') / 1000000 AS mb")
   mkdirSync(join(folder, 'store'))
   await pgproof(['keygen', '--out', folder, '--no-escrow'], '')
+  await pgproof(['init'], 'off')
   const dumpFile = join(folder, 'plain.dump')
   execFileSync(join(source.binDir, 'pg_dump'), ['-Fc', '-Z0', '-f', dumpFile, '-d', source.url('mixed')])
   await pgproof(['backup', '--roles'], 'digest')

@@ -7,7 +7,8 @@
 #   scripts/ceph-rgw.sh stop DIR           ends what start started and removes DIR
 #
 # Several can run beside each other, each with a DIR and a PORT of its own. Access key pgproof, secret pgproof-secret,
-# region us-east-1, path-style addressing. Ready in about 15 s once installed. OSD_GIB is how much it can hold
+# region us-east-1, path-style addressing; the users pgproof-writer, pgproof-reader and pgproof-pruner, with secrets of the
+# same form, may do what the policy of a bucket gives them. Ready in about 15 s once installed. OSD_GIB is how much it can hold
 # (default 6). It enforces signatures, multipart rules, versioning and Object Lock; If-None-Match is honoured on
 # unversioned buckets and ignored on versioned ones.
 set -euo pipefail
@@ -117,8 +118,11 @@ start() {
     sleep 0.25
   done
   $answered
-  radosgw-admin -c "$dir/ceph.conf" user create --uid=pgproof --display-name=pgproof \
-    --access-key=pgproof --secret-key=pgproof-secret
+  local user
+  for user in pgproof pgproof-writer pgproof-reader pgproof-pruner; do
+    radosgw-admin -c "$dir/ceph.conf" user create --uid=$user --display-name=$user \
+      --access-key=$user --secret-key=$user-secret
+  done
 }
 # A subshell of its own, because `set -e` is off inside the condition of an `if` or `||`.
 set +e

@@ -48,7 +48,6 @@ async function demo(): Promise<void> {
 
   title('Keys: backups are encrypted to two, manifests signed with a third')
   mkdirSync(join(folder, 'keys'))
-  mkdirSync(join(folder, 'store'))
   writeFileSync(join(folder, 'passphrase'), `${randomBytes(18).toString('base64')}\n`, { mode: 0o600 })
   writeFileSync(join(folder, 'password'), 'demo-password\n', { mode: 0o600 })
   const keygen = ['keygen', '--out', join(folder, 'keys'), '--passphrase-file', join(folder, 'passphrase')]
@@ -61,6 +60,9 @@ async function demo(): Promise<void> {
   const config = join(folder, 'pgproof.yaml')
   writeFileSync(config, configText(postgres.port, port, createHash('sha256').update(token).digest('hex')))
   process.env['PGPROOF_CONFIG'] = config
+
+  title('A new store is marked once: a directory without its mark is taken for a mount that is missing')
+  await pgproof(['init'])
 
   title('Is everything in place?')
   await pgproof(['check'])

@@ -10,6 +10,8 @@ import { fileURLToPath } from 'node:url'
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const forTests = process.argv.includes('--tests')
 
+const swiftModule = '/usr/lib/python3/dist-packages/swift'
+
 installPackages()
 if (process.argv.includes('--packages')) process.exit(0)
 const wanted = []
@@ -18,6 +20,9 @@ if (!onPath('gpg')) wanted.push('gnupg')
 if (!onPath('zstd')) wanted.push('zstd')
 if (forTests && needsS3Server()) wanted.push('radosgw', 'ceph-mon', 'ceph-osd', 'ceph-common')
 if (forTests && !onPath('pgbouncer') && !existsSync('/usr/sbin/pgbouncer')) wanted.push('pgbouncer')
+// A second S3 server, by other people than the first: scripts/swift-s3.sh.
+if (forTests && onPath('apt-get') && !onPath('swift-proxy-server') && !existsSync(swiftModule))
+  wanted.push('python3-swift')
 if (forTests && !onPath('promtool')) wanted.push('prometheus')
 if (forTests && !onPath('rclone')) wanted.push('rclone')
 if (forTests && !onPath('s3cmd')) wanted.push('s3cmd')

@@ -2,11 +2,15 @@ import type { Catalog } from './catalog/catalog.ts'
 import type { Clock } from './clock.ts'
 import { makeLabel } from './domain/backup-label.ts'
 import type { Log } from './log.ts'
-import type { ObjectStore } from './storage/object-store.ts'
+import type { StoreReader, StoreSet } from './storage/store-set.ts'
 
 /** What a job works with, built once and handed down as a plain parameter; it knows nothing of the configuration. */
 export type JobParts = {
-  readonly store: ObjectStore
+  /** Where backups are read: any of the stores that has what is asked for. */
+  readonly store: StoreReader
+  /** All places that backups are written to. */
+  readonly stores: StoreSet
+  /** One for all of them: they hold the same backups. */
   readonly storeId: string
   readonly catalog: Catalog
   readonly clock: Clock

@@ -1,26 +1,29 @@
 import { randomInt } from 'node:crypto'
 import { Catalog } from './catalog/catalog.ts'
+import { KnownCache } from './catalog/known-cache.ts'
 import { systemClock } from './clock.ts'
 import type { Config } from './config/config.ts'
 import type { AskPassphrase } from './encryption/keys.ts'
 import type { Installation } from './jobs/installation.ts'
 import { readReportTrust } from './jobs/report-trust.ts'
-import { ensureStoreMarker, readStoreMarker, type StoreMarker } from './jobs/store-marker.ts'
+import { assertMarked, type SettledMarkers, settleMarkers } from './jobs/store-marker.ts'
 import { createLog, type Log } from './log.ts'
-import type { ObjectStore } from './storage/object-store.ts'
-import { openStore } from './storage/open-store.ts'
+import { openStores } from './storage/open-stores.ts'
+import type { StoreSet } from './storage/store-set.ts'
 import { unmarkedStore } from './storage/unmarked-store.ts'
 import { removeOldDownloads } from './streams/downloads.ts'
 import { sweepPasswordFiles, sweepSpool } from './streams/spool.ts'
 
-export type Wired = AsyncDisposable & { readonly installation: Installation }
+export type Wired = AsyncDisposable & {
+  readonly installation: Installation
+}
 
 export type WireOptions = {
-  /** Whether the command writes to the store: then an unmarked one is marked. */
+  /** Whether the command writes to the stores: then an unmarked bucket is marked. */
   readonly writes: boolean
   /** Whether files go to the spool, as for whatever writes: then what killed processes left there is removed. */
   readonly usesSpool?: boolean
-  /** Whether the store's marker is read at all; `check` does without. Default true. */
+  /** Whether the stores' markers are read at all; `check` does without. Default true. */
   readonly needsMarker?: boolean
   /** Whether an unmarked store is refused: somebody looks for a store that is known to be there. */
   readonly mustExist?: boolean
@@ -35,31 +38,40 @@ export type WireOptions = {
 export async function wire(config: Config, options: WireOptions, signal: AbortSignal): Promise<Wired> {
   const clock = systemClock
   const log = options.log ?? createLog(config.log)
-  const { secretAccessKey, sessionToken, ...storeSettings } = config.store
-  const store = await openStore(
-    {
-      ...storeSettings,
-      secretAccessKey: secretAccessKey && (() => secretAccessKey.reveal()),
-      sessionToken: sessionToken && (() => sessionToken.reveal()),
+  let storeId = ''
+  const stores = await openStores(config.stores, {
+    clock,
+    log,
+    // Before the first store is marked there is nothing to tell it by.
+    assertMarked: async ({ name, reader }, marking) => {
+      if (storeId !== '') await assertMarked(reader, storeId, marking, name)
     },
-    { clock, log },
-  )
-  const dispose = (): Promise<void> => store.close()
+  })
+  const dispose = (): Promise<void> => stores.close()
   try {
-    const marker = await markerOf(store, options, signal)
-    if (marker === null && options.mustExist === true) throw await unmarkedStore(config.store.url)
+    const markers = await markersOf(stores, config, options, signal)
+    if (markers === null && options.mustExist === true) throw await unmarkedStore(config.stores[0].url)
+    for (const [name, error] of markers?.faults ?? [])
+      log.warn({ store: name, reason: error.message }, 'goes on without a store')
+    storeId = markers?.storeId ?? ''
+    for (const [name, error] of markers?.faults ?? []) if (error.code === 'STORE_FOREIGN') stores.leaveOut(name, error)
     const catalog = new Catalog({
       clock,
-      reportTrust: () => readReportTrust(config, clock.now(), marker?.storeId ?? null),
+      reportTrust: () => readReportTrust(config, clock.now(), storeId || null),
+      cacheOf: (name) => {
+        const { endpoint, url } = config.stores.find((store) => store.name === name) ?? config.stores[0]
+        return new KnownCache(config.drill.spool, [storeId, name, endpoint ?? '', url], log)
+      },
     })
-    if (options.needsCatalog) await catalog.refresh(store, signal)
+    if (options.needsCatalog) await catalog.refresh(stores, signal)
     if (options.writes || options.usesSpool === true) await sweep(config.drill.spool, log)
     const random = (): number => randomInt(2 ** 32) / 2 ** 32
     const installation = {
       config,
-      store,
-      storeId: marker?.storeId ?? '',
-      storeCreatedAt: new Date(marker?.createdAt ?? clock.now()),
+      store: stores.reading(),
+      stores,
+      storeId,
+      storeCreatedAt: markers?.createdAt ?? clock.now(),
       catalog,
       clock,
       log,
@@ -73,9 +85,18 @@ export async function wire(config: Config, options: WireOptions, signal: AbortSi
   }
 }
 
-async function markerOf(store: ObjectStore, options: WireOptions, signal: AbortSignal): Promise<StoreMarker | null> {
-  if (options.needsMarker === false) return null
-  return options.writes ? await ensureStoreMarker(store, systemClock, signal) : await readStoreMarker(store, signal)
+async function markersOf(
+  stores: StoreSet,
+  config: Config,
+  { needsMarker, writes }: WireOptions,
+  signal: AbortSignal,
+): Promise<SettledMarkers | null> {
+  if (needsMarker === false) return null
+  const marked = config.stores.map(({ name, isRequired, url, id }) => {
+    const { writer, reader } = stores.one(name)
+    return { name, isRequired, url, id, writer, reader }
+  })
+  return await settleMarkers(marked, { mayMark: writes, isInit: false }, systemClock, signal)
 }
 
 /** A download that nobody went on with for so long is not wanted any more. */

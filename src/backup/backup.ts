@@ -67,6 +67,8 @@ export async function runBackup(
   const sequencesBefore = await readSequences(snapshot.client, facts.isStandby)
   const structureBefore = await readStructureInSnapshot(snapshot.client, facts.major)
 
+  const store = await parts.stores.begin(signal)
+  const writing = { ...parts, store }
   try {
     // 2. Dump and census side by side; either failing ends the other. The upload ends only if pg_dump exits with 0.
     const compression = request.compression
@@ -86,7 +88,7 @@ export async function runBackup(
             expectedBytes: databaseBytes,
             onBytes: (dumpBytes) => parts.onProgress?.({ dumpBytes }),
           },
-          parts,
+          writing,
           branch,
         ),
         takeWholeCensus(request, snapshot, parts, branch),
@@ -131,10 +133,10 @@ export async function runBackup(
       ...census,
     }
     const evidenceTarget = { folder, name: objectNames.evidence, recipients: request.recipients }
-    const evidenceObject = await storeEncryptedBytes(encodeEvidence(evidence), evidenceTarget, parts, signal)
+    const evidenceObject = await storeEncryptedBytes(encodeEvidence(evidence), evidenceTarget, writing, signal)
 
     // 4. RECOVERY.md, signature, manifest: from here on the backup exists.
-    return { ...(await commitBackup({ ...draft, evidenceObject }, request, parts, signal)), evidence }
+    return { ...(await commitBackup({ ...draft, evidenceObject }, request, writing, signal)), evidence }
   } catch (error) {
     await removeUncommitted(folder, parts)
     throw error

@@ -3,10 +3,9 @@ import { encodeManifest, type Manifest, manifestFormat, type StoredObject } from
 import { recoveryGuide } from '../domain/recovery-guide.ts'
 import type { Recipients } from '../encryption/keys.ts'
 import { type SigningKey, signDetached } from '../encryption/sign.ts'
-import type { Log } from '../log.ts'
 import type { JobParts } from '../parts.ts'
 import { objectNames } from '../storage/object-keys.ts'
-import type { ObjectStore } from '../storage/object-store.ts'
+import type { NamedStore, Writing } from '../storage/store-set.ts'
 import { measureBytes } from '../streams/measure.ts'
 import { version } from '../version.ts'
 
@@ -38,7 +37,7 @@ type Keys = { readonly recipients: Recipients; readonly signingKey: SigningKey |
 export function bindManifest(
   draft: Omit<Draft, 'evidenceObject'>,
   keys: Keys,
-  parts: Pick<JobParts, 'store' | 'storeId' | 'catalog'>,
+  parts: Pick<JobParts, 'stores' | 'storeId' | 'catalog'>,
 ): BoundManifest {
   const { folder: _folder, startedAt, dumpObject, properties: _properties, ...described } = draft
   return {
@@ -58,9 +57,9 @@ export function bindManifest(
 function guideOf(
   { dumpObject, ...draft }: Omit<Draft, 'evidenceObject'>,
   { recipients, signingKey }: Keys,
-  { store }: Pick<JobParts, 'store'>,
+  { stores }: Pick<JobParts, 'stores'>,
 ): Buffer {
-  const place = { storeUrl: store.url, object: dumpObject }
+  const place = { storeUrls: stores.urls, object: dumpObject }
   const keys = { recipients: recipients.fingerprints, signer: signingKey?.fingerprint ?? null }
   return Buffer.from(recoveryGuide({ ...draft, ...place, ...keys }))
 }
@@ -71,7 +70,12 @@ export type Committed = { readonly manifest: Manifest; readonly manifestSha256: 
  * Writes RECOVERY.md and the signature, then the manifest: from that moment the backup exists. The catalog learns of it
  * last; it is a convenience and is rebuilt from the store whenever needed.
  */
-export async function commitBackup(draft: Draft, keys: Keys, parts: JobParts, signal: AbortSignal): Promise<Committed> {
+export async function commitBackup(
+  draft: Draft,
+  keys: Keys,
+  parts: Omit<JobParts, 'store'> & { readonly store: Writing },
+  signal: AbortSignal,
+): Promise<Committed> {
   const { folder, startedAt, dumpObject, evidenceObject, properties: _properties, ...described } = draft
   const { store, clock, catalog } = parts
   const { fingerprints } = keys.recipients
@@ -81,6 +85,7 @@ export async function commitBackup(draft: Draft, keys: Keys, parts: JobParts, si
     format: manifestFormat,
     ...described,
     storeId: parts.storeId,
+    stores: store.live.map(({ name, writer }) => ({ name, url: writer.url })),
     pgproofVersion: version,
     startedAt: startedAt.toISOString(),
     finishedAt: clock.now().toISOString(),
@@ -97,9 +102,10 @@ export async function commitBackup(draft: Draft, keys: Keys, parts: JobParts, si
     const signature = await signDetached(bytes, keys.signingKey, clock.now())
     await store.put(`${folder}${objectNames.signature}`, signature, { signal })
   }
-  await store.put(`${folder}${objectNames.manifest}`, bytes, { signal, ifAbsent: true })
   const { sha256 } = measureBytes(bytes)
-  catalog.addBackup(manifest, sha256, keys.signingKey !== null)
+  await store.putInTurn(`${folder}${objectNames.manifest}`, bytes, { signal })
+  const names = store.live.map(({ name }) => name)
+  catalog.addBackup({ manifest, manifestSha256: sha256, hasSignature: keys.signingKey !== null }, names)
   return { manifest, manifestSha256: sha256 }
 }
 
@@ -107,18 +113,19 @@ export async function commitBackup(draft: Draft, keys: Keys, parts: JobParts, si
  * Removes what a failed backup had written. Without a manifest it never counted; this only saves the space. Runs to
  * its end even when the job was cancelled, and what it cannot remove the next prune finds as an orphan.
  */
-export async function removeUncommitted(
-  folder: string,
-  parts: { readonly store: ObjectStore; readonly log: Log },
-): Promise<void> {
+export async function removeUncommitted(folder: string, parts: Pick<JobParts, 'stores' | 'log'>): Promise<void> {
+  await Promise.all(parts.stores.named.map((store) => removeFrom(store, folder, parts)))
+}
+
+async function removeFrom(store: NamedStore, folder: string, { log }: Pick<JobParts, 'log'>): Promise<void> {
   const signal = AbortSignal.timeout(30_000)
   try {
     const keys: string[] = []
-    for await (const { key } of parts.store.list(folder, { signal })) keys.push(key)
+    for await (const { key } of store.reader.list(folder, { signal })) keys.push(key)
     // A manifest here means that the commit itself succeeded and only its answer was lost: then the backup exists.
     if (keys.includes(`${folder}${objectNames.manifest}`)) return
-    for (const key of keys) await parts.store.delete(key, { signal })
+    for (const key of keys) await store.pruner.delete(key, { signal })
   } catch (error) {
-    parts.log.warn({ folder, reason: String(error) }, 'objects of a failed backup stay behind as orphans')
+    log.warn({ folder, store: store.name, reason: String(error) }, 'objects of a failed backup stay behind as orphans')
   }
 }

@@ -11,7 +11,7 @@ import { assertDirect } from '../postgres/snapshot.ts'
 import { backupFolder, objectNames } from '../storage/object-keys.ts'
 import { readRoles, roleOf } from '../structure/roles.ts'
 import { bindManifest, type Committed, commitBackup, removeUncommitted } from './commit-backup.ts'
-import { type StoredStream, storeEncrypted, storeEncryptedBytes } from './store-encrypted.ts'
+import { type StoredStream, type StoreParts, storeEncrypted, storeEncryptedBytes } from './store-encrypted.ts'
 
 export type RolesBackupRequest = {
   /** Any database of the server; `pg_dumpall` reads shared catalogs only. */
@@ -40,6 +40,8 @@ export async function runRolesBackup(
   const program = await findProgram('pg_dumpall', facts.major, request.binDirs, signal)
   const snapshotTime = parts.clock.now()
 
+  const store = await parts.stores.begin(signal)
+  const writing = { ...parts, store }
   try {
     // 2. Dump, encrypt and upload; managed servers deny the passwords, and the manifest then says so. The shared catalogs
     //    have no snapshot that pg_dumpall could be given: what is the same before and after is what it has seen.
@@ -47,7 +49,7 @@ export async function runRolesBackup(
     const rolePasswords = isDenied ? ('absent' as const) : ('present' as const)
     if (isDenied) parts.log.warn({ server: connection.server }, 'pg_authid may not be read: roles without passwords')
     const before = await readRoles(held.client, facts.major, rolePasswords)
-    const stored = await storeRoles(request, program, rolePasswords, folder, parts, signal)
+    const stored = await storeRoles(request, program, rolePasswords, folder, writing, signal)
     const roles = settleStructure(before, await readRoles(held.client, facts.major, rolePasswords))
 
     // 3. What the roles were, so that a drill can tell whether they all came back.
@@ -78,10 +80,10 @@ export async function runRolesBackup(
     const of = { label, server: connection.server, manifest }
     const evidence = { format: 1 as const, ...of, roles: [...roles.settled], changed }
     const evidenceTarget = { folder, name: objectNames.evidence, recipients: request.recipients }
-    const evidenceObject = await storeEncryptedBytes(encodeRolesEvidence(evidence), evidenceTarget, parts, signal)
+    const evidenceObject = await storeEncryptedBytes(encodeRolesEvidence(evidence), evidenceTarget, writing, signal)
 
     // 4. RECOVERY.md, signature, manifest: from here on the backup exists.
-    return await commitBackup({ ...draft, evidenceObject }, request, parts, signal)
+    return await commitBackup({ ...draft, evidenceObject }, request, writing, signal)
   } catch (error) {
     await removeUncommitted(folder, parts)
     throw error
@@ -101,7 +103,7 @@ async function storeRoles(
   program: FoundProgram,
   rolePasswords: 'present' | 'absent',
   folder: string,
-  parts: JobParts,
+  parts: StoreParts,
   signal: AbortSignal,
 ): Promise<StoredStream> {
   const target = { folder, name: objectNames.roles, recipients: request.recipients, zstdLevel: null }

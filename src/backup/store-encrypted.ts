@@ -4,12 +4,12 @@ import type { StoredObject } from '../domain/manifest.ts'
 import { encryptBytes, encryptStage } from '../encryption/encrypt.ts'
 import type { Recipients } from '../encryption/keys.ts'
 import { PgproofError } from '../errors.ts'
-import type { ObjectStore } from '../storage/object-store.ts'
+import type { StoreWriter } from '../storage/store-set.ts'
 import { inBlocks } from '../streams/blocks.ts'
 import { createMeasure, type Measured, measureBytes } from '../streams/measure.ts'
 import { zstdCompress } from '../streams/zstd.ts'
 
-export type StoreParts = { readonly store: ObjectStore; readonly clock: Clock }
+export type StoreParts = { readonly store: StoreWriter; readonly clock: Clock }
 
 export type EncryptedTarget = {
   /** The backup's folder and the object's name in it. */

@@ -1,22 +1,27 @@
 import type { Clock } from '../clock.ts'
 import { type DrillReport, encodeDrillReport } from '../domain/drill-report.ts'
-import { encodeManifest, type Manifest } from '../domain/manifest.ts'
+import { encodeManifest } from '../domain/manifest.ts'
 import type { PruneRecord } from '../domain/prune-record.ts'
-import { PgproofError } from '../errors.ts'
+import { assertNotAborted, PgproofError } from '../errors.ts'
 import { backupFolder, drillReportKey, objectNames, pruneRecordKey } from '../storage/object-keys.ts'
-import type { ObjectStore } from '../storage/object-store.ts'
+import type { StoreSet } from '../storage/store-set.ts'
 import {
   type DamagedObject,
   emptyContents,
   type FullDrillPlace,
+  type KnownDocuments,
   type OrphanFolder,
   type StoreContents,
+  type StoredBackup,
 } from './contents.ts'
 import { type History, readHistory } from './history.ts'
+import type { KnownCache } from './known-cache.ts'
+import { type MergedContents, mergeContents } from './merge.ts'
 import { OneAtATime } from './one-at-a-time.ts'
 import type { ReportTrust } from './read-document.ts'
-import { rebuildFromStore } from './rebuild.ts'
+import { readStores, type StoreStanding, takeReading } from './read-stores.ts'
 import { type Job, type Run, type RunChanges, RunLog } from './runs.ts'
+import { reportsOf, type StoreView, viewStore } from './store-view.ts'
 import {
   type BackupFilter,
   buildView,
@@ -30,7 +35,10 @@ import {
   placeKey,
 } from './view.ts'
 
+export { storesOf } from './merge.ts'
 export type { ReportTrust } from './read-document.ts'
+export type { StoreStanding } from './read-stores.ts'
+export type { StoreView } from './store-view.ts'
 export type { BackupFilter, CatalogBackup } from './view.ts'
 
 export type CatalogParts = {
@@ -39,37 +47,46 @@ export type CatalogParts = {
   readonly runCapacity?: number | undefined
   /** Whose drill reports count as proof, asked at each refresh; null or absent: everybody's. */
   readonly reportTrust?: (() => Promise<ReportTrust | null>) | undefined
+  /** Copies on disk of what was read from a store, by its name. Absent: every start reads everything. */
+  readonly cacheOf?: ((store: string) => KnownCache) | undefined
 }
 
 /**
- * The index in memory of the backups, drills and prunes in the store, and of the runs of this process. Never
- * authoritative: `refresh` makes it anew from the store, and the store is right.
+ * The index in memory of the backups, drills and prunes in the stores, and of the runs of this process. Never
+ * authoritative: `refresh` makes it anew from the stores, and they are right.
  */
 export class Catalog {
   readonly #clock: Clock
   readonly #runs: RunLog
   readonly #reportTrust: () => Promise<ReportTrust | null>
-  #contents: StoreContents = emptyContents()
+  readonly #cacheOf: ((store: string) => KnownCache) | undefined
+  readonly #caches = new Map<string, KnownCache>()
+  /** By the name of the store, in their order. */
+  #contents: ReadonlyMap<string, StoreContents> = new Map()
+  #standings: readonly StoreStanding[] = []
+  #merged: MergedContents | undefined
   #view: CatalogView | undefined
+  readonly #storeViews = new Map<string, StoreView>()
   #history: History | undefined
   readonly #refreshes = new OneAtATime()
   /** What jobs did since the listing of a running refresh began; that listing may not show it. */
   #changes: Change[] | undefined
   #lastRefreshedAt: Date | null = null
-  #isComplete = false
 
   constructor(parts: CatalogParts) {
     this.#clock = parts.clock
     this.#reportTrust = parts.reportTrust ?? (async () => null)
+    this.#cacheOf = parts.cacheOf
     this.#runs = new RunLog(parts.runCapacity ?? 1000)
   }
 
   /**
-   * Lists the store completely and reads what is new. One refresh at a time; a later caller gets a listing of its own.
-   * Throws the store's error, or that of the keys whose reports count, with the old contents kept and `isComplete` false.
+   * Lists the stores completely and reads what is new. One refresh at a time; a later caller gets a listing of its own.
+   * Of a store that cannot be read the old contents are kept, and its standing says so. Throws if none can be read, or the
+   * error of the keys whose reports count.
    */
-  async refresh(store: ObjectStore, signal: AbortSignal): Promise<void> {
-    await this.#refreshes.run(() => this.#refresh(store, signal), signal)
+  async refresh(stores: StoreSet, signal: AbortSignal): Promise<void> {
+    await this.#refreshes.run(() => this.#refresh(stores, signal), signal)
   }
 
   /** When the listing of the last successful refresh began; null before the first. */
@@ -77,9 +94,28 @@ export class Catalog {
     return this.#lastRefreshedAt
   }
 
-  /** Whether the last refresh saw everything in the store. Nothing may be removed by an incomplete catalog. */
+  /** Whether the last refresh saw everything in all required stores. */
   get isComplete(): boolean {
-    return this.#isComplete
+    return this.#standings.length > 0 && this.#standings.every((one) => one.isComplete || !one.isRequired)
+  }
+
+  /** In the order of the stores; empty before the first refresh. */
+  standings(): readonly StoreStanding[] {
+    return this.#standings
+  }
+
+  /** What the store of that name holds. */
+  inStore(name: string): StoreView {
+    const known = this.#storeViews.get(name)
+    if (known !== undefined) return known
+    const view = viewStore(name, this.#contents.get(name) ?? emptyContents(), () => this.#all())
+    this.#storeViews.set(name, view)
+    return view
+  }
+
+  /** Every report of a drill or full drill, and when that began. */
+  reports(): readonly { readonly key: string; readonly at: Date }[] {
+    return reportsOf(this.#all())
   }
 
   /** Newest first. */
@@ -130,21 +166,21 @@ export class Catalog {
 
   /** Where there are reports of full drills, newest first. */
   fullDrills(server?: string): readonly FullDrillPlace[] {
-    const places = this.#contents.fullDrills.filter((place) => server === undefined || place.server === server)
+    const places = this.#all().fullDrills.filter((place) => server === undefined || place.server === server)
     return places.toSorted((a, b) => (a.label < b.label ? 1 : -1))
   }
 
   /** Newest first. */
   prunes(): readonly PruneRecord[] {
-    return [...this.#contents.prunes.values()].sort((a, b) => (a.label < b.label ? 1 : -1))
+    return [...this.#all().prunes.values()].sort((a, b) => (a.label < b.label ? 1 : -1))
   }
 
   /**
    * Manifests, reports and records that are not what they should be, reports that nobody signed who is trusted, and
    * tables that a report lacks. Not counted anywhere else.
    */
-  damaged(): readonly DamagedObject[] {
-    return [...this.#contents.damaged.values()]
+  damaged(): readonly (DamagedObject & { readonly store: string })[] {
+    return [...this.#all().damaged.values()]
   }
 
   /** What is wrong with the manifest or the report of that label, if it does not count. */
@@ -165,9 +201,9 @@ export class Catalog {
   }
 
   /** Objects of backups without a manifest, with the age of the youngest object in each folder. */
-  orphans(): readonly (OrphanFolder & { readonly ageSeconds: number })[] {
+  orphans(): readonly (OrphanFolder & { readonly store: string; readonly ageSeconds: number })[] {
     const now = this.#clock.now().getTime()
-    return Array.from(this.#contents.orphans.values(), (orphan) => {
+    return this.#all().orphans.map((orphan) => {
       return { ...orphan, ageSeconds: Math.max(0, (now - orphan.modifiedAt.getTime()) / 1000) }
     })
   }
@@ -182,47 +218,54 @@ export class Catalog {
     return this.#historyNow().chains
   }
 
-  /** After the manifest is in the store. */
-  addBackup(manifest: Manifest, manifestSha256: string, hasSignature: boolean): void {
+  /** After the manifest is in these stores. */
+  addBackup(
+    { manifest, manifestSha256, hasSignature }: Pick<StoredBackup, 'manifest' | 'manifestSha256' | 'hasSignature'>,
+    stores: readonly string[],
+  ): void {
     const folder = backupFolder(manifest)
     const { dump, evidence, recovery } = manifest.objects
     const storedBytes = dump.bytes + (evidence?.bytes ?? 0) + recovery.bytes + encodeManifest(manifest).byteLength
     const storedAt = this.#clock.now()
     const backup = { manifest, manifestSha256, folder, hasSignature, storedAt, storedBytes, faults: [] }
-    this.#change((contents) => {
+    this.#change((contents, store) => {
+      if (!stores.includes(store)) return
       contents.orphans.delete(folder)
-      if (!contents.backups.has(folder)) contents.backups.set(folder, backup)
-    })
+      const known = contents.backups.get(folder)
+      if (known === undefined || known.faults.length > 0) contents.backups.set(folder, backup)
+    }, stores)
   }
 
-  /** After the report is in the store. `distrust` says why it does not count: the next refresh would find so, too. */
-  addDrill(report: DrillReport, distrust: PgproofError | null = null): void {
+  /** After the report is in these stores. `distrust` says why it does not count: the next refresh would find so, too. */
+  addDrill(report: DrillReport, stores: readonly string[], distrust: PgproofError | null = null): void {
     const key = drillReportKey(report.server, report.database, report.label)
     if (distrust === null) {
-      this.#change((contents) => contents.drills.set(key, report))
+      this.#change((contents, store) => stores.includes(store) && contents.drills.set(key, report), stores)
       return
     }
     const bytes = encodeDrillReport(report).byteLength
     const damaged = { key, bytes, modifiedAt: this.#clock.now(), error: distrust }
-    this.#change((contents) => contents.damaged.set(key, damaged))
+    this.#change((contents, store) => stores.includes(store) && contents.damaged.set(key, damaged), stores)
   }
 
-  /** After the record is in the store. */
-  addPrune(record: PruneRecord): void {
-    this.#change((contents) => contents.prunes.set(pruneRecordKey(record.label), record))
+  /** After the record is in that store, of which it tells. */
+  addPrune(record: PruneRecord, store: string): void {
+    this.#change((contents, name) => {
+      if (name === store) contents.prunes.set(pruneRecordKey(record.label), record)
+    })
   }
 
-  /** After the manifest is gone from the store. `folder` as in `CatalogBackup`: a label alone may name two. */
-  removeBackup(folder: string): void {
-    this.#change(({ backups }) => backups.delete(folder))
+  /** After the manifest is gone from that store. `folder` as in `CatalogBackup`: a label alone may name two. */
+  removeBackup(folder: string, store: string): void {
+    this.#change(({ backups }, name) => name === store && backups.delete(folder))
   }
 
   /** When the job last started, by the store and the runs of this process, leaving out what lies after `now`. */
   lastStart(server: string, database: string | null, job: Job, now: Date): Date | null {
     const attempt = this.#runs.lastAttempt(server, database, job)
     const stored =
-      job === 'prune'
-        ? this.prunes().map(({ at }) => new Date(at))
+      job === 'prune' || job === 'sync'
+        ? this.prunes().flatMap(({ at }) => (job === 'prune' ? [new Date(at)] : []))
         : lastStoredStart(this.#seen(), server, database, job, now)
     return latestUntil(now, [...stored, ...(attempt === undefined ? [] : [attempt.startedAt ?? attempt.queuedAt])])
   }
@@ -255,44 +298,81 @@ export class Catalog {
     return this.#runs.watch(watcher)
   }
 
-  async #refresh(store: ObjectStore, signal: AbortSignal): Promise<void> {
+  async #refresh(stores: StoreSet, signal: AbortSignal): Promise<void> {
     const startedAt = this.#clock.now()
     const changes: Change[] = []
     this.#changes = changes
     try {
       const trust = await this.#reportTrust()
-      const contents = await rebuildFromStore(store, this.#contents.known, trust, signal)
-      for (const change of changes) change(contents)
+      const ends = await readStores(stores, (name) => this.#knownOf(name), trust, this.#clock, signal)
+      const rejected = ends.find((end) => end.status === 'rejected')
+      if (rejected !== undefined) assertNotAborted(signal, 'the reading of the store')
+      const before = { contents: this.#contents, standings: this.#standings }
+      const { contents, standings } = takeReading(stores, ends, before, startedAt)
       this.#contents = contents
+      this.#standings = standings
+      for (const change of changes) this.#apply(change)
       this.#forget()
+      if (rejected !== undefined && ends.every(({ status }) => status === 'rejected')) throw rejected.reason
       this.#lastRefreshedAt = startedAt
-      this.#isComplete = contents.isComplete
+      await this.#saveKnown(signal)
     } catch (error) {
-      this.#isComplete = false
+      this.#standings = this.#standings.map((standing) => ({ ...standing, isComplete: false }))
       throw error
     } finally {
       this.#changes = undefined
     }
   }
 
-  #change(change: Change): void {
-    change(this.#contents)
+  /** What was read before; at the first time by an earlier process. */
+  async #knownOf(store: string): Promise<KnownDocuments> {
+    const contents = this.#contents.get(store)
+    if (contents !== undefined && contents.known.size > 0) return contents.known
+    if (this.#cacheOf === undefined) return new Map()
+    const cache = this.#caches.get(store) ?? this.#cacheOf(store)
+    this.#caches.set(store, cache)
+    return await cache.read()
+  }
+
+  async #saveKnown(signal: AbortSignal): Promise<void> {
+    for (const [name, { known }] of this.#contents)
+      if (known.size >= manyDocuments) await this.#caches.get(name)?.write(known, signal)
+  }
+
+  /** `stores` are those that it is about, should they not be known yet. */
+  #change(change: Change, stores: readonly string[] = []): void {
+    const unknown = stores.filter((name) => !this.#contents.has(name))
+    if (unknown.length > 0)
+      this.#contents = new Map([...this.#contents, ...unknown.map((name) => [name, emptyContents()] as const)])
+    this.#apply(change)
     this.#changes?.push(change)
     this.#forget()
   }
 
+  #apply(change: Change): void {
+    for (const [name, contents] of this.#contents) change(contents, name)
+  }
+
   #forget(): void {
+    this.#merged = undefined
+    this.#storeViews.clear()
     this.#view = undefined
     this.#history = undefined
   }
 
   #historyNow(): History {
-    this.#history ??= readHistory(this.#contents)
+    const isPartial = this.#standings.length > 1 && this.#standings.some(({ error }) => error !== null)
+    this.#history ??= readHistory(this.#all(), isPartial)
     return this.#history
   }
 
+  #all(): MergedContents {
+    this.#merged ??= mergeContents(this.#contents)
+    return this.#merged
+  }
+
   #seen(): CatalogView {
-    this.#view ??= buildView(this.#contents)
+    this.#view ??= buildView(this.#all())
     return this.#view
   }
 
@@ -301,4 +381,7 @@ export class Catalog {
   }
 }
 
-type Change = (contents: StoreContents) => unknown
+/** Fewer are read anew in no time, and a command that only looks leaves no file behind. */
+const manyDocuments = 500
+
+type Change = (contents: StoreContents, store: string) => unknown

@@ -2,7 +2,7 @@ import type { DrillReport } from '../domain/drill-report.ts'
 import type { Manifest } from '../domain/manifest.ts'
 import type { PruneRecord } from '../domain/prune-record.ts'
 import { PgproofError } from '../errors.ts'
-import { type BackupPlace, drillTablesKey, objectNames } from '../storage/object-keys.ts'
+import { type BackupPlace, drillTablesKey, isOwnName, objectNames } from '../storage/object-keys.ts'
 import type { ObjectInfo } from '../storage/object-store.ts'
 import { placeOfFolder, placeOfFullDrill } from './places.ts'
 import type { StoredDocument } from './read-document.ts'
@@ -135,8 +135,7 @@ function groupByFolder(objects: readonly ObjectInfo[]): Map<string, Folder | und
   const folders = new Map<string, Folder | undefined>()
   for (const info of objects) {
     const end = info.key.lastIndexOf('/') + 1
-    // Some tools leave an empty object named like a folder.
-    if (end === info.key.length) continue
+    if (!isOwnName(info.key.slice(end))) continue
     const folder = info.key.slice(0, end)
     if (!folders.has(folder)) folders.set(folder, openFolder(folder))
     folders.get(folder)?.inside.set(info.key.slice(end), info)

@@ -1,5 +1,6 @@
 import { backupFolder, objectNames } from '../storage/object-keys.ts'
-import type { StoreContents, StoredBackup } from './contents.ts'
+import type { StoredBackup } from './contents.ts'
+import type { CopiedBackup, MergedContents } from './merge.ts'
 
 export type History = { readonly gaps: readonly HistoryGap[]; readonly chains: readonly HistoryChain[] }
 
@@ -37,7 +38,9 @@ export type HistoryChain = Place & {
  * it was drilled. One that is there and cannot be read is damaged, which is said elsewhere, and not gone.
  */
 export function readHistory(
-  contents: Pick<StoreContents, 'backups' | 'drills' | 'prunes' | 'damaged' | 'known'>,
+  contents: Pick<MergedContents, 'backups' | 'drills' | 'prunes' | 'prunedStores' | 'damaged' | 'known'>,
+  /** Whether a store could not be read: what is missing may be there. */
+  isPartial = false,
 ): History {
   const { backups, drills, damaged } = contents
   const removals = readRemovals(contents)
@@ -67,11 +70,11 @@ export function readHistory(
     const stored = backups.get(folder)?.manifestSha256
     if (stored === sha256 || removals.has(folder + sha256)) return true
     if (stored !== undefined) add('replaced', place, label, witness)
-    else if (!damaged.has(`${folder}${objectNames.manifest}`)) add('removed', place, label, witness)
+    else if (!isPartial && !damaged.has(`${folder}${objectNames.manifest}`)) add('removed', place, label, witness)
     return false
   }
 
-  const removed = new Map([...removals.values()].map((removal) => [removal.folder, removal]))
+  const removed = new Map([...removals.values()].flat().map((removal) => [removal.folder, removal]))
   for (const backup of backups.values()) {
     const { manifest, folder, manifestSha256 } = backup
     const chain = chainOf(manifest)
@@ -82,9 +85,10 @@ export function readHistory(
       if (expect(manifest, previous.label, previous.sha256, { by: 'manifest', label })) chain.whole += 1
     }
     // Under a label that was pruned nothing may come back, be it the same backup or another.
-    const removal = removals.get(folder + manifestSha256) ?? removed.get(folder)
-    if (removal !== undefined && cameBack(backup, removal))
-      add('returned', manifest, label, { by: 'prune record', label: removal.label })
+    const same = removals.get(folder + manifestSha256)
+    const other = same === undefined ? removed.get(folder) : undefined
+    const removal = same?.find((one) => cameBack(backup, one)) ?? (other && isAfter(backup, other) ? other : undefined)
+    if (removal !== undefined) add('returned', manifest, label, { by: 'prune record', label: removal.label })
   }
   for (const { server, database, label, backup, rolesBackup } of drills.values()) {
     const witness = { by: 'drill report', label } as const
@@ -92,7 +96,8 @@ export function readHistory(
     if (rolesBackup !== null)
       expect({ kind: 'roles', server, database: null }, rolesBackup.label, rolesBackup.manifestSha256, witness)
   }
-  for (const [key, { place, folder }] of removals) if (!isHeld(backups.get(folder), key)) chainOf(place).pruned += 1
+  for (const [key, [removal]] of removals)
+    if (removal !== undefined && !isHeld(backups.get(removal.folder), key)) chainOf(removal.place).pruned += 1
 
   return {
     gaps: [...gaps.values()].sort((a, b) => compare(a.label, b.label)),
@@ -108,25 +113,38 @@ type Removal = {
   readonly folder: string
   readonly label: string
   readonly storedAt: Date | null
+  /** From which it was removed. */
+  readonly stores: readonly string[]
 }
 
-/** What prunes removed, by folder and SHA-256. */
-function readRemovals({ prunes, known }: Pick<StoreContents, 'prunes' | 'known'>): ReadonlyMap<string, Removal> {
-  const removals = new Map<string, Removal>()
+/** What prunes removed, by folder and SHA-256; several where several stores were pruned. */
+function readRemovals({
+  prunes,
+  prunedStores,
+  known,
+}: Pick<MergedContents, 'prunes' | 'prunedStores' | 'known'>): ReadonlyMap<string, readonly Removal[]> {
+  const removals = new Map<string, Removal[]>()
   const oldestFirst = [...prunes].sort(([a], [b]) => compare(a, b))
   for (const [key, { removed, label }] of oldestFirst) {
     const storedAt = known.get(key)?.info.modifiedAt ?? null
     for (const place of removed) {
       const folder = folderOf(place, place.label)
       const name = folder + place.manifestSha256
-      if (!removals.has(name)) removals.set(name, { place, folder, label, storedAt })
+      const before = removals.get(name) ?? []
+      const stores = (prunedStores.get(key) ?? []).filter((store) => !before.some((one) => one.stores.includes(store)))
+      if (stores.length > 0) removals.set(name, [...before, { place, folder, label, storedAt, stores }])
     }
   }
   return removals
 }
 
+/** A copy in a store that had pruned it. What another store keeps, and a sync brings to a third, has not come back. */
+function cameBack({ copies }: CopiedBackup, removal: Removal): boolean {
+  return copies.some((copy) => removal.stores.includes(copy.store) && isAfter(copy, removal))
+}
+
 /** A manifest written after the record that it goes, by the store's own clock. */
-function cameBack({ storedAt }: StoredBackup, removal: Removal): boolean {
+function isAfter({ storedAt }: Pick<StoredBackup, 'storedAt'>, removal: Removal): boolean {
   return removal.storedAt !== null && storedAt > removal.storedAt
 }
 

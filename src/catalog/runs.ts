@@ -1,4 +1,4 @@
-export type Job = 'backup' | 'roles' | 'drill' | 'prune'
+export type Job = 'backup' | 'roles' | 'drill' | 'prune' | 'sync'
 export type RunState = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled' | 'inconclusive'
 
 /** How far a run is; whatever its job can tell. */
@@ -31,7 +31,7 @@ export type Run = {
 
 /** What the scheduler plans, for the status and the metrics. */
 export type PlannedJob = {
-  readonly job: Exclude<Job, 'prune'>
+  readonly job: Exclude<Job, 'prune' | 'sync'>
   readonly server: string
   readonly database: string | null
   readonly nextAt: Date

@@ -1,11 +1,12 @@
 import type { DrillReport } from '../domain/drill-report.ts'
 import type { Manifest } from '../domain/manifest.ts'
-import type { StoreContents, StoredBackup } from './contents.ts'
+import { backupFolder } from '../storage/object-keys.ts'
+import type { CopiedBackup, MergedContents } from './merge.ts'
 import { collectProofs, type Proof } from './proof.ts'
 import type { Job } from './runs.ts'
 
-/** A backup in the store, with what is proven of it. */
-export type CatalogBackup = StoredBackup & Proof & { readonly snapshotTime: Date }
+/** A backup in the stores, with what is proven of it. */
+export type CatalogBackup = CopiedBackup & Proof & { readonly snapshotTime: Date }
 
 export type BackupFilter = {
   readonly kind?: 'database' | 'roles' | undefined
@@ -23,7 +24,7 @@ export type CatalogView = {
   readonly drillsByPlace: ReadonlyMap<string, readonly DrillReport[]>
 }
 
-export function buildView(contents: StoreContents): CatalogView {
+export function buildView(contents: Pick<MergedContents, 'backups' | 'drills'>): CatalogView {
   const proofOf = collectProofs(contents.drills.values())
   const backups = Array.from(contents.backups.values(), (backup): CatalogBackup => {
     return { ...backup, ...proofOf(backup), snapshotTime: new Date(backup.manifest.snapshotTime) }
@@ -39,6 +40,32 @@ export function buildView(contents: StoreContents): CatalogView {
     drills,
     drillsByPlace: Map.groupBy(drills, ({ server, database }) => placeKey('database', server, database)),
   }
+}
+
+/**
+ * The backups of which a store has a copy, newest first, with what is said of that copy. A failed drill speaks of the copy
+ * that it read; one that passed speaks of the backup, of which every copy has the same bytes, unless a drill of this one
+ * failed and none passed since.
+ */
+export function backupsInStore(
+  contents: Pick<MergedContents, 'backups' | 'drills'>,
+  store: string,
+): readonly CatalogBackup[] {
+  const own = [...contents.drills.values()].filter((report) => report.store === store)
+  const proofOf = collectProofs(own.filter(({ verdict }) => verdict !== 'inconclusive'))
+  const held = [...contents.backups].flatMap(([folder, backup]): [string, CopiedBackup][] => {
+    const copy = backup.copies.find((one) => one.store === store)
+    return copy === undefined ? [] : [[folder, { ...copy, copies: [copy] }]]
+  })
+  const failed = new Set(held.flatMap(([folder, copy]) => (proofOf(copy).lastVerdict === 'failed' ? [folder] : [])))
+  const reports = [...contents.drills].filter(([, report]) => {
+    if (report.store === store) return true
+    const { server, database, verdict, backup } = report
+    return (
+      verdict !== 'failed' && !failed.has(backupFolder({ kind: 'database', server, database, label: backup.label }))
+    )
+  })
+  return buildView({ backups: new Map(held), drills: new Map(reports) }).backups
 }
 
 /** Every database with a backup, in order of server and name. */
@@ -67,7 +94,7 @@ export function lastStoredStart(
   view: CatalogView,
   server: string,
   database: string | null,
-  job: Exclude<Job, 'prune'>,
+  job: Exclude<Job, 'prune' | 'sync'>,
   now: Date,
 ): readonly Date[] {
   const key = job === 'roles' ? placeKey('roles', server, null) : placeKey('database', server, database)

@@ -60,6 +60,8 @@ type Order = Pick<Run, 'server' | 'database'> & { readonly job: 'backup' | 'role
 type BackupOutcome = Order & {
   readonly seconds: number
   readonly manifest: Manifest | null
+  /** Names of stores that did not get it. */
+  readonly lacking: readonly string[]
   readonly pruned: readonly string[]
   readonly pruneError: PgproofError | null
   /** Null exactly if there is a manifest. */
@@ -104,8 +106,18 @@ async function backUp(order: Order, installation: Installation, context: Command
     const finished: Finished = await executeRun(run, {}, installation, context.signal)
     if (finished.backup === undefined) throw new Error('a backup ended without its manifest')
     const { manifest } = finished.backup
-    const pruned = finished.prune?.removed ?? []
-    return { ...order, seconds: seconds(), manifest, pruned, pruneError: finished.pruneError ?? null, error: null }
+    const pruned = [...new Set(finished.prune?.removed.flatMap(({ backups }) => backups))]
+    const held = new Set(manifest.stores.map(({ name }) => name))
+    const lacking = installation.stores.named.flatMap(({ name }) => (held.has(name) ? [] : [name]))
+    return {
+      ...order,
+      seconds: seconds(),
+      manifest,
+      lacking,
+      pruned,
+      pruneError: finished.pruneError ?? null,
+      error: null,
+    }
   } catch (thrown) {
     return failed(order, seconds(), thrown)
   }
@@ -116,6 +128,7 @@ function failed(order: Order, seconds: number, thrown: unknown): BackupOutcome {
     ...order,
     seconds,
     manifest: null,
+    lacking: [],
     pruned: [],
     pruneError: null,
     error: toPgproofError(thrown, 'the backup'),
@@ -153,6 +166,7 @@ function outcomeLine(result: BackupOutcome, width: number): string {
   if (kind === 'database') parts.push(evidenceText(evidence))
   if (rolePasswords === 'absent') parts.push('without passwords (pg_authid may not be read)')
   else if (omissions.length > 0) parts.push(`not inside: ${omissionText(omissions)}`)
+  if (result.lacking.length > 0) parts.push(`not in ${result.lacking.join(', ')}`)
   if (result.pruned.length > 0) parts.push(`${counted(result.pruned.length, 'old one')} pruned`)
   return `${start}  ${label}  ${formatSeconds(result.seconds).padStart(8)}  ${printable(parts.join('; '))}`
 }

@@ -1,4 +1,5 @@
 import { Catalog } from '../catalog/catalog.ts'
+import type { Config } from '../config/config.ts'
 import { PgproofError } from '../errors.ts'
 import { runCheck } from '../jobs/check.ts'
 import type { Finding } from '../jobs/findings.ts'
@@ -26,15 +27,19 @@ export async function checkCommand(context: CommandContext): Promise<Answer> {
   return {
     document: { findings },
     text: pageOf(findings, context),
-    error: problems === 0 ? null : new PgproofError('CHECK_FAILED', { count, what: whatFails(findings) }),
+    error: problems === 0 ? null : new PgproofError('CHECK_FAILED', { count, what: whatFails(findings, config) }),
   }
 }
 
-function whatFails(findings: readonly Finding[]): string {
-  const isOfDrills = ({ subject }: Finding): boolean => subject === 'drills' || subject === 'private keys'
-  const problems = findings.filter(({ result }) => result === 'problem')
-  if (problems.every(isOfDrills)) return 'drills and restores'
-  return problems.some(isOfDrills) ? 'tonight’s backup, or drills and restores,' : 'tonight’s backup'
+function whatFails(findings: readonly Finding[], { stores }: Config): string {
+  const optional = new Set(stores.filter(({ isRequired }) => !isRequired).map(({ name }) => `store ${name}`))
+  const failing = ({ subject, code }: Finding): string => {
+    if (code === 'STORE_UNPROTECTED') return 'the protection of a store'
+    if (subject === 'drills' || subject === 'private keys') return 'drills and restores'
+    return optional.has(subject) ? 'the copies in a store that is not required' : 'tonight’s backup'
+  }
+  const all = new Set(findings.filter(({ result }) => result === 'problem').map(failing))
+  return all.size === 1 ? [...all].join('') : `${[...all].join(', or ')},`
 }
 
 function pageOf(findings: readonly Finding[], { paint }: CommandContext): string {

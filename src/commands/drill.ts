@@ -13,6 +13,8 @@ export type DrillFlags = {
   readonly backup?: string
   readonly pick?: 'latest' | 'random'
   readonly seed?: number
+  /** The name of a store. */
+  readonly from?: string
   /** Then `fullDrillCommand` carries it out. */
   readonly full?: boolean
 }
@@ -68,6 +70,6 @@ function assertMeaningful({ backup, pick, seed }: DrillFlags): void {
 }
 
 /** A seed is of a random choice, whatever the configuration has as its rule. */
-function wishOf({ backup, pick, seed }: DrillFlags): DrillWish {
-  return { backup, pick: pick ?? (seed === undefined ? undefined : 'random'), seed }
+function wishOf({ backup, pick, seed, from }: DrillFlags): DrillWish {
+  return { backup, pick: pick ?? (seed === undefined ? undefined : 'random'), seed, from }
 }

@@ -10,13 +10,15 @@ export type Before = { readonly backup?: CatalogBackup | undefined; readonly dri
 
 /** Shows the progress of one run, as the catalog learns of it, until the scope ends. */
 export function followRun(run: Run, before: Before, installation: Installation, context: CommandContext): Disposable {
-  const activity = context.progress.begin(`${run.job === 'roles' ? 'backup' : run.job} of ${placeName(run)}`)
+  const activity = context.progress.begin(titleOf(run))
   const unwatch = installation.catalog.watchRuns((changed) => {
     // The prune after a backup is a run of its own.
     if (changed.job === 'prune' && changed.state === 'running') activity.update({ phase: 'prune' })
     else if (changed.id === run.id && changed.progress !== null)
       activity.update(
-        run.job === 'drill' ? drillState(changed.progress, before) : backupState(changed.progress, before),
+        run.job === 'backup' || run.job === 'roles'
+          ? backupState(changed.progress, before)
+          : drillState(changed.progress, before),
       )
   })
   return {
@@ -25,6 +27,11 @@ export function followRun(run: Run, before: Before, installation: Installation, 
       activity[Symbol.dispose]()
     },
   }
+}
+
+function titleOf(run: Run): string {
+  if (run.job === 'sync') return 'sync'
+  return `${run.job === 'roles' ? 'backup' : run.job} of ${placeName(run)}`
 }
 
 type Known = NonNullable<Run['progress']>
@@ -40,6 +47,6 @@ function backupState({ dumpBytes, tablesDone, tablesTotal }: Known, { backup }: 
 }
 
 function drillState({ phase, doneBytes, totalBytes }: Known, { drill }: Before): State {
-  if (phase === 'fetch') return { phase, doneBytes, totalBytes }
+  if (phase === 'fetch' || phase === 'copy') return { phase, doneBytes, totalBytes }
   return { phase, usualSeconds: drill?.phases.find(({ name }) => name === phase)?.seconds }
 }

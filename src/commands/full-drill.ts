@@ -23,7 +23,7 @@ export async function fullDrillCommand(
     using _following = followDrills(server, installation, context)
     return await executeFullDrill({ server, trigger: 'cli' }, installation, context.signal)
   })()
-  const text = fullDrillPage({ report, storeUrl: config.store.url }, context.paint)
+  const text = fullDrillPage({ report, storeUrl: config.stores[0].url }, context.paint)
   const document = { fullDrill: report, drills: drills.map((drill) => drillSummary(drill.report)) }
   if (error === null) return { document, text }
   if (context.signal.aborted) return { document, text, error: toPgproofError(context.signal.reason, 'the full drill') }

@@ -28,9 +28,11 @@ async function kitKeys(paths: readonly string[], use: 'encryption' | 'signing', 
   return keys.map(({ key, fingerprint }) => ({ fingerprint, name: key.getUserIDs()[0] ?? '' }))
 }
 
-function kitStore({ store }: Config): KitStore {
+function kitStore({ stores: [store] }: Config): KitStore {
   const { url, endpoint, region, provider } = store
   if (url.startsWith('file:')) return { url, endpoint: undefined, region: undefined, provider: undefined }
   const isUsual = provider === (endpoint === undefined ? 'aws' : 'generic')
-  return { url, endpoint, region, provider: isUsual ? undefined : provider }
+  // Tools other than pgproof cannot sign without one, and servers that are not AWS mostly ignore it.
+  const signed = region ?? (endpoint === undefined ? undefined : 'us-east-1')
+  return { url, endpoint, region: signed, provider: isUsual ? undefined : provider }
 }

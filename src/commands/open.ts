@@ -1,6 +1,7 @@
 import type { Config } from '../config/config.ts'
 import { loadConfig } from '../config/load.ts'
 import type { StoreFlags } from '../config/store-flags.ts'
+import { PgproofError } from '../errors.ts'
 import { createLog, type Log, type LogSettings, logKeys } from '../log.ts'
 import { type Wired, type WireOptions, wire } from '../wire.ts'
 import type { CommandContext } from './context.ts'
@@ -20,6 +21,15 @@ export async function openConfig(context: CommandContext, flags?: StoreFlags): P
   })
   for (const warning of warnings) context.warn(warning)
   return config
+}
+
+/** As if there were only the store of that name: whatever is the matter with the others keeps nobody from it. */
+export function onlyStore(config: Config, name: string | undefined): Config {
+  if (name === undefined) return config
+  const found = config.stores.find((store) => store.name === name)
+  if (found !== undefined) return { ...config, stores: [{ ...found, isRequired: true }] }
+  const known = config.stores.map((store) => store.name).join(', ')
+  throw new PgproofError('USAGE_INVALID', { reason: `no store is named "${name}"; there are ${known}` })
 }
 
 /**

@@ -1,54 +1,66 @@
 import { describeKeepReason, type RetentionPolicy } from '../domain/retention.ts'
 import { assertNotAborted, toPgproofError } from '../errors.ts'
 import type { Installation } from '../jobs/installation.ts'
-import { type PruneGroup, type PrunePlan, planPrune, runPrune } from '../jobs/prune.ts'
+import type { PruneGroup, PrunePlan } from '../jobs/plan-prune.ts'
+import { type Removed, runPrune } from '../jobs/prune.ts'
 import type { Answer, CommandContext } from './context.ts'
 import type { JsonDocument } from './documents.ts'
 import { openConfig, openInstallation } from './open.ts'
 import { type Cell, counted, formatAge, formatBytes, formatTable, type Painter, printable } from './print.ts'
 import { placeName } from './target.ts'
 
-export type PruneFlags = { readonly dryRun?: boolean }
+export type PruneFlags = { readonly dryRun?: boolean; readonly force?: boolean; readonly in?: string }
 
 /** Every backup with the reason to keep it or none, then what was removed. A dry run removes nothing. */
 export async function pruneCommand(context: CommandContext, flags: PruneFlags): Promise<Answer> {
   const isDryRun = flags.dryRun === true
   const config = await openConfig(context)
-  await using wired = await openInstallation(context, config, { writes: !isDryRun, needsCatalog: true })
+  await using wired = await openInstallation(context, config, {
+    // One store may be pruned while another one is missing.
+    writes: !isDryRun && flags.in === undefined,
+    needsCatalog: true,
+  })
   const { installation } = wired
-  const planned = planPrune({ isDryRun }, installation)
+  const request = { isDryRun, isForced: flags.force === true, store: flags.in }
+  const stated: { plan?: PrunePlan } = {}
   // Said before anything is removed, so that it is known even if the removal fails.
-  if (!isDryRun) context.say(`${planText(planned, installation, context.paint)}\n`)
+  const onPlan = (plan: PrunePlan): void => {
+    stated.plan = plan
+    if (!isDryRun) context.say(`${planText(plan, installation, context.paint)}\n`)
+  }
   try {
     using _pruning = context.progress.begin('prune')
-    const { plan, removed } = await runPrune({ isDryRun }, installation, context.signal)
-    const document = { isDryRun, ...planDocument(plan), removed }
-    const dryRunText = `${planText(plan, installation, context.paint)}\n\nA dry run: nothing was removed.`
+    const { plan, removed, heldBack } = await runPrune(request, { ...installation, onPlan }, context.signal)
+    const document = { isDryRun, ...planDocument(plan), removed, heldBack: heldBack?.message ?? null }
+    const wouldNot = heldBack === null ? '' : ` A real one: ${heldBack.message}; --force goes on.`
+    const dryRunText = `${planText(plan, installation, context.paint)}\n\nA dry run: nothing was removed.${printable(wouldNot)}`
     return { document, text: isDryRun ? dryRunText : removedText(plan, removed) }
   } catch (thrown) {
     assertNotAborted(context.signal, 'the prune')
-    return { document: { isDryRun, ...planDocument(planned) }, error: toPgproofError(thrown) }
+    const document = stated.plan === undefined ? { isDryRun } : { isDryRun, ...planDocument(stated.plan) }
+    return { document, error: toPgproofError(thrown) }
   }
 }
 
-function planText(plan: PrunePlan, { clock }: Installation, paint: Painter): string {
+function planText(plan: PrunePlan, { clock, stores }: Installation, paint: Painter): string {
   const now = clock.now()
+  const inStore = ({ store }: { readonly store: string }): string =>
+    stores.named.length === 1 ? '' : ` in store ${store}`
   const sections = plan.groups.map((group) => {
-    const title = `${paint(printable(placeName(group)), 'strong')}: the policy keeps ${policyText(group.policy)}`
+    const title = `${paint(printable(placeName(group)), 'strong')}${inStore(group)}: the policy keeps ${policyText(group.policy)}`
     return `${title}\n${decisionTable(group, now, paint)}`
   })
   if (plan.orphanFolders.length > 0)
-    sections.push(`Orphans to remove\n${plan.orphanFolders.map((folder) => `  ${printable(folder)}`).join('\n')}`)
+    sections.push(
+      `Orphans to remove\n${plan.orphanFolders.map((one) => `  ${printable(one.folder)}${inStore(one)}`).join('\n')}`,
+    )
   if (plan.oldReports.length > 0)
     sections.push(
       `Drill reports to remove: older than drill.keepReports, and their backups are gone\n${plan.oldReports
-        .map((report) => `  ${report.label} of ${printable(placeName(report))}`)
-        .join('\n')}`,
-    )
-  if (plan.oldFullReports.length > 0)
-    sections.push(
-      `Reports of full drills to remove: older than drill.keepReports\n${plan.oldFullReports
-        .map(({ server, label }) => `  ${label} of ${printable(server)}`)
+        .map((report) => {
+          const of = report.database === null ? `all of ${report.server}` : placeName(report)
+          return `  ${report.label} of ${printable(of)}${inStore(report)}`
+        })
         .join('\n')}`,
     )
   return sections.length === 0 ? 'There is nothing in the store to decide about.' : sections.join('\n\n')
@@ -75,22 +87,30 @@ function policyText(policy: RetentionPolicy): string {
     .join(', ')
 }
 
-function removedText({ groups }: PrunePlan, removed: readonly string[]): string {
-  if (removed.length === 0) return 'Nothing was removed.'
-  const sizes = new Map(
-    groups.flatMap(({ decisions }) => decisions.map(({ label, storedBytes }) => [label, storedBytes] as const)),
+function removedText({ groups }: PrunePlan, removed: readonly Removed[]): string {
+  const lines = removed.flatMap(({ store, backups, leftovers, freedBytes, hiddenBytes }) => {
+    if (backups.length + leftovers.length === 0) return []
+    const parts = [counted(backups.length, 'backup')]
+    if (leftovers.length > 0) parts.push(`${counted(leftovers.length, 'leftover')} (orphans, old drill reports)`)
+    const where = removed.length === 1 ? '' : ` from store ${printable(store)}`
+    const freed = `Removed ${parts.join(' and ')}${where}: ${formatBytes(freedBytes)} freed.`
+    if (hiddenBytes === 0) return [freed]
+    const hidden = `${formatBytes(hiddenBytes)} are still there as earlier versions, because the bucket keeps them (store.versions).`
+    return [`${freed} ${hidden}`]
+  })
+  const isHeldBack = groups.some(({ decisions }) =>
+    decisions.some(({ reasons }) => reasons.some(({ rule }) => rule === 'held back')),
   )
-  const backups = removed.filter((what) => sizes.has(what))
-  const bytes = backups.reduce((sum, label) => sum + (sizes.get(label) ?? 0), 0)
-  const leftovers = removed.length - backups.length
-  const parts = [`${counted(backups.length, 'backup')} of ${formatBytes(bytes)}`]
-  if (leftovers > 0) parts.push(`${counted(leftovers, 'leftover')} (orphans, old drill reports)`)
-  return `Removed ${parts.join(' and ')}.`
+  const heldBack = isHeldBack
+    ? ['Some stay only because this prune holds back, for the reason said; --force removes them.']
+    : []
+  return [...(lines.length === 0 ? ['Nothing was removed.'] : lines), ...heldBack].join('\n')
 }
 
 function planDocument(plan: PrunePlan): JsonDocument {
   return {
-    groups: plan.groups.map(({ kind, server, database, policy, decisions }) => ({
+    groups: plan.groups.map(({ store, kind, server, database, policy, decisions }) => ({
+      store,
       kind,
       server,
       database,
@@ -104,7 +124,6 @@ function planDocument(plan: PrunePlan): JsonDocument {
       })),
     })),
     orphanFolders: plan.orphanFolders,
-    oldReports: plan.oldReports,
-    oldFullReports: plan.oldFullReports,
+    oldReports: plan.oldReports.map(({ store, server, database, label }) => ({ store, server, database, label })),
   }
 }

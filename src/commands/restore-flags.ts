@@ -11,6 +11,8 @@ export type RestoreFlags = PlaceFlags &
   StoreFlags & {
     readonly to: string
     readonly at?: string
+    /** The name of a store. */
+    readonly from?: string
     readonly create?: boolean
     readonly force?: boolean
     readonly disconnect?: boolean

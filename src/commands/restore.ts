@@ -13,7 +13,7 @@ import type { RestoreRequest } from '../restore/restore-request.ts'
 import { runRestoreTables } from '../restore/restore-tables.ts'
 import type { TablesResult } from '../restore/tables-request.ts'
 import type { Answer, CommandContext } from './context.ts'
-import { openConfig, openInstallation } from './open.ts'
+import { onlyStore, openConfig, openInstallation } from './open.ts'
 import { formatAge, formatBytes, formatInstant, formatSeconds } from './print.ts'
 import { isOfTables, placeOf, type RestoreFlags, readOperands } from './restore-flags.ts'
 import { restorePage } from './restore-page.ts'
@@ -27,7 +27,7 @@ export async function restoreCommand(
   flags: RestoreFlags,
 ): Promise<Answer> {
   const ofTables = isOfTables(flags)
-  const config = await openConfig(context, flags)
+  const config = onlyStore(await openConfig(context, flags), flags.from)
   const target = targetOf(flags.to, config, context.cwd)
   if (new URL(flags.to).password !== '')
     context.warn(
@@ -44,7 +44,19 @@ export async function restoreCommand(
   const { verify = false, disconnect = false, roles = false, jobs, owner: owners, privileges } = flags
   const mode = flags.force === true ? 'replace' : flags.create === true ? 'create' : 'empty'
   const named = place === undefined ? {} : placeOf(place, knownServers(config, installation.catalog))
-  const wish = { ...asked, ...named, target, mode, verify, disconnect, roles, owners, privileges, jobs } as const
+  const wish = {
+    ...asked,
+    ...named,
+    from: flags.from,
+    target,
+    mode,
+    verify,
+    disconnect,
+    roles,
+    owners,
+    privileges,
+    jobs,
+  } as const
   const asRequested = await restoreRequest(wish, installation)
   const { backup } = chooseBackup(asRequested, installation.catalog)
   const request = { ...asRequested, target: await letIn(target, context) }

@@ -16,16 +16,15 @@ export async function serveCommand(context: CommandContext): Promise<Answer> {
   log.info({ version, config: redactedConfig(config) }, 'pgproof starts')
   await using wired = await wire(config, { writes: true, needsCatalog: false, log }, context.signal)
   const { installation } = wired
-  const { store, catalog, clock } = installation
+  const { stores, catalog, clock } = installation
   const daemon = new Daemon(installation)
   const planned = (): ReturnType<Daemon['planned']> => daemon.planned()
   const metrics = createMetrics({
     catalog,
     config,
     clock,
-    store,
+    stores,
     planned,
-    storeUp: () => daemon.isStoreUp(),
     keyExpiries: () => daemon.keyExpiries(),
     version,
   })

@@ -19,7 +19,7 @@ export async function showFullDrill(
   if (report.server !== server || report.label !== label)
     throw new PgproofError('STORE_FORMAT_INVALID', { what: key, reason: 'it describes another full drill' })
   const { signer, error } = await checkSigner(bytes, report, installation, context)
-  const text = fullDrillPage({ report, storeUrl: config.store.url, checkedSigner: signer ?? null }, context.paint)
+  const text = fullDrillPage({ report, storeUrl: config.stores[0].url, checkedSigner: signer ?? null }, context.paint)
   return { document: { fullDrill: report, isSignatureChecked: signer !== undefined }, text, error }
 }
 

@@ -6,7 +6,7 @@ import type { Evidence } from '../domain/evidence.ts'
 import { describeKeepReason } from '../domain/retention.ts'
 import { assertNotAborted, type PgproofError, toPgproofError } from '../errors.ts'
 import { type Installation, readDrillKeys, readSigners } from '../jobs/installation.ts'
-import { planPrune } from '../jobs/prune.ts'
+import { planPrune } from '../jobs/plan-prune.ts'
 import { checkSignature, readEvidence, readManifest } from '../stored/read-backup.ts'
 import { backupPage } from './backup-page.ts'
 import type { Answer, CommandContext } from './context.ts'
@@ -116,8 +116,15 @@ function drillsOf({ manifest, manifestSha256 }: CatalogBackup, { catalog }: Inst
 /** Null for a server that is not configured: no policy decides about its backups. */
 function keepReasonsOf({ manifest }: CatalogBackup, installation: Installation): string[] | null {
   const { kind, server, database, label } = manifest
-  const { groups } = planPrune({ only: { server, database }, isDryRun: true }, installation)
-  const group = groups.find((one) => one.kind === kind)
-  const decision = group?.decisions.find((one) => one.label === label)
-  return decision === undefined ? null : decision.reasons.map(describeKeepReason)
+  const only = { server, database }
+  const decisions = installation.stores.named.flatMap(({ name }) =>
+    planPrune({ only, isDryRun: true }, name, installation)
+      .groups.filter((one) => one.kind === kind)
+      .flatMap((group) => group.decisions.filter((one) => one.label === label).map((one) => ({ ...one, store: name }))),
+  )
+  if (decisions.length === 0) return null
+  const isAlone = installation.stores.named.length === 1
+  return decisions.flatMap(({ store, reasons }) =>
+    reasons.map((reason) => `${describeKeepReason(reason)}${isAlone ? '' : ` (${store})`}`),
+  )
 }

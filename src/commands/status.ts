@@ -7,6 +7,7 @@ import { verdictTones } from './list.ts'
 import { openConfig, openInstallation } from './open.ts'
 import { type Cell, formatAge, formatSeconds, formatTable, type Painter, printable } from './print.ts'
 import { type DatabaseStanding, readStandings, worriesOf } from './standing.ts'
+import { storeDocuments, storeLines, storeWorries } from './store-lines.ts'
 import { type KnownServer, knownServers, placeName } from './target.ts'
 import { turnDocument, turnTable } from './turn-table.ts'
 import { historyGapLines, troubleLines } from './wording.ts'
@@ -15,7 +16,7 @@ import { historyGapLines, troubleLines } from './wording.ts'
 export async function statusCommand(context: CommandContext, flags: StoreFlags): Promise<Answer> {
   const config = await openConfig(context, flags)
   await using wired = await openInstallation(context, config, { writes: false, needsCatalog: true })
-  const { catalog, clock, store, storeId } = wired.installation
+  const { catalog, clock, stores, storeId } = wired.installation
   const now = clock.now()
   const standings = readStandings(config, catalog, now)
   const servers = knownServers(config, catalog)
@@ -27,6 +28,7 @@ export async function statusCommand(context: CommandContext, flags: StoreFlags):
     ...servers.filter(({ name }) => !standings.some(({ server }) => server === name)).map(nothingYet),
     ...standings.flatMap(worriesOf),
     ...roles.flatMap(({ server, newest }) => rolesWorry(server, newest, standings)),
+    ...storeWorries(wired.installation),
     ...troubleLines(catalog, now),
     ...historyGapLines(catalog),
   ]
@@ -34,13 +36,14 @@ export async function statusCommand(context: CommandContext, flags: StoreFlags):
     databaseTable(standings, now, context.paint),
     turnTable(standings, now, context.paint),
     rolesTable(roles, now, context.paint),
-    `${printable(store.url)}${storeId === '' ? ', not used yet' : ''}`,
+    storeLines(stores, catalog, storeId, now).join('\n'),
     worries.length === 0
       ? context.paint('Nothing worries.', 'good')
       : [context.paint('What worries', 'bad'), ...worries.map((worry) => `  ${printable(worry)}`)].join('\n'),
   ]
   const document = {
-    store: { url: store.url, storeId: storeId === '' ? null : storeId },
+    storeId: storeId === '' ? null : storeId,
+    stores: storeDocuments(stores, catalog),
     databases: standings.map((standing) => standingDocument(standing, now)),
     roles: roles.map(({ server, newest }) => rolesDocument(server, newest, now)),
     ...troubleDocument(catalog),

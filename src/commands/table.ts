@@ -86,6 +86,12 @@ export function createProgram(
     (command) => command,
     async (context) => (await import('./serve.ts')).serveCommand(context),
   )
+  add(
+    'init',
+    'mark new stores, once: a directory without its marker is taken for a mount that is missing',
+    (command) => command,
+    async (context) => (await import('./init.ts')).initCommand(context),
+  )
   add<import('./backup.ts').BackupFlags>(
     'backup [server/database...]',
     'back up databases, or roles, now',
@@ -103,6 +109,7 @@ export function createProgram(
         .option('--backup <label>', 'this backup')
         .addOption(new Option('--pick <rule>', 'which backup (default: as configured)').choices(['latest', 'random']))
         .option('--seed <number>', 'repeats the choice of a random drill', wholeNumber)
+        .option('--from <store>', 'the copy in the store of this name (default: each in turn)')
         .option('--full', 'every database of one server and its roles in one scratch server, timed, with a report')
         .addHelpText('after', '\nWithout arguments: the database whose proof is the oldest.'),
     async (context, flags, [target]) =>
@@ -117,6 +124,7 @@ export function createProgram(
       storeOptions(placeOptions(command, 'where the store holds several: '), 'store and keys')
         .requiredOption('--to <url>', 'the database to restore into: postgres://user@host:5432/database')
         .option('--at <time>', 'the newest backup that is not later, such as "2026-11-20 02:00"')
+        .option('--from <store>', 'read the store of this name (default: whichever has the backup)')
         .option('--create', 'the database of --to does not exist yet')
         .option('--force', 'in place of the database of --to, which is renamed aside, without being asked')
         .option('--disconnect', 'end the sessions in the database that is renamed aside')
@@ -157,8 +165,19 @@ export function createProgram(
   add<import('./prune.ts').PruneFlags>(
     'prune',
     'remove what the retention policy no longer keeps',
-    (command) => command.option('--dry-run', 'only say what would be kept and removed, and why'),
+    (command) =>
+      command
+        .option('--dry-run', 'only say what would be kept and removed, and why')
+        .option('--force', 'also a large share of a store, and while the newest backup is older than its objective')
+        .option('--in <store>', 'only the store of this name'),
     async (context, flags) => (await import('./prune.ts')).pruneCommand(context, flags),
+  )
+  add<import('./sync.ts').SyncFlags>(
+    'sync',
+    'copy to each store what it lacks and another one has',
+    (command) =>
+      command.option('--dry-run', 'only say what is lacking').option('--to <store>', 'only the store of this name'),
+    async (context, flags) => (await import('./sync.ts')).syncCommand(context, flags),
   )
   add<import('../config/store-flags.ts').StoreFlags>(
     'status',
@@ -201,7 +220,11 @@ export function createProgram(
   add<import('./verify.ts').VerifyFlags>(
     'verify <label>',
     'check digest, signature, decryption and archive of a backup; needs no server',
-    (command) => storeOptions(placeOptions(command, 'where two share the label: '), 'store and keys'),
+    (command) =>
+      storeOptions(placeOptions(command, 'where two share the label: '), 'store and keys').option(
+        '--from <store>',
+        'the copy in the store of this name (default: every copy)',
+      ),
     async (context, flags, [label]) => (await import('./verify.ts')).verifyCommand(context, label ?? '', flags),
   )
   add<import('./keygen.ts').KeygenFlags>(

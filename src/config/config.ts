@@ -3,9 +3,10 @@ import type { EvidenceLevel } from '../domain/evidence.ts'
 import type { RetentionPolicy } from '../domain/retention.ts'
 import type { LogSettings } from '../log.ts'
 import type { Path } from './keys.ts'
-import type { Settings } from './schema.ts'
+import type { CredentialsSettings, Settings, StoreSettings } from './schema.ts'
 import { Secret } from './secret.ts'
 import { resolveSslFiles, type ServerUrl } from './server-url.ts'
+import { defaultStoreName } from './store-keys.ts'
 
 /** The configuration as the program uses it: frozen, paths absolute, secrets read, times in milliseconds, sizes in bytes. */
 export type Config = {
@@ -13,7 +14,9 @@ export type Config = {
   readonly isStoreOnly: boolean
   /** IANA. */
   readonly timezone: string
-  readonly store: StoreConfig
+  /** At least one; the order is that in which they are read. */
+  readonly stores: readonly [StoreConfig, ...StoreConfig[]]
+  readonly prune: PruneConfig
   readonly encryption: EncryptionConfig
   readonly servers: readonly ServerConfig[]
   readonly drill: DrillConfig
@@ -23,21 +26,50 @@ export type Config = {
   readonly log: Readonly<LogSettings>
 }
 
-export type StoreConfig = {
+/** One key pair; undefined in places of it: the credential chain of the AWS SDK. */
+export type CredentialsConfig = {
+  readonly accessKeyId: string | undefined
+  readonly secretAccessKey: Secret | undefined
+  readonly sessionToken: Secret | undefined
+}
+
+/** The credentials here write, and do everything else, too, unless `reader` or `pruner` has others. */
+export type StoreConfig = CredentialsConfig & {
+  /** In metrics, messages and manifests; one name for each store. */
+  readonly name: string
+  /** A backup succeeds only if it is in every required store; `sync` catches up the others. */
+  readonly isRequired: boolean
+  /** The id that the store's marker must have; undefined takes what is there. */
+  readonly id: string | undefined
+  readonly reader: CredentialsConfig | undefined
+  readonly pruner: CredentialsConfig | undefined
+  /** Whether `check` demands that the credentials for writing can neither delete nor overwrite. */
+  readonly isAppendOnly: boolean
+  /** In place of the servers' own, for this store. */
+  readonly retention: RetentionPolicy | undefined
+  readonly rolesRetention: RetentionPolicy | undefined
   /** `s3://bucket/prefix` or `file:///directory`. */
   readonly url: string
   readonly endpoint: string | undefined
   /** Undefined: what the AWS SDK finds. */
   readonly region: string | undefined
   readonly provider: 'aws' | 'minio' | 'r2' | 'b2' | 'ceph' | 'generic'
-  /** Undefined: the credential chain of the AWS SDK. */
-  readonly accessKeyId: string | undefined
-  readonly secretAccessKey: Secret | undefined
-  readonly sessionToken: Secret | undefined
   readonly caFile: string | undefined
   readonly partSizeBytes: number
   readonly partsInFlight: number
   readonly objectLock: { readonly mode: 'governance' | 'compliance'; readonly forMs: number } | undefined
+  readonly serverSideEncryption: 'AES256' | 'aws:kms' | undefined
+  readonly kmsKeyId: string | undefined
+  readonly storageClass: string | undefined
+  readonly tags: Readonly<Record<string, string>>
+  /** Whether a prune removes the versions that a versioned bucket keeps. */
+  readonly versions: 'keep' | 'remove'
+}
+
+/** What a prune may do without being forced. */
+export type PruneConfig = {
+  /** Above this share of a store's backups (0 to 1) a prune asks for `--force`. */
+  readonly largestShare: number
 }
 
 export type EncryptionConfig = {
@@ -130,29 +162,17 @@ export type Surroundings = {
 }
 
 export function buildConfig(settings: Settings, { folder, secrets, isTerminal, isStoreOnly }: Surroundings): Config {
-  const absolute = (path: string): string => resolve(folder, path)
+  const absolute: Absolute = (path) => resolve(folder, path)
   const absoluteOrNone = (path: string | undefined) => (path === undefined ? undefined : absolute(path))
-  const read = (...path: Path): string | undefined => secrets.get(JSON.stringify(path))
-  const secret = (text: string | undefined): Secret | undefined => (text === undefined ? undefined : new Secret(text))
-  const { store, encryption, drill, postgres, http, daemon, log } = settings
+  const read: ReadSecret = (...path) => secrets.get(JSON.stringify(path))
+  const { encryption, drill, postgres, http, daemon, log } = settings
 
   return deepFreeze({
     isStoreOnly,
     timezone: settings.timezone,
-    store: {
-      url: store.url,
-      endpoint: store.endpoint,
-      // Servers that are not AWS mostly ignore the region, but requests cannot be signed without one.
-      region: store.region ?? (store.endpoint === undefined ? undefined : 'us-east-1'),
-      provider: store.provider ?? (store.endpoint === undefined ? 'aws' : 'generic'),
-      accessKeyId: store.accessKeyId,
-      secretAccessKey: secret(store.secretAccessKey ?? read('store', 'secretAccessKeyFile')),
-      sessionToken: secret(store.sessionToken ?? read('store', 'sessionTokenFile')),
-      caFile: absoluteOrNone(store.caFile),
-      partSizeBytes: store.partSize,
-      partsInFlight: store.partsInFlight,
-      objectLock: store.objectLock && { mode: store.objectLock.mode, forMs: store.objectLock.for },
-    },
+    // The schema demands one at least.
+    stores: settings.store.map((store, index) => buildStore(store, index, absolute, read)) as [StoreConfig],
+    prune: { largestShare: settings.prune.largestShare },
     encryption: {
       recipients: encryption.recipients.map(absolute),
       privateKeyFiles: [encryption.privateKeyFile ?? []].flat().map(absolute),
@@ -214,9 +234,55 @@ export function redactedConfig(config: Config): Readonly<Record<string, unknown>
   return JSON.parse(JSON.stringify({ ...config, http: { ...config.http, tokens } })) as Record<string, unknown>
 }
 
+/** The text of the secret file that the key at a path names. */
+type ReadSecret = (...path: Path) => string | undefined
+type Absolute = (path: string) => string
+
+function secret(text: string | undefined): Secret | undefined {
+  return text === undefined ? undefined : new Secret(text)
+}
+
+function buildStore(store: StoreSettings, index: number, absolute: Absolute, read: ReadSecret): StoreConfig {
+  const { reader, pruner, objectLock } = store
+  const path = ['store', index] as const
+  return {
+    ...buildCredentials(store, path, read),
+    name: store.name ?? defaultStoreName(index),
+    isRequired: store.required,
+    // As the marker has it.
+    id: store.id?.toLowerCase(),
+    reader: reader && buildCredentials(reader, [...path, 'reader'], read),
+    pruner: pruner && buildCredentials(pruner, [...path, 'pruner'], read),
+    isAppendOnly: store.appendOnly,
+    retention: store.retention,
+    rolesRetention: store.rolesRetention,
+    url: store.url,
+    endpoint: store.endpoint,
+    region: store.region,
+    provider: store.provider ?? (store.endpoint === undefined ? 'aws' : 'generic'),
+    caFile: store.caFile === undefined ? undefined : absolute(store.caFile),
+    partSizeBytes: store.partSize,
+    partsInFlight: store.partsInFlight,
+    objectLock: objectLock && { mode: objectLock.mode, forMs: objectLock.for },
+    serverSideEncryption: store.serverSideEncryption,
+    kmsKeyId: store.kmsKeyId,
+    storageClass: store.storageClass,
+    tags: store.tags,
+    versions: store.versions,
+  }
+}
+
+function buildCredentials(given: CredentialsSettings, path: Path, read: ReadSecret): CredentialsConfig {
+  return {
+    accessKeyId: given.accessKeyId,
+    secretAccessKey: secret(given.secretAccessKey ?? read(...path, 'secretAccessKeyFile')),
+    sessionToken: secret(given.sessionToken ?? read(...path, 'sessionTokenFile')),
+  }
+}
+
 function buildScratch(
   scratch: 'embedded' | ServerUrl,
-  absolute: (path: string) => string,
+  absolute: Absolute,
   password: Secret | undefined,
 ): DrillConfig['scratch'] {
   if (scratch === 'embedded') return { kind: 'embedded' }

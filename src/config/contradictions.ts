@@ -1,13 +1,14 @@
-import { type Draft, valueAt } from './draft.ts'
-import { type Fault, faultAt, quoted } from './faults.ts'
+import { type Draft, elementsOf, valueAt } from './draft.ts'
+import { type Fault, faultAt, givenTwice, quoted } from './faults.ts'
 import type { Path } from './keys.ts'
 import { parseServerUrl, type ServerUrl } from './server-url.ts'
+import { storesFaults } from './store-contradictions.ts'
 
 /** Settings that are right alone and wrong together. Looks at the draft, so that other faults hide none of these. */
 export function contradictions(draft: Draft): { faults: Fault[]; warnings: Fault[] } {
   const has = (...path: Path): boolean => valueAt(draft, path) !== undefined
   const faults = [
-    ...storeFaults(draft, has),
+    ...storesFaults(draft),
     ...encryptionFaults(draft, has),
     ...serversFaults(draft),
     ...drillFaults(draft, has),
@@ -17,43 +18,6 @@ export function contradictions(draft: Draft): { faults: Fault[]; warnings: Fault
 }
 
 type Has = (...path: Path) => boolean
-
-const onlyBuckets = [
-  ...['endpoint', 'region', 'provider', 'accessKeyId', 'secretAccessKey', 'secretAccessKeyFile'],
-  ...['sessionToken', 'sessionTokenFile', 'caFile', 'objectLock'],
-]
-
-function storeFaults(draft: Draft, has: Has): Fault[] {
-  const at = (key: string, text: string, hint?: string): Fault => faultAt(draft, ['store', key], text, hint)
-  const hasSecret = has('store', 'secretAccessKey') || has('store', 'secretAccessKeyFile')
-  const hasToken = has('store', 'sessionToken') || has('store', 'sessionTokenFile')
-  const url = valueAt(draft, ['store', 'url'])
-  const provider = valueAt(draft, ['store', 'provider'])
-  const faults = [
-    ...twice(draft, ['store'], 'secretAccessKey', 'secretAccessKeyFile'),
-    ...twice(draft, ['store'], 'sessionToken', 'sessionTokenFile'),
-  ]
-  if (typeof url === 'string' && url.startsWith('file:')) {
-    const given = onlyBuckets.filter((key) => has('store', key))
-    return [...faults, ...given.map((key) => at(key, 'has no meaning with a file:// store', 'remove it'))]
-  }
-  if (has('store', 'accessKeyId') && !hasSecret)
-    faults.push(at('accessKeyId', 'is given without its secret', 'set store.secretAccessKeyFile'))
-  if (hasSecret && !has('store', 'accessKeyId'))
-    faults.push(
-      at(
-        has('store', 'secretAccessKey') ? 'secretAccessKey' : 'secretAccessKeyFile',
-        'is given without store.accessKeyId',
-      ),
-    )
-  if (hasToken && !has('store', 'accessKeyId'))
-    faults.push(
-      at(has('store', 'sessionToken') ? 'sessionToken' : 'sessionTokenFile', 'is given without store.accessKeyId'),
-    )
-  if (typeof provider === 'string' && provider !== 'aws' && !has('store', 'endpoint'))
-    faults.push(at('provider', `${quoted(provider)} needs store.endpoint`, 'without an endpoint the store is AWS'))
-  return faults
-}
 
 function encryptionFaults(draft: Draft, has: Has): Fault[] {
   const pairs = [
@@ -142,7 +106,7 @@ function drillFaults(draft: Draft, has: Has): Fault[] {
 function httpFaults(draft: Draft, has: Has): Fault[] {
   const faults = sameNames(draft, ['http', 'tokens'])
   for (const path of elementsOf(draft, ['http', 'tokens'])) {
-    faults.push(...twice(draft, path, 'hash', 'hashFile'))
+    faults.push(...givenTwice(draft, path, 'hash', 'hashFile'))
     if (!has(...path, 'hash') && !has(...path, 'hashFile'))
       faults.push(faultAt(draft, path, 'has neither hash nor hashFile', 'printf %s "$TOKEN" | sha256sum'))
   }
@@ -166,12 +130,6 @@ function listenWarnings(draft: Draft): Fault[] {
   return [faultAt(draft, ['http', 'listen'], text, 'set http.tokens')]
 }
 
-/** Both a value and the file it is read from. */
-function twice(draft: Draft, path: Path, key: string, fileKey: string): Fault[] {
-  const isTwice = [key, fileKey].every((name) => valueAt(draft, [...path, name]) !== undefined)
-  return isTwice ? [faultAt(draft, [...path, fileKey], `is given beside ${key}`, 'keep one of the two')] : []
-}
-
 function sameNames(draft: Draft, list: Path): Fault[] {
   const first = new Map<unknown, Path>()
   const faults: Fault[] = []
@@ -183,11 +141,6 @@ function sameNames(draft: Draft, list: Path): Fault[] {
       faults.push(faultAt(draft, [...path, 'name'], `${quoted(name)} is the name of ${other.join('.')} as well`))
   }
   return faults
-}
-
-function elementsOf(draft: Draft, list: Path): Path[] {
-  const value = valueAt(draft, list)
-  return Array.isArray(value) ? value.map((_, index) => [...list, index]) : []
 }
 
 function serverUrlAt(draft: Draft, path: Path): ServerUrl | undefined {

@@ -20,7 +20,12 @@ export type Declaration =
       /** What the section holds if it is absent. */
       readonly default?: unknown
     }
-  | { readonly form: 'list'; readonly description: string }
+  | {
+      readonly form: 'list'
+      readonly description: string
+      /** A section in place of the list is its only element. */
+      readonly mayBeOne: boolean
+    }
   | {
       readonly form: 'value'
       readonly kind: Kind
@@ -64,18 +69,26 @@ export function policy<T extends z.ZodObject>(description: string, object: T, st
   return declare(object.prefault(standard), { form: 'section', description, default: standard })
 }
 
+/** The same where absence has a meaning of its own. */
+export function optionalPolicy<T extends z.ZodObject>(description: string, object: T) {
+  return declare(object.optional(), { form: 'section', description })
+}
+
 /** A section that means something by being there. */
 export function optionalSection<T extends z.ZodRawShape>(description: string, shape: T) {
   return declare(z.strictObject(shape).optional(), { form: 'section', description })
 }
 
-/** A list of sections. With `isRequired` there must be one. */
-export function sections<T extends z.ZodRawShape>(about: { description: string; isRequired: boolean }, shape: T) {
+/** A list of sections. With `isRequired` there must be one; with `mayBeOne` one may be written without the list. */
+export function sections<T extends z.ZodRawShape>(
+  about: { description: string; isRequired: boolean; mayBeOne?: boolean },
+  shape: T,
+) {
   const element = declare(z.strictObject(shape), { form: 'section', description: about.description })
   const array = about.isRequired ? z.array(element).min(1) : z.array(element)
   // One empty element instead of none: its missing keys are then reported by their names.
   const schema = array.prefault(about.isRequired ? [{} as z.input<typeof element>] : [])
-  return declare(schema, { form: 'list', description: about.description })
+  return declare(schema, { form: 'list', description: about.description, mayBeOne: about.mayBeOne ?? false })
 }
 
 const declarations = new WeakMap<object, Declaration>()

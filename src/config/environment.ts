@@ -1,12 +1,14 @@
-import { type Draft, emptyTree, isTree, setOrigin } from './draft.ts'
+import { type Draft, setAt, setOrigin } from './draft.ts'
 import { type Fault, nearestName } from './faults.ts'
 import {
   childOf,
   everyKey,
   type KeyNode,
+  mayBeOne,
   nodeAt,
   type Path,
   root,
+  shortPath,
   upperSnake,
   variableOf,
   variablePrefix,
@@ -17,8 +19,7 @@ export function applyEnvironment(draft: Draft, env: NodeJS.ProcessEnv): { faults
   const faults: Fault[] = []
   const warnings: Fault[] = []
   const seen = new Map<string, string>()
-  for (const { variable, text } of variablesOf(env)) {
-    const path = pathOf(variable)
+  for (const { variable, path, text } of variablesOf(env)) {
     const node = path && nodeAt(path)
     if (path === undefined || node?.form !== 'value') {
       if (!isKubernetes(variable, text)) faults.push(unknownVariable(variable, path))
@@ -43,7 +44,11 @@ const plainNames: Readonly<Record<string, Path>> = { LOG_LEVEL: ['log', 'level']
 
 const notKeys = /^PGPROOF_(CONFIG$|TEST_)/
 
-function variablesOf(env: NodeJS.ProcessEnv): { variable: string; text: string }[] {
+type Given = { readonly variable: string; readonly path: Path | undefined; readonly text: string }
+
+/** In the order of what they name, so that the first element of a list comes before the second however it is written. */
+function variablesOf(env: NodeJS.ProcessEnv): Given[] {
+  const named = ({ path, variable }: Given): string => (path === undefined ? variable : variableOf(path))
   const order = new Intl.Collator('en', { numeric: true })
   return Object.entries(env)
     .filter(([variable]) => {
@@ -51,8 +56,8 @@ function variablesOf(env: NodeJS.ProcessEnv): { variable: string; text: string }
       if (plain !== undefined) return (env[variableOf(plain)] ?? '') === '' && env[variable] !== ''
       return variable.startsWith(variablePrefix) && !notKeys.test(variable)
     })
-    .map(([variable, text]) => ({ variable, text: text ?? '' }))
-    .toSorted((a, b) => order.compare(a.variable, b.variable))
+    .map(([variable, text]) => ({ variable, path: pathOf(variable), text: text ?? '' }))
+    .toSorted((a, b) => order.compare(named(a), named(b)) || order.compare(a.variable, b.variable))
 }
 
 /** The path that a variable names, whether of a value or of a section; undefined if there is none. */
@@ -61,10 +66,12 @@ function pathOf(variable: string): Path | undefined {
   const path: (string | number)[] = []
   let node: KeyNode | undefined = root
   for (const part of variable.slice(variablePrefix.length).split('__')) {
-    const step = stepOf(node, part)
-    node = step === undefined ? undefined : childOf(node, step)
+    const isOnlyElement: boolean = mayBeOne(node) && !/^\d+$/.test(part)
+    const holder: KeyNode | undefined = isOnlyElement ? childOf(node, 0) : node
+    const step = stepOf(holder, part)
+    node = step === undefined ? undefined : childOf(holder, step)
     if (step === undefined || node === undefined) return undefined
-    path.push(step)
+    path.push(...(isOnlyElement ? [0] : []), step)
   }
   if (node.form === 'section' && node.shorthand !== undefined) path.push(node.shorthand)
   return path
@@ -76,42 +83,18 @@ function stepOf(node: KeyNode | undefined, part: string): string | number | unde
   return undefined
 }
 
-/** Sets a value, making sections and list elements on the way; the reason if that cannot be. */
-function setAt(draft: Draft, path: Path, value: unknown): string | undefined {
-  let holder: unknown = draft.value
-  for (const [index, step] of path.entries()) {
-    if (Array.isArray(holder) && Number(step) > holder.length)
-      return `there is no ${[...path.slice(0, index), holder.length].join('.')} before it`
-    // Something of another form stands in the file; that is a fault of its own.
-    if (!Array.isArray(holder) && !isTree(holder)) return undefined
-    const inside = holder as Record<string | number, unknown>
-    if (index === path.length - 1) inside[step] = value
-    else if (inside[step] === undefined || inside[step] === null) {
-      inside[step] = typeof path[index + 1] === 'number' ? [] : emptyTree()
-      setOrigin(draft, path.slice(0, index + 1), { from: 'environment', variable: undefined })
-    }
-    holder = inside[step]
-  }
-  return undefined
-}
-
 function variableFault(variable: string, path: Path | undefined, text: string, hint?: string): Fault {
   return { place: { text: variable, position: undefined }, path, text, hint }
 }
 
 function unknownVariable(variable: string, path: Path | undefined): Fault {
   if (path !== undefined) {
-    const example = [...everyKey()].find(
-      (key) => key.node.form === 'value' && variableOf(key.path).startsWith(`${variable}__`),
-    )
-    const hint = example === undefined ? undefined : `set its keys, such as ${variableOf(example.path)}`
+    const example = everyVariable().find((name) => name.startsWith(`${variable}__`))
+    const hint = example === undefined ? undefined : `set its keys, such as ${example}`
     return variableFault(variable, undefined, 'this is a section, not a value', hint)
   }
   const indexes = [...variable.matchAll(/(?<=__)\d+(?=__|$)/g)].map(([index]) => index)
-  const nearest = nearestName(
-    variable.replaceAll(/(?<=__)\d+(?=__|$)/g, '0'),
-    [...everyKey()].filter(({ node }) => node.form === 'value').map((key) => variableOf(key.path)),
-  )
+  const nearest = nearestName(variable.replaceAll(/(?<=__)\d+(?=__|$)/g, '0'), everyVariable())
   const meant = nearest?.replaceAll(/(?<=__)0(?=__)/g, () => indexes.shift() ?? '0')
   return variableFault(
     variable,
@@ -119,6 +102,12 @@ function unknownVariable(variable: string, path: Path | undefined): Fault {
     'no key has this variable',
     meant === undefined ? 'docs/configuration.md lists every variable' : `did you mean ${meant}?`,
   )
+}
+
+/** The names of all values, with 0 for the index in a list; those without the list first where one may be left out. */
+function everyVariable(): string[] {
+  const paths = [...everyKey()].filter(({ node }) => node.form === 'value').map(({ path }) => path)
+  return [...new Set(paths.flatMap((path) => [variableOf(shortPath(path)), variableOf(path)]))]
 }
 
 /** What Kubernetes puts into every container of the namespace for a Service whose name starts with `pgproof`. */

@@ -1,4 +1,4 @@
-import { type Draft, type Place, placeOf } from './draft.ts'
+import { type Draft, keyText, type Place, placeOf, valueAt } from './draft.ts'
 import type { Path } from './keys.ts'
 import { inFlagWords } from './store-flags.ts'
 
@@ -21,11 +21,17 @@ export function isCovered(faults: readonly Fault[], path: Path): boolean {
   return faults.some(({ path: known }) => known?.every((step, index) => step === path[index]) ?? false)
 }
 
+/** Both a value and the file it is read from. */
+export function givenTwice(draft: Draft, section: Path, key: string, fileKey: string): Fault[] {
+  const isTwice = [key, fileKey].every((name) => valueAt(draft, [...section, name]) !== undefined)
+  return isTwice ? [faultAt(draft, [...section, fileKey], `is given beside ${key}`, 'keep one of the two')] : []
+}
+
 /** One line for each, those in the file first and in its order. */
-export function faultLines(faults: readonly Fault[]): string[] {
+export function faultLines(faults: readonly Fault[], draft: Draft): string[] {
   const lines = faults.toSorted(inOrder).map(({ place, path, text, hint }) => {
     if (place.isFlag) return oneLine(inFlagWords(`${place.text}: ${text}${hint === undefined ? '' : ` (${hint})`}`))
-    const key = path === undefined ? '' : `${path.join('.')}: `
+    const key = path === undefined ? '' : `${keyText(draft, path)}: `
     return oneLine(`${place.text}  ${key}${text}${hint === undefined ? '' : `  hint: ${hint}`}`)
   })
   // A parser may say the same thing twice.

@@ -26,6 +26,15 @@ export function nodeAt(path: Path): KeyNode | undefined {
   return path.reduce<KeyNode | undefined>(childOf, root)
 }
 
+/** The path without the index 0 of lists whose only element is written without the list: `store.url` for `store.0.url`. */
+export function shortPath(path: Path): Path {
+  return path.filter((step, index) => step !== 0 || !mayBeOne(nodeAt(path.slice(0, index))))
+}
+
+export function mayBeOne(node: KeyNode | undefined): node is ListNode {
+  return node?.form === 'list' && node.mayBeOne
+}
+
 /** The environment variable of a key, `PGPROOF_SERVERS__0__NAME`. */
 export function variableOf(path: Path): string {
   return variablePrefix + path.map((step) => upperSnake(String(step))).join('__')

@@ -28,6 +28,12 @@ export const text = (expects = 'text'): Kind<z.ZodString> => kind(z.string().min
 export const name = (): Kind<z.ZodString> =>
   kind(z.string().regex(/^(?! )[^\p{C}\p{Zl}\p{Zp}]{1,63}(?<! )$/u), 'a name of 1 to 63 printable characters')
 
+/** A name that stands in metrics and keys. */
+export const label = (): Kind<z.ZodString> =>
+  kind(z.string().regex(/^[A-Za-z0-9_-]{1,63}$/), 'a name of 1 to 63 letters, digits, - and _')
+
+export const uuid = (): Kind<z.ZodString> => kind(z.string().regex(uuidPattern), 'a UUID')
+
 export const choice = <const T extends readonly [string, ...string[]]>(...values: T) =>
   kind(z.enum(values), values.length === 2 ? values.join(' or ') : `one of ${values.join(', ')}`)
 
@@ -66,6 +72,18 @@ export const size = (least: number, most: number) => ({
     `a size from ${formatSize(least)} to ${formatSize(most)}`,
   ),
   hint: 'write a whole number and its unit: B, kB, MB, GB, KiB, MiB or GiB, such as 8MiB',
+})
+
+/** From 1% to 100%, as a number from 0.01 to 1. */
+export const percentage = () => ({
+  ...kind(
+    z
+      .string()
+      .regex(/^([1-9]\d?|100)%$/)
+      .transform((value) => Number.parseInt(value, 10) / 100),
+    'a percentage from 1% to 100%',
+  ),
+  hint: 'write a whole number and a percent sign, such as 50%',
 })
 
 export const timezone = () => ({
@@ -162,16 +180,7 @@ export const parameters = (refused: RegExp) => ({
     'a text of one line for each parameter of PostgreSQL',
   ),
   hint: 'such as { max_wal_size: 16GB, timezone_abbreviations: Australia }, numbers and on or off in quotes',
-  fromText: (value: string) =>
-    Object.fromEntries(
-      value
-        .split(';')
-        .filter((pair) => pair.trim() !== '')
-        .map((pair) => {
-          const [name = '', ...rest] = pair.split('=')
-          return [name.trim(), rest.join('=').trim()]
-        }),
-    ),
+  fromText: (value: string) => pairs(value.split(';').filter((pair) => pair.trim() !== '')),
 })
 
 export const serverUrl = () => ({
@@ -201,11 +210,39 @@ export const endpoint = (): Kind<z.ZodString> => ({
   hint: 'scheme, host and port only; bucket and prefix belong to store.url',
 })
 
+/** S3's names, and those that other servers made up. */
+export const storageClass = (): Kind<z.ZodString> => ({
+  ...kind(
+    z
+      .string()
+      .regex(/^[\x21-\x7e]+$/)
+      .refine((value) => !/^(GLACIER|DEEP_ARCHIVE)$/i.test(value), 'a drill or a restore could not read it'),
+    'the name of a storage class',
+  ),
+  hint: 'such as STANDARD_IA or GLACIER_IR',
+})
+
+/** The tags of S3 objects, within S3's own limits. */
+export const tags = () => ({
+  ...kind(
+    z
+      .record(z.string().regex(/^(?!aws:)[\p{L}\p{Z}\p{N}_.:/=+\-@]{1,128}$/u), z.string().regex(tagValuePattern))
+      .refine((all) => Object.keys(all).length <= mostTags, `an object has ${mostTags} at most`),
+    'a text for each tag, of letters, digits, spaces and _ . : / = + - @, key up to 128 characters, value up to 256',
+  ),
+  hint: 'such as { team: databases, year: "2030" }',
+  fromText: (value: string) => pairs(splitText(value)),
+})
+
 /** Host and port to listen on; null for `off`. */
 export const listen = () => ({
   ...kind(z.string().transform(toListen), 'host:port, or off'),
   hint: 'such as 127.0.0.1:9432, 0.0.0.0:9432 or [::1]:9432',
 })
+
+const uuidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
+const tagValuePattern = /^[\p{L}\p{Z}\p{N}_.:/=+\-@]{0,256}$/u
+const mostTags = 10
 
 function kind<S extends z.ZodType>(schema: S, expects: string): Kind<S> {
   return { schema, expects, isShown: true, fromText: (value) => value }
@@ -216,6 +253,16 @@ function splitText(value: string): string[] {
     .split(',')
     .map((part) => part.trim())
     .filter((part) => part !== '')
+}
+
+/** `key=value` texts; only the first = of each parts. */
+function pairs(texts: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    texts.map((pair) => {
+      const [name = '', ...rest] = pair.split('=')
+      return [name.trim(), rest.join('=').trim()]
+    }),
+  )
 }
 
 function areDistinct(values: readonly unknown[]): boolean {

@@ -3,11 +3,11 @@ import { dirname, resolve } from 'node:path'
 import { PgproofError } from '../errors.ts'
 import { buildConfig, type Config } from './config.ts'
 import { contradictions } from './contradictions.ts'
-import { type Draft, emptyDraft, emptyTree, isTree, originOf, setOrigin, type Tree } from './draft.ts'
+import { type Draft, emptyDraft, isTree, originOf, setAt, setOrigin, valueAt } from './draft.ts'
 import { applyEnvironment } from './environment.ts'
 import { type Fault, faultLines, isCovered } from './faults.ts'
 import { fileReason, givenTexts, readFiles } from './files.ts'
-import { variablePrefix } from './keys.ts'
+import { type Path, variablePrefix } from './keys.ts'
 import { schema, storeSchema } from './schema.ts'
 import { expectation, schemaFaults } from './schema-faults.ts'
 import { type GivenFlag, givenFlags, type StoreFlags } from './store-flags.ts'
@@ -45,9 +45,9 @@ export async function loadConfig({ file, env, cwd, isTerminal, flags = {} }: Con
   if (named === undefined && given.length === 0 && !hasVariables(env)) throw await missing(cwd)
   const { draft, faults, isReadable } = await readDraft(named, path, env)
   const variables = applyEnvironment(draft, env)
-  faults.push(...variables.faults)
+  faults.push(...variables.faults.filter(({ path }) => !isStoreOnly || !isOfFurtherStore(path)))
   applyFlags(draft, given)
-  if (!isReadable) throw invalid(faults)
+  if (!isReadable) throw invalid(faults, draft)
 
   // 2. Each key alone, then keys together, then the files they name; all faults are collected.
   const parsed = (isStoreOnly ? storeSchema : schema).safeParse(draft.value)
@@ -57,7 +57,7 @@ export async function loadConfig({ file, env, cwd, isTerminal, flags = {} }: Con
   faults.push(...together.faults)
   const files = await readFiles(draft, folder, faults)
   faults.push(...files.faults)
-  if (!parsed.success || faults.length > 0) throw invalid(faults)
+  if (!parsed.success || faults.length > 0) throw invalid(faults, draft)
 
   // 3. Nothing is wrong.
   const config = buildConfig(parsed.data, {
@@ -66,7 +66,7 @@ export async function loadConfig({ file, env, cwd, isTerminal, flags = {} }: Con
     isTerminal: isTerminal ?? process.stderr.isTTY === true,
     isStoreOnly,
   })
-  const warnings = faultLines([...variables.warnings, ...together.warnings, ...files.warnings])
+  const warnings = faultLines([...variables.warnings, ...together.warnings, ...files.warnings], draft)
   return { config, warnings, source: path ?? (isStoreOnly ? '--store' : 'environment') }
 }
 
@@ -92,24 +92,31 @@ async function readText(path: string): Promise<string> {
   }
 }
 
+/** Variables that add a store to those of a configuration file mean nothing where that file is not read. */
+function isOfFurtherStore(path: Path | undefined): boolean {
+  return path?.[0] === 'store' && Number(path[1]) > 0
+}
+
 function applyFlags(draft: Draft, given: readonly GivenFlag[]): void {
+  const stores = valueAt(draft, ['store'])
+  // The flags name one store, whatever variables say of others.
+  if (given.some(({ flag }) => flag === '--store') && Array.isArray(stores)) stores.splice(1)
   for (const { flag, path, value } of given) {
-    const [section = '', key = ''] = path.map(String)
-    const known = draft.value[section]
+    setAt(draft, path, value)
     // Something of another form stands in the file; that is a fault of its own.
-    if (known !== undefined && known !== null && !isTree(known)) continue
-    const tree: Tree = known ?? emptyTree()
-    draft.value[section] = tree
-    tree[key] = value
+    if (valueAt(draft, path) !== value) continue
     // Nor is an element of the list that stood there before from the file any more.
     for (const place of draft.origins.keys())
       if (place.startsWith(`${JSON.stringify(path).slice(0, -1)},`)) draft.origins.delete(place)
     setOrigin(draft, path, { from: 'flag', flag })
-    const passphrase = ['encryption', 'passphraseFile']
+    const section = valueAt(draft, ['encryption'])
     // The passphrase in the file is of the keys in the file.
-    if (flag === '--key' && originOf(draft, passphrase)?.from === 'file') delete tree['passphraseFile']
+    if (flag === '--key' && isTree(section) && originOf(draft, passphrase)?.from === 'file')
+      delete section['passphraseFile']
   }
 }
+
+const passphrase = ['encryption', 'passphraseFile']
 
 /** The checks of single values that need more than the schema. */
 async function valueFaults(draft: Draft, known: readonly Fault[]): Promise<Fault[]> {
@@ -122,8 +129,8 @@ async function valueFaults(draft: Draft, known: readonly Fault[]): Promise<Fault
   return faults
 }
 
-function invalid(faults: readonly Fault[]): PgproofError {
-  const lines = faultLines(faults)
+function invalid(faults: readonly Fault[], draft: Draft): PgproofError {
+  const lines = faultLines(faults, draft)
   if (faults.every(({ place }) => place.isFlag)) return new PgproofError('USAGE_INVALID', { reason: lines.join('; ') })
   const count = lines.length === 1 ? '1 fault' : `${lines.length} faults`
   return new PgproofError('CONFIG_INVALID', { count }, { details: lines.join('\n') })

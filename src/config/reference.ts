@@ -1,6 +1,16 @@
 import { z } from 'zod'
-import { declarationOf } from './declare.ts'
-import { everyKey, type KeyNode, type Path, root, type SectionNode, type ValueNode, variableOf } from './keys.ts'
+import { type Declaration, declarationOf } from './declare.ts'
+import {
+  everyKey,
+  type KeyNode,
+  mayBeOne,
+  type Path,
+  root,
+  type SectionNode,
+  shortPath,
+  type ValueNode,
+  variableOf,
+} from './keys.ts'
 import { schema } from './schema.ts'
 
 /** docs/configuration.md: how settings are given, then every key of the schema. */
@@ -14,15 +24,19 @@ export function jsonSchema(): string {
   const document = z.toJSONSchema(schema, {
     target: 'draft-7',
     io: 'input',
-    override: ({ zodSchema, jsonSchema: json }) => describe(zodSchema, json),
+    override: ({ zodSchema, jsonSchema: json, path }) => describe(zodSchema, json, `#/${path.join('/')}`),
   })
   const { $schema, ...rest } = document
   const title = 'The configuration of pgproof'
   return `${JSON.stringify({ $schema, title, ...rest, required: undefined }, null, 2)}\n`
 }
 
-/** A key as people write it: `servers[].retention.daily`. */
+/** A key as people write it: `servers[].retention.daily`, but `store.url`, because most write one store and no list. */
 export function keyName(path: Path): string {
+  return bracketed(shortPath(path))
+}
+
+function bracketed(path: Path): string {
   return path.map((step, index) => (typeof step === 'number' ? '[]' : index === 0 ? step : `.${step}`)).join('')
 }
 
@@ -30,7 +44,8 @@ type Json = { [key: string]: unknown }
 
 const orVariable = { type: 'string', pattern: '\\$\\{' }
 
-function describe(zodSchema: object, json: Json): void {
+/** `place` is where the schema stands in the document, as a JSON pointer. */
+function describe(zodSchema: object, json: Json, place: string): void {
   const declaration = declarationOf(zodSchema)
   if (declaration === undefined) return
   const { default: standard, ...form } = json
@@ -40,16 +55,22 @@ function describe(zodSchema: object, json: Json): void {
   const description = declaration.form === 'value' ? declaration.about.description : declaration.description
   json['description'] = description
   if (declaration.form === 'value' && standard !== undefined) json['default'] = standard
-  Object.assign(json, alternatives(declaration, form))
+  Object.assign(json, alternatives(declaration, form, place))
 }
 
 /** Every value may be a text with `${NAME}` instead, and a section may have a shorthand. */
-function alternatives(declaration: NonNullable<ReturnType<typeof declarationOf>>, form: Json): Json {
+function alternatives(declaration: Declaration, form: Json, place: string): Json {
   if (declaration.form === 'value') {
     const isPlainText = form['type'] === 'string' && form['pattern'] === undefined && form['enum'] === undefined
     return isPlainText ? form : { anyOf: [form, orVariable] }
   }
-  if (declaration.form === 'list' || declaration.shorthand === undefined) return form
+  if (declaration.form === 'list') {
+    if (!declaration.mayBeOne) return form
+    // What the file lacks of a section may come from the environment.
+    const only = { ...(form['items'] as Json), required: undefined }
+    return { anyOf: [only, { ...form, items: { $ref: `${place}/anyOf/0` } }] }
+  }
+  if (declaration.shorthand === undefined) return form
   const properties = form['properties'] as Record<string, Json>
   return { anyOf: [properties[declaration.shorthand], form] }
 }
@@ -61,7 +82,18 @@ function keySection(path: Path, node: KeyNode, level: number): string {
   const inner = [...section.keys].map(([key, child]) =>
     keySection([...path, ...(node.form === 'list' ? [0] : []), key], child, 3),
   )
-  return `${heading}\n${node.description}\n${sectionDefault(section)}\n${inner.join('\n')}`
+  return `${heading}\n${node.description}\n${listForm(path, node)}${sectionDefault(section)}\n${inner.join('\n')}`
+}
+
+/** How several are written where one needs no list. */
+function listForm(path: Path, node: KeyNode): string {
+  if (!mayBeOne(node)) return ''
+  const [key = ''] = node.element.keys.keys()
+  const variables = [0, 1].map((index) => `\`${variableOf([...path, index, key])}\``).join(' and ')
+  return `
+One section, or a list of sections with the same keys (\`${bracketed([...path, 0, key])}\`). The variables of a list are
+${variables}; without a number, as below, the first section is meant.
+`
 }
 
 function sectionDefault(section: SectionNode): string {
@@ -75,7 +107,7 @@ function valueText(path: Path, { about, kind, isRequired, default: standard }: V
     kind.isSecret === true ? ' (secret)' : kind.reads === 'secret' ? ' (of a file that holds a secret)' : ''
   return [
     `${about.description}\n`,
-    `- Environment: \`${variableOf(path)}\``,
+    `- Environment: \`${variableOf(shortPath(path))}\``,
     `- Value: ${kind.expects}${secret}`,
     isRequired ? '- Required' : `- Default: ${given}`,
     `- Example: \`${about.example}\`\n`,
@@ -102,10 +134,10 @@ comment; \`config/pgproof.schema.json\` lets editors complete and check a file.
 ## How settings are given
 
 **Variables.** Each key has one: its path in upper snake case, joined by two underscores, after \`PGPROOF_\`. Elements of a
-list of sections are counted from 0: \`PGPROOF_SERVERS__0__NAME\`. A list of plain values is separated by commas, and
-\`evidence.tables\` is written as \`public.a=count,public.b=off\`. An empty variable counts as not set. A variable that starts
-with \`PGPROOF_\` and means no key is a fault, apart from \`PGPROOF_CONFIG\`, \`PGPROOF_TEST_…\` and what Kubernetes sets for a
-Service of the name pgproof. One server and one store need no file:
+list of sections are counted from 0: \`PGPROOF_SERVERS__0__NAME\`. A list of plain values is separated by commas,
+\`evidence.tables\` is written as \`public.a=count,public.b=off\`, and \`store.tags\` likewise. An empty variable counts as not
+set. A variable that starts with \`PGPROOF_\` and means no key is a fault, apart from \`PGPROOF_CONFIG\`, \`PGPROOF_TEST_…\` and
+what Kubernetes sets for a Service of the name pgproof. One server and one store need no file:
 
 \`\`\`sh
 PGPROOF_STORE__URL=s3://backups/prod

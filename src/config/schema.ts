@@ -1,20 +1,10 @@
 import { z } from 'zod'
-import { optional, optionalSection, policy, required, section, sections, withDefault } from './declare.ts'
+import { optional, policy, required, section, sections, withDefault } from './declare.ts'
 import * as kinds from './kinds.ts'
+import { retentionKeys } from './retention-keys.ts'
+import { storeKeys } from './store-keys.ts'
 
 const evidenceLevels = ['digest', 'count', 'off'] as const
-const kept = (what: string) => withDefault(kinds.whole(0), 0, { description: `How many ${what}.`, example: '7' })
-
-const retentionKeys = z
-  .strictObject({
-    last: kept('of the newest backups are kept'),
-    daily: kept('days keep their newest backup'),
-    weekly: kept('ISO weeks keep their newest backup'),
-    monthly: kept('months keep their newest backup'),
-    yearly: kept('years keep their newest backup'),
-    verified: kept('of the newest backups that passed a drill are kept'),
-  })
-  .refine((counts) => Object.values(counts).some((count) => count > 0), 'it would keep nothing')
 
 const compressionKeys = z
   .strictObject({
@@ -59,72 +49,27 @@ export const schema = z.strictObject({
     example: 'Europe/Berlin',
   }),
 
-  store: section(
-    { description: 'Where backups live: a bucket, or a directory. It is the only truth; pgproof keeps nothing else.' },
+  store: sections(
     {
-      url: required(kinds.storeUrl(), {
-        description: 'Bucket and prefix, or a directory. Each installation needs a prefix of its own.',
-        example: 's3://backups/prod',
-      }),
-      endpoint: optional(kinds.endpoint(), {
-        description: 'The address of the S3 server. Absent: AWS.',
-        example: 'https://s3.example.com',
-      }),
-      region: optional(kinds.text(), {
-        description: 'The region of the bucket. Absent: what the AWS SDK finds, and us-east-1 with an endpoint.',
-        example: 'eu-central-1',
-      }),
-      provider: optional(kinds.choice('aws', 'minio', 'r2', 'b2', 'ceph', 'generic'), {
-        description: 'Whose S3 it is: decides about checksums and how buckets are addressed.',
-        example: 'minio',
-        default: 'aws without an endpoint, generic with one',
-      }),
-      accessKeyId: optional(kinds.text(), {
-        description: 'The access key. Absent: the credential chain of the AWS SDK (environment, profile, role).',
-        example: `\${S3_ACCESS_KEY_ID}`,
-      }),
-      secretAccessKey: optional(kinds.secret(), {
-        description: 'The secret of the access key. Better given as a file.',
-        example: `\${S3_SECRET_ACCESS_KEY}`,
-      }),
-      secretAccessKeyFile: optional(kinds.path('secret'), {
-        description: 'A file that holds the secret of the access key.',
-        example: '/run/secrets/s3_secret',
-      }),
-      sessionToken: optional(kinds.secret(), {
-        description: 'The session token of temporary credentials.',
-        example: `\${S3_SESSION_TOKEN}`,
-      }),
-      sessionTokenFile: optional(kinds.path('secret'), {
-        description: 'A file that holds the session token.',
-        example: '/run/secrets/s3_session_token',
-      }),
-      caFile: optional(kinds.path('file'), {
-        description: 'Certificates (PEM) to trust for the endpoint, beside those of the system.',
-        example: '/etc/ssl/private-ca.pem',
-      }),
-      partSize: withDefault(kinds.size(5 * 2 ** 20, 5 * 2 ** 30), '8MiB', {
+      description:
+        'Where backups live: a bucket, or a directory. It is the only truth; pgproof keeps nothing else. Several stores are written as a list, and each backup is written to all of them.',
+      isRequired: true,
+      mayBeOne: true,
+    },
+    storeKeys,
+  ),
+
+  prune: section(
+    {
+      description:
+        'What a prune may do by itself. Which backups it keeps is said by retention, of each server or store.',
+    },
+    {
+      largestShare: withDefault(kinds.percentage(), '50%', {
         description:
-          'The size of one part of an upload. A bucket takes 10,000 parts, so 8MiB suffices up to 78 GiB. Each part in flight takes this much memory.',
-        example: '16MiB',
+          'The largest share of the backups in one store that a prune removes at once. More than that is mostly a slip in a policy or a clock, and needs --force.',
+        example: '20%',
       }),
-      partsInFlight: withDefault(kinds.whole(1, 64), 3, {
-        description: 'How many parts of one upload are on their way at the same time.',
-        example: '4',
-      }),
-      objectLock: optionalSection(
-        'Asks the bucket to refuse the removal of each object for a while. The bucket must have been created with object lock.',
-        {
-          mode: required(kinds.choice('governance', 'compliance'), {
-            description: 'Whether privileged users may lift the lock (governance) or nobody (compliance).',
-            example: 'governance',
-          }),
-          for: required(kinds.duration(), {
-            description: 'How long each object is locked. Retention cannot prune it before.',
-            example: '14d',
-          }),
-        },
-      ),
     },
   ),
 
@@ -426,3 +371,5 @@ export const storeSchema = schema.extend({
 
 /** The configuration as the schema gives it: defaults filled in, durations in milliseconds, sizes in bytes. */
 export type Settings = z.output<typeof schema>
+export type StoreSettings = Settings['store'][number]
+export type CredentialsSettings = NonNullable<StoreSettings['reader']>

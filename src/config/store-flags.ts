@@ -42,7 +42,11 @@ export function givenFlags(flags: StoreFlags, cwd: string, hasConfigFlag: boolea
     trustedSigner: flags.trustedSigner?.map(absolute),
   }
   return flagKeys
-    .map(([name, flag, ...path]) => ({ flag, path, value: all[name] }))
+    .map(([name, flag, section, key]) => ({
+      flag,
+      path: section === 'store' ? [section, 0, key] : [section, key],
+      value: all[name],
+    }))
     .filter(({ value }) => value !== undefined)
 }
 

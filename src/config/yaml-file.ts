@@ -2,7 +2,7 @@ import { type Alias, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, ty
 import { reasonOf } from '../errors.ts'
 import { type Draft, emptyDraft, emptyTree, type Position, setOrigin, type Tree } from './draft.ts'
 import type { Fault } from './faults.ts'
-import { childOf, type KeyNode, type Path, root } from './keys.ts'
+import { childOf, type KeyNode, mayBeOne, type Path, root } from './keys.ts'
 
 export type ReadYaml = {
   readonly draft: Draft
@@ -100,6 +100,13 @@ function readNode(reading: Reading, given: Node, key: KeyNode | undefined, path:
       startsWithStar,
     )
     reading.faults.push({ ...fault, path })
+  }
+  if (mayBeOne(key) && !isSeq(node)) {
+    // One element without its list stands where the list would.
+    const onlyPath = [...path, 0]
+    const origin = reading.draft.origins.get(JSON.stringify(path))
+    if (origin !== undefined) setOrigin(reading.draft, onlyPath, origin)
+    return [readNode(reading, given, key.element, onlyPath)]
   }
   if (isMap(node)) return readMap(reading, node.items as Pair<Node, Node | null>[], key, path)
   if (isSeq(node))

@@ -21,6 +21,7 @@ export class Daemon {
   readonly #scheduler: Scheduler
   readonly #stopping = new AbortController()
   #isStoreUp: boolean | null = null
+  readonly #storesDown = new Set<string>()
   #storeProblem = 'the store has not been read yet'
   #keyExpiries: readonly KeyExpiry[] = []
   #task: ReturnType<typeof schedule> | undefined
@@ -95,24 +96,42 @@ export class Daemon {
     const { clock, config } = this.#installation
     await this.#refresh()
     await this.#scheduler.discover(this.#stopping.signal)
+    this.#scheduler.orderSync()
     await this.#readKeyExpiries()
     this.#nextRefreshAt = clock.monotonicMs() + config.daemon.catalogRefreshMs
   }
 
   /** Whether the store answers. */
   async #refresh(): Promise<boolean> {
-    const { catalog, store, log } = this.#installation
+    const { catalog, stores, log } = this.#installation
     try {
-      await catalog.refresh(store, this.#stopping.signal)
+      await catalog.refresh(stores, this.#stopping.signal).finally(() => this.#noteStandings())
+      const missing = catalog.standings().find(({ isRequired, error }) => isRequired && error !== null)
+      if (missing?.error != null) throw missing.error
       if (this.#isStoreUp === false) log.info('the store answers again')
       this.#isStoreUp = true
     } catch (error) {
       if (this.#stopping.signal.aborted) throw error
-      if (this.#isStoreUp !== false) log.error({ reason: reasonOf(error) }, 'the store cannot be read')
+      if (this.#isStoreUp !== false) log.error({ reason: reasonOf(error) }, 'no backup can be taken without the store')
       this.#isStoreUp = false
       this.#storeProblem = reasonOf(error)
     }
     return this.#isStoreUp === true
+  }
+
+  /** What changed about each store, said once. */
+  #noteStandings(): void {
+    const { catalog, log } = this.#installation
+    for (const { name, error } of catalog.standings()) {
+      const wasDown = this.#storesDown.has(name)
+      if (error === null) {
+        this.#storesDown.delete(name)
+        if (wasDown) log.info({ store: name }, 'the store can be read again')
+        continue
+      }
+      this.#storesDown.add(name)
+      if (!wasDown) log.error({ store: name, reason: error.message }, 'the store cannot be read')
+    }
   }
 
   async #readKeyExpiries(): Promise<void> {

@@ -74,7 +74,7 @@ export class RunQueue implements Orders {
 
   #assertPossible({ job, server, database, wish }: Order): void {
     const { config, catalog } = this.#installation
-    if (job === 'prune') return
+    if (job === 'prune' || job === 'sync') return
     const configured = serverNamed(config, server)
     if (database !== null && !isConfigured(configured, database))
       throw new PgproofError('DATABASE_NOT_CONFIGURED', { server, database })
@@ -90,12 +90,12 @@ export class RunQueue implements Orders {
     const { maxConcurrent } = this.#installation.config.daemon
     for (const waiting of [...this.#waiting]) {
       if (this.#working.size >= maxConcurrent) return
-      const { job, server, database } = waiting.run
+      const { server, database } = waiting.run
       const working = [...this.#working.values()].map(({ run }) => run)
       if (working.some((run) => run.server === server && run.database === database)) continue
-      // A drill takes hours: one place is left for the backups that come due meanwhile.
-      const isOneTooMany = working.filter((run) => run.job === 'drill').length >= Math.max(1, maxConcurrent - 1)
-      if (job === 'drill' && isOneTooMany) continue
+      // One place is left for the backups that come due meanwhile.
+      const isOneTooMany = working.filter(takesLong).length >= Math.max(1, maxConcurrent - 1)
+      if (takesLong(waiting.run) && isOneTooMany) continue
       this.#waiting.splice(this.#waiting.indexOf(waiting), 1)
       this.#start(waiting)
     }
@@ -124,7 +124,11 @@ export class RunQueue implements Orders {
   }
 }
 
-/** Drills never delay backups. */
-function urgency({ job }: Run): number {
-  return job === 'drill' ? 1 : 0
+/** What takes hours never delays backups. */
+function urgency(run: Run): number {
+  return takesLong(run) ? 1 : 0
+}
+
+function takesLong({ job }: Run): boolean {
+  return job === 'drill' || job === 'sync'
 }

@@ -1,9 +1,10 @@
-import type { PlannedJob } from '../catalog/runs.ts'
+import { isFinished, type PlannedJob } from '../catalog/runs.ts'
 import type { Config, ServerConfig } from '../config/config.ts'
 import { isDue, nextDue, scheduleIntervalSeconds } from '../domain/schedule.ts'
 import { PgproofError, reasonOf } from '../errors.ts'
 import { databasesOf, type Installation, isConfigured } from '../jobs/installation.ts'
 import type { Order, Orders } from '../jobs/orders.ts'
+import { planSync } from '../jobs/sync.ts'
 
 type Place = {
   readonly job: PlannedJob['job']
@@ -15,6 +16,8 @@ type Place = {
 /** Early enough that a daemon which never lives for a day prunes, too; late enough to stop one that was set up wrong. */
 const firstPruneMs = 3_600_000
 const pruneIntervalMs = 24 * 3_600_000
+/** What cannot be copied is downloaded in vain each time. */
+const syncRetryMs = 3_600_000
 
 /**
  * Orders what is due. Due is computed from the schedule and from what the catalog says was started last, not from a
@@ -74,6 +77,22 @@ export class Scheduler {
       this.#plan()
     }
     this.#orderDailyPrune()
+  }
+
+  /** Orders a sync if a store that can be read lacks what another one has; a while after one that failed. */
+  orderSync(): void {
+    const { catalog, clock, stores } = this.#installation
+    if (stores.named.length < 2) return
+    if (catalog.runs().some((run) => run.job === 'sync' && !isFinished(run))) return
+    const last = catalog.runs().find((run) => run.job === 'sync')
+    const failedAt = last?.state === 'failed' ? last.finishedAt : null
+    if (failedAt !== null && clock.now().getTime() - failedAt.getTime() < syncRetryMs) return
+    const isLacking = catalog
+      .standings()
+      .filter(({ error }) => error === null)
+      .map(({ name }) => planSync(name, this.#installation))
+      .some(({ backups, reports }) => backups.length + reports.length > 0)
+    if (isLacking) this.#give({ job: 'sync', server: '', database: null, trigger: 'schedule' })
   }
 
   #duePlaces(): Place[] {

@@ -21,6 +21,8 @@ export const reportSchema = z.strictObject({
   server: z.string(),
   database: z.string(),
   storeId: z.string(),
+  /** The name of the store whose copy was restored. */
+  store: z.string(),
   pgproofVersion: z.string(),
   backup: z.strictObject({
     label: z.string().refine(isLabel, 'not a label'),

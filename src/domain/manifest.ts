@@ -24,7 +24,10 @@ export const manifestSchema = z.strictObject({
   server: z.string(),
   /** Null for a roles backup. */
   database: z.string().nullable(),
+  /** One for all stores of an installation. */
   storeId: z.string(),
+  /** Those that it was written to at first; `pgproof sync` may have copied it to more. */
+  stores: z.array(z.strictObject({ name: z.string(), url: z.string() })).min(1),
   pgproofVersion: z.string(),
   startedAt: instant,
   /** The instant that the dump is consistent with; for roles, when `pg_dumpall` started. */

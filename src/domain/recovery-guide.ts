@@ -16,8 +16,8 @@ export type GuideInput = Pick<
   | 'omissions'
   | 'rolePasswords'
 > & {
-  /** Address of the store, and the backup's folder in it. */
-  readonly storeUrl: string
+  /** Addresses of the stores that hold it, and the backup's folder in each. */
+  readonly storeUrls: readonly string[]
   readonly folder: string
   readonly object: StoredObject
   readonly recipients: readonly string[]
@@ -190,7 +190,17 @@ ${block(
 }
 
 /** In S3 two clients are named, because no system has all of them. */
-function fetching({ storeUrl, folder }: GuideInput): string {
+function fetching({ storeUrls, folder }: GuideInput): string {
+  const [first = '', ...others] = storeUrls
+  if (others.length === 0) return fetchingFrom(first, folder)
+  return `${fetchingFrom(first, folder)}
+
+The same files should be in ${others.length === 1 ? 'another store' : `${others.length} other stores`}, should that one be lost or lack them:
+
+${others.map((url) => fetchingFrom(url, folder)).join('\n\nor\n\n')}`
+}
+
+function fetchingFrom(storeUrl: string, folder: string): string {
   const address = `${storeUrl.replace(/\/$/, '')}/${folder}`
   if (storeUrl.startsWith('file:')) return block(`cp ${quoted(decodeURIComponent(new URL(address).pathname))}* .`)
   const place = address.replace(/^s3:\/\//, '')

@@ -1,3 +1,4 @@
+import { storesOf } from '../catalog/catalog.ts'
 import type { Checklist } from '../domain/checklist.ts'
 import type { DrillReport } from '../domain/drill-report.ts'
 import type { Manifest } from '../domain/manifest.ts'
@@ -20,13 +21,15 @@ import { type ScratchServer, scratchKind } from './scratch.ts'
 export type RolesPlace = {
   /** Of the backup whose roles are wanted. */
   readonly manifest: Manifest
+  /** The store whose copy of that backup is drilled: its roles come from there as well, if it has them. */
+  readonly copy: string
   readonly scratch: ScratchServer
   /** Gets the roles backup, once its manifest is trusted, and notes of what was not compared. */
   readonly findings: { rolesBackup: DrillReport['rolesBackup']; readonly notes: string[] }
 }
 
 type Request = Pick<DrillRequest, 'keys' | 'trustedSigners' | 'scratch' | 'rolesBackup'>
-type Parts = Pick<DrillParts, 'catalog' | 'store'>
+type Parts = Pick<DrillParts, 'catalog' | 'stores'>
 
 /**
  * The rung `roles`: replays the roles that belong to a backup on the scratch server, and shows that they are what they
@@ -48,18 +51,19 @@ export async function climbRoles(
 }
 
 async function restoreRoles(
-  { manifest, scratch, findings }: RolesPlace,
+  { manifest, copy, scratch, findings }: RolesPlace,
   request: Request,
   parts: Parts,
   signal: AbortSignal,
 ): Promise<{ result: 'passed' | 'skipped'; detail: string }> {
   const chosen = request.rolesBackup ?? chooseRolesBackup(manifest, parts.catalog)
   if (chosen === undefined) return { result: 'skipped', detail: 'no roles backup in the store' }
-  const read = await readManifest(chosen, parts.store, signal)
-  await checkSignature(read, request.trustedSigners, parts.store, signal)
+  const store = parts.stores.reading(storesOf(chosen, copy).slice(0, 1))
+  const read = await readManifest(chosen, store, signal)
+  await checkSignature(read, request.trustedSigners, store, signal)
   findings.rolesBackup = { label: read.manifest.label, manifestSha256: read.sha256 }
-  const script = await readRolesScript(read, request.keys, parts.store, signal)
-  const evidence = await readRolesEvidence(read, request.keys, parts.store, signal)
+  const script = await readRolesScript(read, request.keys, store, signal)
+  const evidence = await readRolesEvidence(read, request.keys, store, signal)
   const replayed = await scratch.replayRoles(script, signal)
   const changed = new Set(evidence.changed)
   const lacking = replayed.lacking.find(({ role }) => !changed.has(role))

@@ -16,6 +16,8 @@ export type DrillRequest = {
   /** A label, or null to pick by `rule`. */
   readonly backup: string | null
   readonly rule: 'random' | 'latest'
+  /** The store whose copy is restored; null: the one whose turn it is. */
+  readonly store: string | null
   /** Decides a random pick; recorded in the report. */
   readonly seed: number
   /** How far back a random draw goes; a backup's turn comes whatever its age. */

@@ -35,6 +35,8 @@ export type DrillFindings = {
 export type JudgeInput = {
   readonly request: DrillRequest
   readonly picked: CatalogBackup
+  /** The store whose copy was restored. */
+  readonly copy: string
   readonly label: string
   readonly startedAt: Date
   readonly checklist: Checklist
@@ -54,6 +56,7 @@ export function judgeDrill(input: JudgeInput): DrillReport {
     server: request.server,
     database: request.database,
     storeId: parts.storeId,
+    store: input.copy,
     pgproofVersion: version,
     backup: {
       label: picked.manifest.label,
@@ -130,7 +133,7 @@ export async function storeReport(
     }
     const tables = { ...(found.tables ?? none), errorDetails }
     const encrypted = await encryptBytes(encodeDrillTables(tables), request.recipients, parts.clock.now())
-    await parts.store.put(drillTablesKey(server, database, label), encrypted, { signal })
+    await parts.stores.put(drillTablesKey(server, database, label), encrypted, { signal })
     tablesSha256 = measureBytes(encrypted).sha256
   }
   const { signingKey, trustedSigners } = request
@@ -138,12 +141,12 @@ export async function storeReport(
   const bytes = encodeDrillReport(stored)
   if (signingKey !== null) {
     const signature = await signDetached(bytes, signingKey, parts.clock.now())
-    await parts.store.put(drillSignatureKey(server, database, label), signature, { signal })
+    await parts.stores.put(drillSignatureKey(server, database, label), signature, { signal })
   }
-  await parts.store.put(drillReportKey(server, database, label), bytes, { signal, ifAbsent: true })
+  const names = await parts.stores.put(drillReportKey(server, database, label), bytes, { signal, ifAbsent: true })
   const distrust = distrustOf(stored, trustedSigners)
   if (distrust !== null) parts.log.warn({ reason: distrust.message }, 'the report of this drill proves nothing')
-  parts.catalog.addDrill(stored, distrust)
+  parts.catalog.addDrill(stored, names, distrust)
   return stored
 }
 
@@ -176,7 +179,9 @@ const namesNothing: ReadonlySet<ErrorCode> = new Set([
   'SHUTTING_DOWN',
   'STORE_UNREACHABLE',
   'STORE_DENIED',
+  'STORE_CREDENTIALS_MISSING',
   'STORE_BUCKET_MISSING',
+  'STORE_UNMARKED',
   'STORE_FULL',
   'STORE_FAILED',
   'STORE_NOT_FOUND',

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import type { CatalogBackup } from '../catalog/catalog.ts'
+import { type CatalogBackup, storesOf } from '../catalog/catalog.ts'
 import { compareWithEvidence } from '../compare/compare-restored.ts'
 import { refusedSettingNote } from '../compare/compare-structure.ts'
 import { Checklist } from '../domain/checklist.ts'
@@ -16,14 +16,16 @@ import { createPhases } from '../restore/phases.ts'
 import { restoreIntoNew } from '../restore/restore-into-new.ts'
 import { checkContents, climbToRecipients } from '../stored/check-stored.ts'
 import { fetchDump } from '../stored/fetch-dump.ts'
+import { holdBackups } from '../stored/hold-backup.ts'
 import { readEvidence, readObject } from '../stored/read-backup.ts'
+import { chooseRolesBackup } from '../stored/read-roles.ts'
 import { openSpool } from '../streams/spool.ts'
 import { together } from '../streams/together.ts'
 import { climbRoles } from './climb-roles.ts'
 import type { DrillParts, DrillRequest, DrillResult } from './drill-request.ts'
 import { type DrillFindings, judgeDrill, storeReport } from './drill-verdict.ts'
 import { runOperatorChecks } from './operator-checks.ts'
-import { pickForDrill } from './pick-for-drill.ts'
+import { pickForDrill, storeForDrill } from './pick-for-drill.ts'
 import { openScratchServer } from './scratch.ts'
 
 /**
@@ -35,15 +37,23 @@ export async function runDrill(request: DrillRequest, parts: DrillParts, signal:
   const startedAt = parts.clock.now()
   const label = newLabel(parts)
   const picked: CatalogBackup = pickForDrill(request, parts.catalog)
+  const copy = storeForDrill(picked, request, parts.catalog)
+  // Only this copy: what another store has proves nothing of it.
+  const reading = { ...parts, store: parts.stores.reading([copy]) }
   const checklist = new Checklist()
   const phases = createPhases<DrillPhase>(parts.clock, (phase) => parts.onProgress?.({ phase }))
   const findings: DrillFindings = { tables: null, serverVersion: null, rolesBackup: null, restoreMs: null, notes: [] }
 
   const climb = async (): Promise<void> => {
-    // 1. Trust the manifest in the store, not the catalog, and only as far as signer, successors and evidence vouch for it.
-    const { read, evidence } = await climbToRecipients(picked, request, readEvidence, parts, checklist, signal)
+    // 1. No prune takes away what is read from here on. Trust the manifest in the store, not the catalog, and only as far
+    //    as signer, successors and evidence vouch for it.
+    const roles = request.rolesBackup ?? chooseRolesBackup(picked.manifest, parts.catalog)
+    const held = roles === undefined ? [picked] : [picked, roles]
+    const from = [copy, ...held.flatMap((backup) => storesOf(backup, copy).slice(0, 1))]
+    await using _hold = await holdBackups(held, { by: 'drill', from }, parts, signal)
+    const { read, evidence } = await climbToRecipients(picked, request, readEvidence, reading, checklist, signal)
     const { manifest } = read
-    await checklist.run('recovery guide', () => readObject(read, manifest.objects.recovery, parts.store, signal))
+    await checklist.run('recovery guide', () => readObject(read, manifest.objects.recovery, reading.store, signal))
 
     const { scratch: place } = request
     const ownName = `pgproof_scratch_${label.toLowerCase().replace('-', '_')}`
@@ -62,7 +72,7 @@ export async function runDrill(request: DrillRequest, parts: DrillParts, signal:
     await using _scratch = { [Symbol.asyncDispose]: async () => await opened.scratch?.[Symbol.asyncDispose]() }
     await together<[unknown, unknown]>(signal, (branch) => [
       phases.time('fetch', () =>
-        fetchDump({ read, keys: request.keys, store: parts.store, file: dumpFile, onBytes }, checklist, branch),
+        fetchDump({ read, keys: request.keys, store: reading.store, file: dumpFile, onBytes }, checklist, branch),
       ),
       phases.time('scratch', () =>
         checklist.run('scratch server', async () => {
@@ -89,7 +99,9 @@ export async function runDrill(request: DrillRequest, parts: DrillParts, signal:
     await checklist.run('table of contents', () => checkContents(archive, evidence, signal), String)
 
     // 4. Roles first: owners and grants in the dump need them. They are what they were, or this is where it ends.
-    await phases.time('roles', () => climbRoles({ manifest, scratch, findings }, request, parts, checklist, signal))
+    await phases.time('roles', () =>
+      climbRoles({ manifest, copy, scratch, findings }, request, parts, checklist, signal),
+    )
 
     // 5. A database that did not exist before and will not exist after; restored with owners and grants.
     const create = (creating: AbortSignal) => scratch.createDatabase(name, evidence.properties, creating)
@@ -133,7 +145,7 @@ export async function runDrill(request: DrillRequest, parts: DrillParts, signal:
   }
 
   // 8. Passed, failed or inconclusive; the report says which check and why, and is stored either way.
-  const judged = judgeDrill({ request, picked, label, startedAt, checklist, phases, findings, error, parts })
+  const judged = judgeDrill({ request, picked, copy, label, startedAt, checklist, phases, findings, error, parts })
   const { tables, notes } = findings
   const report = await storeReport(judged, { tables, notes, error }, request, parts)
   return { report, tables, error }

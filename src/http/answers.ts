@@ -14,7 +14,7 @@ export const failureSchema = z.strictObject({ code: z.string(), message: z.strin
 
 export const runSchema = z.strictObject({
   id: z.string(),
-  job: z.enum(['backup', 'roles', 'drill', 'prune']),
+  job: z.enum(['backup', 'roles', 'drill', 'prune', 'sync']),
   server: z.string(),
   database: z.string().nullable(),
   trigger: z.enum(['schedule', 'http', 'cli']),

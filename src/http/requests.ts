@@ -25,7 +25,7 @@ export const drillsQuery = z.strictObject({ server: name.optional(), database: n
 export const runsQuery = z.strictObject({
   server: name.optional(),
   database: name.optional(),
-  job: z.enum(['backup', 'roles', 'drill', 'prune']).optional(),
+  job: z.enum(['backup', 'roles', 'drill', 'prune', 'sync']).optional(),
   state: z.enum(['queued', 'running', 'succeeded', 'failed', 'cancelled', 'inconclusive']).optional(),
   ...page,
 })

@@ -64,7 +64,7 @@ function headline({ databases: all }: Status): string {
 }
 
 function storeNotes({ store, time }: Status): Html {
-  const { readAt, isComplete, historyGaps, damagedObjects } = store
+  const { readAt, isComplete, historyGaps, damagedObjects, places } = store
   return html`
 ${readAt === null ? html`<p class="bad">The store has not been read yet: what follows is not all there is.</p>` : null}
 ${
@@ -72,6 +72,18 @@ ${
     ? html`<p class="bad">The store could not be read completely; what follows is as of ${when(readAt, new Date(time))}.</p>`
     : null
 }
+${places
+  .filter(({ problem }) => problem !== null)
+  .map(
+    ({ name, isRequired }) =>
+      html`<p class="bad">Store ${name}${isRequired ? null : html` (not required)`} cannot be read.</p>`,
+  )}
+${places
+  .filter(({ lackingBackups }) => lackingBackups > 0)
+  .map(
+    ({ name, lackingBackups }) =>
+      html`<p class="unknown">Store ${name} lacks ${plural(lackingBackups, 'backup')} that another one has; a sync copies them.</p>`,
+  )}
 ${historyGaps.length > 0 ? html`<p class="bad">Somebody other than pgproof removed, replaced or put back ${plural(historyGaps.length, 'backup')}.</p>` : null}
 ${damagedObjects > 0 ? html`<p class="bad">${plural(damagedObjects, 'manifest or report', 'manifests or reports')} cannot be read or ${damagedObjects === 1 ? 'is' : 'are'} not signed as demanded.</p>` : null}`
 }

@@ -5,6 +5,7 @@ import type { PlannedJob, Run } from '../catalog/runs.ts'
 import { isFinished } from '../catalog/runs.ts'
 import { objectivesOf } from '../config/config.ts'
 import { judgeObjectives } from '../domain/objectives.ts'
+import { planSync } from '../jobs/sync.ts'
 import { knownDatabases } from '../metrics/scrape.ts'
 import { backupAnswer, backupSchema, drillAnswer, drillSchema, runAnswer, runSchema } from './answers.ts'
 import type { HttpParts } from './http-parts.ts'
@@ -60,8 +61,22 @@ export const statusSchema = z.strictObject({
   failures: z.array(runSchema).describe('The last runs of this process that did not succeed, newest first.'),
   store: z.strictObject({
     readAt: instant.nullable().describe('When it was last read; null if it never was.'),
-    isComplete: z.boolean().describe('Whether everything in it could be read then.'),
-    clockSkewSeconds: z.number().nullable(),
+    isComplete: z.boolean().describe('Whether everything in all required stores could be read then.'),
+    places: z
+      .array(
+        z.strictObject({
+          name: z.string(),
+          isRequired: z.boolean(),
+          url: z.string(),
+          readAt: instant.nullable(),
+          isComplete: z.boolean(),
+          problem: z.string().nullable().describe('Why it could not be read.'),
+          clockSkewSeconds: z.number().nullable(),
+          backups: count.describe('Of which it has the manifest.'),
+          lackingBackups: count.describe('That another store has and a sync would copy to it.'),
+        }),
+      )
+      .describe('Each store, in the order of the configuration.'),
     orphanObjects: count.describe('Objects of backups without a manifest.'),
     damagedObjects: count.describe(
       'Manifests and reports that cannot be read or are not signed as demanded; they count as nothing.',
@@ -90,7 +105,7 @@ const failuresShown = 20
 /** What is protected, what is proven, what goes on and what went wrong, as far as this process and the store know. */
 export function readStatus(parts: HttpParts): Status {
   const { installation, orders, version } = parts
-  const { catalog, clock, config, store } = installation
+  const { catalog, clock, config, stores } = installation
   const now = clock.now()
   const planned = parts.planned()
   const { ready, reasons } = parts.isReady()
@@ -130,7 +145,20 @@ export function readStatus(parts: HttpParts): Status {
     store: {
       readAt: catalog.lastRefreshedAt?.toISOString() ?? null,
       isComplete: catalog.isComplete,
-      clockSkewSeconds: store.clockSkewSeconds() ?? null,
+      places: stores.named.map(({ name, isRequired, writer }) => {
+        const standing = catalog.standings().find((one) => one.name === name)
+        return {
+          name,
+          isRequired,
+          url: writer.url,
+          readAt: standing?.readAt?.toISOString() ?? null,
+          isComplete: standing?.isComplete ?? false,
+          problem: standing?.error?.message ?? null,
+          clockSkewSeconds: writer.clockSkewSeconds() ?? null,
+          backups: catalog.inStore(name).backups().length,
+          lackingBackups: planSync(name, installation).backups.length,
+        }
+      }),
       orphanObjects: catalog.orphans().reduce((sum, { objects }) => sum + objects.length, 0),
       damagedObjects: catalog.damaged().length,
       historyGaps: catalog.historyGaps().map((gap) => ({ ...gap, witnesses: [...gap.witnesses] })),

@@ -11,12 +11,15 @@ import { parseConnectionUrl } from '../postgres/connect.ts'
 import { connectionTo, type Installation, readBackupKeys, readDrillKeys, serverNamed } from './installation.ts'
 import { type PruneResult, runPrune } from './prune.ts'
 import { type JobEnd, newRun, runJob } from './run-job.ts'
+import { runSync, type SyncResult } from './sync.ts'
 
 /** What may be said about a drill when it is ordered. */
 export type DrillWish = {
   readonly backup?: string | undefined
   readonly pick?: 'random' | 'latest' | undefined
   readonly seed?: number | undefined
+  /** The name of the store whose copy is read; default: the one whose turn it is. */
+  readonly from?: string | undefined
 }
 
 /** What may be said about a run besides. */
@@ -31,6 +34,7 @@ export type Finished = JobEnd & {
   readonly prune?: PruneResult | null
   readonly pruneError?: PgproofError | null
   readonly drill?: DrillResult
+  readonly sync?: SyncResult
 }
 
 /**
@@ -59,6 +63,10 @@ export async function executeRun(
           const prune = await runPrune({ isDryRun: false }, installation, jobSignal)
           return { label: null, prune }
         }
+        case 'sync': {
+          const sync = await runSync({ isDryRun: false }, installation, jobSignal, onProgress)
+          return { label: null, sync }
+        }
       }
     },
     installation,
@@ -68,10 +76,14 @@ export async function executeRun(
 
 function deadlineOf({ job, server }: Run, { config }: Installation): number {
   if (job === 'drill') return config.drill.deadlineMs
-  return job === 'prune' ? pruneDeadlineMs : serverNamed(config, server).backupDeadlineMs
+  if (job === 'prune') return pruneDeadlineMs
+  if (job === 'sync') return syncDeadlineMs
+  return serverNamed(config, server).backupDeadlineMs
 }
 
 const pruneDeadlineMs = 6 * 3_600_000
+/** Of a first sync of a large store; what it had copied stays, and the next one goes on. */
+const syncDeadlineMs = 24 * 3_600_000
 
 async function backUp(
   run: Run,
@@ -158,6 +170,7 @@ export async function drillRequest(
     rule: wish.pick ?? config.drill.pick,
     seed: wish.seed ?? seedAfter(last?.pick.seed ?? null),
     withinMs: config.drill.withinMs,
+    store: wish.from ?? null,
     ...keys,
     signingKey,
     scratch: scratchSettings(config),

@@ -7,6 +7,8 @@ export type Finding = {
   readonly result: 'ok' | 'warning' | 'problem'
   readonly message: string
   readonly hint: string | null
+  /** Of a problem: its code in the register. */
+  readonly code: string | null
 }
 
 export type Findings = {

@@ -90,15 +90,16 @@ export function judgeFullDrill(input: FullJudgeInput): {
 export async function storeFullReport(
   report: FullDrillReport,
   { signingKey, trustedSigners }: Pick<FullDrillRequest, 'signingKey' | 'trustedSigners'>,
-  { store, clock, log }: Pick<JobParts, 'store' | 'clock' | 'log'>,
+  { stores, clock, log }: Pick<JobParts, 'stores' | 'clock' | 'log'>,
 ): Promise<FullDrillReport> {
   const signal = AbortSignal.timeout(120_000)
   const signer = signingKey?.fingerprint ?? null
   const stored = { ...report, signer }
   const bytes = encodeFullDrillReport(stored)
   const key = fullDrillReportKey(report.server, report.label)
-  if (signingKey !== null) await store.put(`${key}.sig`, await signDetached(bytes, signingKey, clock.now()), { signal })
-  await store.put(key, bytes, { signal, ifAbsent: true })
+  if (signingKey !== null)
+    await stores.put(`${key}.sig`, await signDetached(bytes, signingKey, clock.now()), { signal })
+  await stores.put(key, bytes, { signal, ifAbsent: true })
   if (trustedSigners !== null && (signer === null || !trustedSigners.fingerprints.includes(signer)))
     log.warn({ key }, 'the report of this full drill proves nothing: no trusted signer signed it')
   return stored

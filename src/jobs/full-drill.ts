@@ -6,6 +6,7 @@ import type { OpenedScratch, ScratchSource } from '../drill/scratch.ts'
 import { assertNotAborted, type PgproofError, toPgproofError } from '../errors.ts'
 import type { JobParts } from '../parts.ts'
 import { newLabel } from '../parts.ts'
+import { holdBackups } from '../stored/hold-backup.ts'
 import { checkSignature, readEvidence, readManifest } from '../stored/read-backup.ts'
 import { openSpool } from '../streams/spool.ts'
 import type { FullDrillRequest, FullDrillResult } from './full-drill-request.ts'
@@ -29,7 +30,11 @@ export async function runFullDrill(
   let serverVersion: string | null = null
 
   const rebuild = async (): Promise<void> => {
-    // 1. Room for all databases together and for one dump at a time, before anything is fetched.
+    // 1. No prune takes away what is read from here on, the last backup neither. Room for all databases together and for
+    //    one dump at a time, before anything is fetched.
+    const backups = request.drills.map(({ backup }) => backup)
+    const held = request.rolesBackup === null ? backups : [...backups, request.rolesBackup]
+    await using _hold = await holdBackups(held, { by: 'full drill' }, parts, signal)
     await using spool = await openSpool(request.spoolRoot, neededBytes(request))
 
     // 2. What has to be known before the server starts, and only the evidence tells.
@@ -40,7 +45,7 @@ export async function runFullDrill(
 
     // 3. One server for all of them. When the scope ends, the databases are dropped, the roles, then the server.
     const settings = { ...request.scratch, cronDatabase }
-    const source = sourceOfAll(request.drills.map(({ backup }) => backup))
+    const source = sourceOfAll(backups)
     await using opened = await openForSeveral(settings, source, bootstrapRole, spool.folder, parts, signal)
     serverVersion = opened.version
 

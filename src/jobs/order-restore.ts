@@ -14,6 +14,8 @@ export type RestoreWish = {
   /** Needed only where the store holds backups of several. */
   readonly server?: string | undefined
   readonly database?: string | undefined
+  /** The name of the store to read; default: whichever has the backup. */
+  readonly from?: string | undefined
   readonly target: Connection
   readonly mode: TargetMode
   /** Default of these three: false. */
@@ -41,6 +43,7 @@ export async function restoreRequest(wish: RestoreWish, installation: Installati
     choice: wish.choice,
     server: wish.server,
     database: wish.database,
+    from: wish.from,
     target: wish.target,
     mode: wish.mode,
     disconnect: wish.disconnect ?? false,

@@ -1,261 +1,330 @@
 import type { CatalogBackup } from '../catalog/catalog.ts'
-import type { ServerConfig } from '../config/config.ts'
-import { labelTime } from '../domain/backup-label.ts'
 import { encodePruneRecord, type PruneRecord, pruneRecordFormat } from '../domain/prune-record.ts'
-import {
-  decideRetention,
-  type RetentionDecision,
-  type RetentionPlan,
-  type RetentionPolicy,
-} from '../domain/retention.ts'
-import { PgproofError, reasonOf } from '../errors.ts'
+import { assertRemovalShare } from '../domain/removal-limits.ts'
+import { lockReason } from '../domain/retention.ts'
+import { assertNotAborted, PgproofError, reasonOf, toPgproofError } from '../errors.ts'
 import { newLabel } from '../parts.ts'
-import {
-  drillReportKey,
-  drillSignatureKey,
-  drillTablesKey,
-  fullDrillReportKey,
-  objectNames,
-  pruneRecordKey,
-} from '../storage/object-keys.ts'
+import { checksPrefix, isOwnName, objectNames, pruneRecordKey } from '../storage/object-keys.ts'
+import type { NamedStore } from '../storage/store-set.ts'
+import { StoreHolds } from '../stored/read-holds.ts'
 import { version } from '../version.ts'
 import type { Installation } from './installation.ts'
+import { backupsToRemove, type Held, orphanAgeMs, type PrunePlan, type PruneRequest, planPrune } from './plan-prune.ts'
 
-/** The decision about each backup of one database, or of one server's roles, newest first. */
-export type PruneGroup = {
-  readonly kind: 'database' | 'roles'
-  readonly server: string
-  readonly database: string | null
-  readonly policy: RetentionPolicy
-  readonly decisions: readonly (RetentionDecision & { readonly storedBytes: number })[]
+/** What went from one store. */
+export type Removed = {
+  readonly store: string
+  /** Labels of backups. */
+  readonly backups: readonly string[]
+  /** Orphans and old reports. */
+  readonly leftovers: readonly string[]
+  /** Space that is free now. */
+  readonly freedBytes: number
+  /** What the bucket keeps as earlier versions, out of sight and still paid for. */
+  readonly hiddenBytes: number
 }
 
-export type PrunePlan = {
-  readonly groups: readonly PruneGroup[]
-  /** Folders without a manifest, old enough that no running backup can own them. */
-  readonly orphanFolders: readonly string[]
-  /** Reports older than `drill.keepReports` whose backup is gone. */
-  readonly oldReports: readonly { readonly server: string; readonly database: string; readonly label: string }[]
-  /** Reports of full drills older than `drill.keepReports`. */
-  readonly oldFullReports: readonly { readonly server: string; readonly label: string }[]
-}
-
-export type PruneResult = { readonly plan: PrunePlan; readonly removed: readonly string[]; readonly isDryRun: boolean }
-
-export type PruneRequest = {
-  /** Only these; undefined prunes every configured server. */
-  readonly only?: { readonly server: string; readonly database: string | null } | undefined
+export type PruneResult = {
+  readonly plan: PrunePlan
+  readonly removed: readonly Removed[]
+  /** Why a real run would remove nothing, or did not remove all. */
+  readonly heldBack: PgproofError | null
   readonly isDryRun: boolean
 }
 
 /**
- * Removes what the retention policy no longer keeps. Lists the whole store first and removes nothing if that fails.
- * Throws PRUNE_REFUSED, PRUNE_INCOMPLETE or store errors.
+ * Removes what the retention policy no longer keeps, in each store by what it holds itself. Nothing goes from a store
+ * that could not be listed and read completely. Throws PRUNE_REFUSED, PRUNE_HELD_BACK, PRUNE_INCOMPLETE or store errors.
  */
 export async function runPrune(
   request: PruneRequest,
-  installation: Installation,
+  installation: Installation & { readonly onPlan?: ((plan: PrunePlan) => void) | undefined },
   signal: AbortSignal,
 ): Promise<PruneResult> {
-  const { catalog, store, log } = installation
+  const { catalog, stores } = installation
 
   // 1. Know everything, or remove nothing.
-  await catalog.refresh(store, signal)
-  if (!catalog.isComplete)
-    throw new PgproofError('PRUNE_REFUSED', { reason: 'the store could not be listed and read completely' })
+  await catalog.refresh(stores, signal)
+  const targets = knownStores(request, installation)
 
-  // 2. Decide, with a reason for each backup.
-  const plan = planPrune(request, installation)
-  const doomed = backupsToRemove(plan, installation)
-  if (request.isDryRun) return { plan, removed: [], isDryRun: true }
-
-  // 3. Say what goes before it goes, so that a pruned history is not mistaken for a stolen one.
-  if (doomed.length > 0) await writeRecord(plan, doomed, installation, signal)
-
-  // 4. Manifests first: from then on the backup does not count. Then its objects.
-  const removed: string[] = []
-  const failures: string[] = []
-  const attempt = async (what: string, work: () => Promise<void>): Promise<void> => {
+  // 2. Decide, with a reason for each backup. A locked one stays until its time, which is no fault.
+  const planned: Planned[] = []
+  for (const store of targets) {
     try {
-      await work()
-      removed.push(what)
+      await stores.assertMarked(store, signal)
+      planned.push(await planWithLocks(request, store, installation, signal))
     } catch (error) {
-      signal.throwIfAborted()
-      failures.push(`${what}: ${reasonOf(error)}`)
+      if (store.isRequired || request.store !== undefined || signal.aborted) throw error
+      installation.log.warn({ store: store.name, reason: reasonOf(error) }, 'not pruned')
     }
   }
-  for (const backup of doomed) {
-    // A drill that began meanwhile may have picked this one; the next prune comes soon enough.
-    if (isDrilled(backup.manifest, installation)) continue
-    await attempt(backup.manifest.label, () => removeBackup(backup, installation, signal))
-  }
-  for (const folder of plan.orphanFolders) await attempt(folder, () => removeFolder(folder, installation, signal))
-  for (const { server, database, label } of plan.oldReports)
-    await attempt(label, async () => {
-      await store.delete(drillReportKey(server, database, label), { signal })
-      await store.delete(drillSignatureKey(server, database, label), { signal })
-      await store.delete(drillTablesKey(server, database, label), { signal })
-    })
-  for (const { server, label } of plan.oldFullReports)
-    await attempt(label, async () => {
-      const key = fullDrillReportKey(server, label)
-      await store.delete(key, { signal })
-      await store.delete(`${key}.sig`, { signal })
-    })
+  const plan = joined(planned.map((one) => one.plan))
+  installation.onPlan?.(plan)
+  const heldBack =
+    planned.map((one) => shareError(one.plan, one.store.name, request, installation)).find((error) => error !== null) ??
+    null
+  if (request.isDryRun) return { plan, removed: [], heldBack, isDryRun: true }
+  if (heldBack !== null) throw heldBack
 
-  // 5. What unfinished uploads of crashed runs left.
-  const now = installation.clock.now().getTime()
-  const uploads = await store.sweepUnfinished(new Date(now - orphanAgeMs(installation)), { signal })
-  if (uploads > 0) log.info({ uploads }, 'unfinished uploads removed')
+  // 3. Store by store; what fails in one does not keep the others from it.
+  const removed: Removed[] = []
+  const failures: string[] = []
+  for (const one of planned) {
+    const removal = new Removal(one.store, one.holds, installation, failures, signal)
+    try {
+      await removal.carryOut(one.plan, one.doomed)
+    } catch (error) {
+      if (signal.aborted || planned.length === 1) throw error
+      failures.push(`store ${one.store.name}: ${reasonOf(error)}`)
+    }
+    removed.push(removal.result())
+  }
   if (failures.length > 0) {
     const count = failures.length === 1 ? '1 object' : `${failures.length} objects`
     throw new PgproofError('PRUNE_INCOMPLETE', { count }, { details: failures.join('\n') })
   }
-  return { plan, removed, isDryRun: false }
+  return { plan, removed, heldBack: null, isDryRun: false }
 }
 
-/** What a prune would do, from the catalog as it stands. Removes nothing. */
-export function planPrune(request: PruneRequest, installation: Installation): PrunePlan {
-  const { catalog, config, clock } = installation
-  const now = clock.now()
-  const groups: PruneGroup[] = []
-  for (const server of config.servers) {
-    if (request.only !== undefined && request.only.server !== server.name) continue
-    const names = new Set(
-      catalog.backups({ server: server.name, kind: 'database' }).map(({ manifest }) => manifest.database ?? ''),
-    )
-    for (const database of [...names].sort())
-      if (request.only === undefined || request.only.database === database)
-        groups.push(decideGroup('database', server, database, server.retention, installation))
-    if (request.only === undefined || request.only.database === null)
-      groups.push(decideGroup('roles', server, null, server.rolesRetention, installation))
-  }
-  const configured = new Set(config.servers.map(({ name }) => name))
-  const inScope = (server: string): boolean => request.only === undefined && configured.has(server)
-  const isOld = (instant: Date): boolean => now.getTime() - instant.getTime() > config.drill.keepReportsMs
-  const alive = new Set(catalog.backups({}).map(({ manifest }) => manifest.label))
-  return {
-    groups: groups.filter(({ decisions }) => decisions.length > 0),
-    orphanFolders: catalog
-      .orphans()
-      .filter(
-        ({ server, modifiedAt }) => inScope(server) && now.getTime() - modifiedAt.getTime() > orphanAgeMs(installation),
-      )
-      .map(({ folder }) => folder),
-    oldReports: catalog
-      .drills({})
-      .filter(({ server, backup }) => inScope(server) && !alive.has(backup.label))
-      .filter(({ finishedAt }) => isOld(new Date(finishedAt)))
-      .map(({ server, database, label }) => ({ server, database, label })),
-    oldFullReports: catalog
-      .fullDrills()
-      .filter(({ server, label }) => inScope(server) && isOld(labelTime(label) ?? now)),
-  }
+type Planned = {
+  readonly store: NamedStore
+  readonly holds: StoreHolds
+  readonly plan: PrunePlan
+  readonly doomed: readonly CatalogBackup[]
 }
 
-function decideGroup(
-  kind: PruneGroup['kind'],
-  server: ServerConfig,
-  database: string | null,
-  policy: RetentionPolicy,
+async function planWithLocks(
+  request: PruneRequest,
+  store: NamedStore,
   installation: Installation,
-): PruneGroup {
-  const { catalog, clock, config } = installation
-  const backups = catalog.backups({ server: server.name, kind, ...(database === null ? {} : { database }) })
-  const held = new Map<string, string>()
-  // A drill may be reading any backup of its database and any roles of its server.
-  if (isDrilled({ server: server.name, database }, installation))
-    for (const { manifest } of backups) held.set(manifest.label, 'a drill is running')
-  const decide = (counted: readonly CatalogBackup[]): RetentionPlan =>
-    decideRetention({
-      backups: counted.map((backup) => ({
-        label: backup.manifest.label,
-        snapshotTime: new Date(backup.manifest.snapshotTime),
-        verified: backup.verifiedAt !== null,
-        kind,
-      })),
-      policy,
-      now: clock.now(),
-      timezone: config.timezone,
-      held,
-    })
-  // A backup with missing objects or a failed drill takes no good one's place, and goes when it would have gone anyway.
-  const good = backups.filter(({ faults, lastVerdict }) => faults.length === 0 && lastVerdict !== 'failed')
-  const whole = new Map(decide(good).map((one) => [one.label, one]))
-  const decisions = decide(backups).map((decision) => whole.get(decision.label) ?? decision)
-  const sizes = new Map(backups.map((backup) => [backup.manifest.label, backup.storedBytes]))
-  return {
-    kind,
-    server: server.name,
-    database,
-    policy,
-    decisions: decisions.map((decision) => ({ ...decision, storedBytes: sizes.get(decision.label) ?? 0 })),
-  }
+  signal: AbortSignal,
+): Promise<Planned> {
+  const holds = new StoreHolds(store, installation)
+  const reading = new Map([...readByDrills(store.name, installation), ...(await holds.inForce(signal))])
+  const first = planPrune(request, store.name, installation, reading)
+  const locks = await locksOf(store, backupsToRemove(first, store.name, installation), installation, signal)
+  const plan = planPrune(request, store.name, installation, new Map([...reading, ...locks]))
+  return { store, holds, plan, doomed: backupsToRemove(plan, store.name, installation) }
 }
 
-/** A drill reads a backup of its own database, a full one of every database, and both the roles of their server. */
-function isDrilled(
-  { server, database }: { readonly server: string; readonly database: string | null },
-  { catalog }: Installation,
-): boolean {
-  return catalog
-    .runs()
-    .some(
-      (run) =>
-        run.state === 'running' &&
-        run.job === 'drill' &&
-        run.server === server &&
-        (database === null || run.database === null || run.database === database),
-    )
-}
-
-/** The age from which no running backup can own what has no manifest; S3 dates an upload from its beginning. */
-function orphanAgeMs({ config }: Installation): number {
-  return Math.max(24 * 3_600_000, ...config.servers.map(({ backupDeadlineMs }) => backupDeadlineMs))
-}
-
-function backupsToRemove(plan: PrunePlan, { catalog }: Installation): CatalogBackup[] {
-  return plan.groups.flatMap((group) => {
-    const doomed = new Set(group.decisions.filter(({ keep }) => !keep).map(({ label }) => label))
-    const { server, kind, database } = group
-    return catalog
-      .backups({ server, kind, ...(database === null ? {} : { database }) })
-      .filter(({ manifest }) => doomed.has(manifest.label))
+/** Those that were read completely. Throws PRUNE_REFUSED for one that must be there and was not. */
+function knownStores({ store: wanted }: PruneRequest, installation: Installation): readonly NamedStore[] {
+  const { catalog, config, stores, log } = installation
+  const standings = new Map(catalog.standings().map((standing) => [standing.name, standing]))
+  // Where whoever writes may not delete, somebody else prunes.
+  const isOthers = (name: string): boolean =>
+    config.stores.some((one) => one.name === name && one.isAppendOnly && one.pruner === undefined)
+  return (wanted === undefined ? stores.named : [stores.one(wanted)]).filter(({ name, isRequired }) => {
+    if (wanted === undefined && isOthers(name)) return false
+    const standing = standings.get(name)
+    if (standing?.isComplete === true) return true
+    const reason = `store "${name}" could not be listed and read completely`
+    if (isRequired || wanted !== undefined)
+      throw standing?.error?.code === 'STORE_UNMARKED' ? standing.error : new PgproofError('PRUNE_REFUSED', { reason })
+    log.warn({ store: name, reason: standing?.error?.message ?? reason }, 'not pruned')
+    return false
   })
 }
 
-async function writeRecord(
-  plan: PrunePlan,
-  doomed: readonly CatalogBackup[],
-  installation: Installation,
-  signal: AbortSignal,
-): Promise<void> {
-  const { clock, config, store, storeId } = installation
-  const label = newLabel(installation)
-  const record: PruneRecord = {
-    format: pruneRecordFormat,
-    label,
-    storeId,
-    pgproofVersion: version,
-    at: clock.now().toISOString(),
-    policies: plan.groups.map(({ kind, server, policy }) => ({ kind, server, policy, timezone: config.timezone })),
-    removed: doomed.map(({ manifest, manifestSha256 }) => {
-      const { kind, server, database } = manifest
-      return { kind, server, database, label: manifest.label, manifestSha256 }
-    }),
+function joined(plans: readonly PrunePlan[]): PrunePlan {
+  return {
+    groups: plans.flatMap(({ groups }) => groups),
+    orphanFolders: plans.flatMap(({ orphanFolders }) => orphanFolders),
+    oldReports: plans.flatMap(({ oldReports }) => oldReports),
   }
-  await store.put(pruneRecordKey(label), encodePruneRecord(record), { signal, ifAbsent: true })
-  installation.catalog.addPrune(record)
 }
 
-async function removeBackup(backup: CatalogBackup, installation: Installation, signal: AbortSignal): Promise<void> {
-  await installation.store.delete(`${backup.folder}${objectNames.manifest}`, { signal })
-  installation.catalog.removeBackup(backup.folder)
-  await removeFolder(backup.folder, installation, signal)
+/**
+ * What drills of this process read, where the store does not take their holds: one reads a backup of its own database, a
+ * full one of every database, and both the roles of their server.
+ */
+function readByDrills(store: string, { catalog }: Installation): Held {
+  const running = catalog.runs().filter(({ state, job }) => state === 'running' && job === 'drill')
+  const held = new Map<string, string>()
+  // Asked before each removal, and what a store holds is put together anew after each.
+  if (running.length === 0) return held
+  for (const { folder, manifest } of catalog.inStore(store).backups()) {
+    const isRead = running.some(
+      (run) =>
+        run.server === manifest.server &&
+        (manifest.database === null || run.database === null || run.database === manifest.database),
+    )
+    if (isRead) held.set(folder, 'a drill is running')
+  }
+  return held
 }
 
-async function removeFolder(folder: string, { store }: Installation, signal: AbortSignal): Promise<void> {
-  const keys: string[] = []
-  for await (const { key } of store.list(folder, { signal })) keys.push(key)
-  for (const key of keys) await store.delete(key, { signal })
+/** Which of these the store keeps under Object Lock. Hiding one behind a delete marker would free nothing, either. */
+async function locksOf(
+  { reader }: NamedStore,
+  doomed: readonly CatalogBackup[],
+  { clock }: Installation,
+  signal: AbortSignal,
+): Promise<Held> {
+  const locks = new Map<string, string>()
+  for (const { folder, manifest } of doomed) {
+    const keys = [manifest.objects.dump.name, objectNames.manifest].map((name) => `${folder}${name}`)
+    const heads = await Promise.all(keys.map((key) => reader.head(key, { signal })))
+    const until = new Date(Math.max(0, ...heads.map((head) => head?.lockedUntil?.getTime() ?? 0)))
+    const reason = lockReason(until, clock.now())
+    if (reason !== undefined) locks.set(folder, reason)
+  }
+  return locks
+}
+
+/** Why so much may not go from one store without being forced; null if it may. */
+export function shareError(
+  { groups }: PrunePlan,
+  store: string,
+  { isForced = false }: PruneRequest,
+  { config }: Pick<Installation, 'config'>,
+): PgproofError | null {
+  const decisions = groups.filter((group) => group.store === store).flatMap((group) => group.decisions)
+  const removed = decisions.filter(({ keep }) => !keep).length
+  try {
+    assertRemovalShare({ store, total: decisions.length, removed, largestShare: config.prune.largestShare, isForced })
+    return null
+  } catch (error) {
+    return toPgproofError(error)
+  }
+}
+
+/** The removal from one store. */
+class Removal {
+  readonly #store: NamedStore
+  readonly #holds: StoreHolds
+  readonly #installation: Installation
+  readonly #failures: string[]
+  readonly #signal: AbortSignal
+  readonly #backups: string[] = []
+  readonly #leftovers: string[] = []
+  #freedBytes = 0
+  #hiddenBytes = 0
+
+  constructor(
+    store: NamedStore,
+    holds: StoreHolds,
+    installation: Installation,
+    failures: string[],
+    signal: AbortSignal,
+  ) {
+    this.#store = store
+    this.#holds = holds
+    this.#installation = installation
+    this.#failures = failures
+    this.#signal = signal
+  }
+
+  async carryOut(plan: PrunePlan, doomed: readonly CatalogBackup[]): Promise<void> {
+    const { name, pruner } = this.#store
+    const signal = this.#signal
+    // Manifests first: from then on the backup does not count. Then its objects.
+    const incompleteServers = new Set<string>()
+    // Databases before roles, in the plan's order: the roles of a backup that could not be removed stay with it.
+    for (const backup of doomed) {
+      const { manifest, folder } = backup
+      if (manifest.kind === 'roles' && incompleteServers.has(manifest.server)) continue
+      const before = this.#backups.length
+      await this.#attempt(manifest.label, this.#backups, async () => {
+        // Who began to read it meanwhile keeps it; the next prune comes soon enough.
+        if (await this.#isRead(folder)) return 'kept'
+        await this.#record(plan, backup)
+        await this.#delete(`${folder}${objectNames.manifest}`)
+        this.#installation.catalog.removeBackup(folder, name)
+        // Who had read the manifest by then had said so before; the rest is for the next prune, which has the record.
+        if (!(await this.#isRead(folder))) await this.#removeFolder(folder)
+        return 'removed'
+      })
+      if (this.#backups.length === before) incompleteServers.add(manifest.server)
+    }
+    for (const { folder } of plan.orphanFolders)
+      await this.#attempt(folder, this.#leftovers, async () => {
+        if (await this.#isRead(folder)) return 'kept'
+        // A sync may have completed it since the store was listed.
+        const manifest = await this.#store.reader.head(`${folder}${objectNames.manifest}`, { signal })
+        if (manifest !== undefined) return 'kept'
+        await this.#removeFolder(folder)
+        return 'removed'
+      })
+    for (const { label, keys } of plan.oldReports)
+      await this.#attempt(label, this.#leftovers, async () => {
+        for (const key of keys) await this.#delete(key)
+        return 'removed'
+      })
+    await this.#holds.sweep(signal)
+
+    // What unfinished uploads of crashed runs left.
+    const { clock, log } = this.#installation
+    const olderThan = new Date(clock.now().getTime() - orphanAgeMs(this.#installation))
+    const uploads = await pruner.sweepUnfinished(olderThan, { signal })
+    // Probes of `check` that could not be removed then.
+    for await (const { key, modifiedAt } of pruner.list(checksPrefix, { signal }))
+      if (modifiedAt < olderThan) await this.#delete(key).catch(() => assertNotAborted(signal))
+    if (uploads > 0) log.info({ store: name, uploads }, 'unfinished uploads removed')
+  }
+
+  result(): Removed {
+    const [store, backups, leftovers] = [this.#store.name, this.#backups, this.#leftovers]
+    return { store, backups, leftovers, freedBytes: this.#freedBytes, hiddenBytes: this.#hiddenBytes }
+  }
+
+  async #attempt(what: string, list: string[], work: () => Promise<'removed' | 'kept'>): Promise<void> {
+    try {
+      if ((await work()) === 'removed') list.push(what)
+    } catch (error) {
+      this.#signal.throwIfAborted()
+      this.#failures.push(`${what} in store ${this.#store.name}: ${reasonOf(error)}`)
+    }
+  }
+
+  /** Asked right before each removal, of the store itself: the reader may be another process on another host. */
+  async #isRead(folder: string): Promise<boolean> {
+    const reason =
+      readByDrills(this.#store.name, this.#installation).get(folder) ??
+      (await this.#holds.inForce(this.#signal)).get(folder)
+    if (reason !== undefined) this.#installation.log.info({ store: this.#store.name, folder, reason }, 'not removed')
+    return reason !== undefined
+  }
+
+  /**
+   * Says what goes right before it goes: so a pruned history is not mistaken for a stolen one, and what an interrupted
+   * prune did not come to is not taken for pruned.
+   */
+  async #record({ groups }: PrunePlan, { manifest, manifestSha256 }: CatalogBackup): Promise<void> {
+    const { kind, server, database } = manifest
+    const isSame = (one: PruneRecord['removed'][number]): boolean =>
+      one.label === manifest.label && one.manifestSha256 === manifestSha256
+    // One that could not be removed last time is on record already.
+    const records = this.#installation.catalog.inStore(this.#store.name).prunes
+    if (records.some(({ removed }) => removed.some(isSame))) return
+    const { clock, config, storeId, catalog } = this.#installation
+    const label = newLabel(this.#installation)
+    const record: PruneRecord = {
+      format: pruneRecordFormat,
+      label,
+      storeId,
+      pgproofVersion: version,
+      at: clock.now().toISOString(),
+      policies: groups
+        .filter((group) => group.kind === kind && group.server === server && group.database === database)
+        .map(({ policy }) => ({ kind, server, policy, timezone: config.timezone })),
+      removed: [{ kind, server, database, label: manifest.label, manifestSha256 }],
+    }
+    const signal = this.#signal
+    await this.#store.writer.put(pruneRecordKey(label), encodePruneRecord(record), { signal, ifAbsent: true })
+    catalog.addPrune(record, this.#store.name)
+  }
+
+  async #removeFolder(folder: string): Promise<void> {
+    const held: { key: string; bytes: number }[] = []
+    for await (const { key, bytes } of this.#store.pruner.list(folder, { signal: this.#signal }))
+      if (isOwnName(key.slice(folder.length))) held.push({ key, bytes })
+    for (const { key, bytes } of held) await this.#delete(key, bytes)
+  }
+
+  async #delete(key: string, bytes = 0): Promise<void> {
+    const deletion = await this.#store.pruner.delete(key, { signal: this.#signal })
+    if (deletion === 'hidden') this.#hiddenBytes += bytes
+    else this.#freedBytes += bytes
+  }
 }

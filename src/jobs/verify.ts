@@ -8,6 +8,7 @@ import { findProgram } from '../postgres/programs.ts'
 import { readWholeArchive } from '../postgres/restore-dump.ts'
 import { checkContents, climbToRecipients, type StoredRequest } from '../stored/check-stored.ts'
 import { fetchDump } from '../stored/fetch-dump.ts'
+import { holdBackups } from '../stored/hold-backup.ts'
 import { readEvidence, readObject, readRolesEvidence } from '../stored/read-backup.ts'
 import { readRolesScript } from '../stored/read-roles.ts'
 import { openSpool } from '../streams/spool.ts'
@@ -21,6 +22,8 @@ export type VerifyResult = {
   readonly error: PgproofError | null
 }
 
+type VerifyParts = Pick<DrillParts, 'store' | 'stores' | 'catalog' | 'clock' | 'log' | 'onProgress'>
+
 const rolesRungs = rungs.slice(0, rungs.indexOf('table of contents'))
 const databaseRungs = [...rolesRungs, 'table of contents', 'archive']
 
@@ -28,13 +31,14 @@ const databaseRungs = [...rolesRungs, 'table of contents', 'archive']
 export async function runVerify(
   backup: CatalogBackup,
   request: VerifyRequest,
-  parts: Pick<DrillParts, 'store' | 'catalog' | 'onProgress'>,
+  parts: VerifyParts,
   signal: AbortSignal,
 ): Promise<VerifyResult> {
   const checklist = new Checklist()
   const isRoles = backup.manifest.kind === 'roles'
   let error: PgproofError | null = null
   try {
+    await using _hold = await holdBackups([backup], { by: 'verification' }, parts, signal)
     if (isRoles) await verifyRoles(backup, request, parts, checklist, signal)
     else await verifyDatabase(backup, request, parts, checklist, signal)
   } catch (thrown) {
@@ -51,7 +55,7 @@ export async function runVerify(
 type Climb = (
   backup: CatalogBackup,
   request: VerifyRequest,
-  parts: Pick<DrillParts, 'store' | 'catalog' | 'onProgress'>,
+  parts: VerifyParts,
   checklist: Checklist,
   signal: AbortSignal,
 ) => Promise<void>

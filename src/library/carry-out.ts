@@ -25,7 +25,7 @@ export async function backUp(place: Place, installation: Installation, signal: A
     bytes: manifest.objects.dump.bytes,
     dumpBytes: manifest.dump.bytes,
     manifest,
-    pruned: finished.prune?.removed ?? [],
+    pruned: [...new Set(finished.prune?.removed.flatMap(({ backups }) => backups))],
     pruneError: finished.pruneError ?? null,
   }
 }

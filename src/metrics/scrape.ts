@@ -1,8 +1,11 @@
-import type { Catalog, CatalogBackup } from '../catalog/catalog.ts'
+import type { Catalog, CatalogBackup, StoreView } from '../catalog/catalog.ts'
 import { type DatabaseStatus, readDatabaseStatus } from '../catalog/database-status.ts'
+import { lackingIn } from '../catalog/lacking.ts'
 import type { PlannedJob, Run } from '../catalog/runs.ts'
 import type { Clock } from '../clock.ts'
 import { type Config, objectivesOf } from '../config/config.ts'
+import { retentionIn } from '../config/retention-in.ts'
+import type { NamedStore } from '../storage/store-set.ts'
 
 export type KeyExpiry = {
   readonly fingerprint: string
@@ -13,12 +16,11 @@ export type KeyExpiry = {
 
 export type MetricsParts = {
   readonly catalog: Catalog
-  readonly config: Pick<Config, 'servers'> & { readonly drill: Pick<Config['drill'], 'pick'> }
+  readonly config: Pick<Config, 'servers' | 'stores' | 'timezone'> & { readonly drill: Pick<Config['drill'], 'pick'> }
   readonly clock: Clock
-  readonly store: { clockSkewSeconds(): number | undefined }
+  /** All stores; `skewSeconds` undefined where the clock of one is not known. */
+  readonly stores: { readonly named: readonly NamedStore[] }
   readonly planned: () => readonly PlannedJob[]
-  /** Whether the store could be read when it was last tried; null before the first time. */
-  readonly storeUp: () => boolean | null
   readonly keyExpiries: () => readonly KeyExpiry[]
   readonly version: string
 }
@@ -36,8 +38,7 @@ export type Scrape = {
   readonly running: readonly Run[]
   readonly runPlaces: readonly RunPlace[]
   readonly keyExpiries: ReadonlyMap<{ readonly fingerprint: string; readonly use: string }, Date>
-  readonly isStoreUp: boolean | null
-  readonly clockSkewSeconds: number | undefined
+  readonly stores: readonly StoreScrape[]
   /** Whether the store was ever read: then "none" is known and not merely unseen. */
   readonly isStoreRead: boolean
 }
@@ -62,9 +63,32 @@ export function readScrape(parts: MetricsParts): Scrape {
     running: catalog.runs().filter(({ state }) => state === 'running'),
     runPlaces: runPlaces(places, config),
     keyExpiries: expiring(parts.keyExpiries()),
-    isStoreUp: parts.storeUp(),
-    clockSkewSeconds: parts.store.clockSkewSeconds(),
+    stores: parts.stores.named.map((store) => readStore(store, parts, now)),
     isStoreRead: catalog.lastRefreshedAt !== null,
+  }
+}
+
+/** What is told of one store. */
+export type StoreScrape = {
+  readonly name: string
+  /** Whether it could be read when it was last tried; null before the first time. */
+  readonly isUp: boolean | null
+  readonly clockSkewSeconds: number | undefined
+  readonly view: StoreView
+  /** What other stores have and this one should; empty while it cannot be read. */
+  readonly lacking: readonly CatalogBackup[]
+}
+
+function readStore({ name, writer }: NamedStore, { catalog, config }: MetricsParts, now: Date): StoreScrape {
+  const standing = catalog.standings().find((one) => one.name === name)
+  const isUp = standing === undefined ? null : standing.error === null
+  const question = { store: name, policyOf: retentionIn(name, config), now, timezone: config.timezone }
+  return {
+    name,
+    isUp,
+    clockSkewSeconds: writer.clockSkewSeconds(),
+    view: catalog.inStore(name),
+    lacking: isUp === true ? lackingIn(question, catalog) : [],
   }
 }
 
@@ -86,6 +110,7 @@ export function runPlaces(places: readonly Place[], { servers }: Pick<Config, 's
     ...places.flatMap(({ server, database }) => ofDatabase.map((job) => ({ server, database, job }))),
     ...servers.flatMap(({ name }) => ofServer.map((job) => ({ server: name, database: '', job }))),
     { server: '', database: '', job: 'prune' },
+    { server: '', database: '', job: 'sync' },
   ]
 }
 

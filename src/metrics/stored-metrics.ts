@@ -15,6 +15,7 @@ export type StoredMetric = {
 }
 
 export const perPlace = ['server', 'database'] as const
+export const perStore = ['store'] as const
 
 /** What is true of the installation as a whole, or counted by place; `database` is empty for what is the server's. */
 export const installationMetrics: readonly StoredMetric[] = [
@@ -79,30 +80,80 @@ export const installationMetrics: readonly StoredMetric[] = [
     name: 'pgproof_store_up',
     type: 'gauge',
     help: '1 if the store could be read when it was last tried, 0 if not.',
-    labels: [],
-    *read({ isStoreUp }) {
-      if (isStoreUp !== null) yield { labels: {}, value: isStoreUp ? 1 : 0 }
+    labels: perStore,
+    *read({ stores }) {
+      for (const { name, isUp } of stores) if (isUp !== null) yield { labels: { store: name }, value: isUp ? 1 : 0 }
     },
   },
   {
     name: 'pgproof_store_clock_skew_seconds',
     type: 'gauge',
     help: 'The clock of the store minus the clock of pgproof.',
-    labels: [],
-    *read({ clockSkewSeconds }) {
-      if (clockSkewSeconds !== undefined) yield { labels: {}, value: clockSkewSeconds }
+    labels: perStore,
+    *read({ stores }) {
+      for (const { name, clockSkewSeconds } of stores)
+        if (clockSkewSeconds !== undefined) yield { labels: { store: name }, value: clockSkewSeconds }
+    },
+  },
+  {
+    name: 'pgproof_store_recovery_point_timestamp_seconds',
+    type: 'gauge',
+    help: 'Snapshot time of the newest backup of which the store holds every object.',
+    labels: [...perPlace, ...perStore],
+    *read({ stores, databases, isStoreRead }) {
+      if (!isStoreRead) return
+      for (const { name, view } of stores)
+        for (const { server, database } of databases) {
+          const newest = view.backups({ server, database, kind: 'database' }).find(({ faults }) => faults.length === 0)
+          if (newest !== undefined)
+            yield { labels: { server, database, store: name }, value: newest.snapshotTime.getTime() / 1000 }
+        }
+    },
+  },
+  {
+    name: 'pgproof_store_lacking_backups',
+    type: 'gauge',
+    help: 'Backups that another store holds and this one should hold, too; sync copies them.',
+    labels: [...perPlace, ...perStore],
+    *read({ stores, databases, isStoreRead }) {
+      if (!isStoreRead) return
+      for (const { name, isUp, lacking } of stores) {
+        if (isUp !== true) continue
+        for (const { server, database } of databases) yield { labels: { server, database, store: name }, value: 0 }
+        for (const { manifest } of lacking)
+          yield { labels: { server: manifest.server, database: manifest.database ?? '', store: name }, value: 1 }
+      }
+    },
+  },
+  {
+    name: 'pgproof_store_bytes',
+    type: 'gauge',
+    help: 'Size of all objects of the backups that the store holds.',
+    labels: [...perPlace, ...perStore],
+    *read({ stores, databases, isStoreRead }) {
+      if (!isStoreRead) return
+      for (const { name, view } of stores) {
+        for (const { server, database } of databases) yield { labels: { server, database, store: name }, value: 0 }
+        for (const { manifest, storedBytes } of view.backups())
+          yield {
+            labels: { server: manifest.server, database: manifest.database ?? '', store: name },
+            value: storedBytes,
+          }
+      }
     },
   },
   {
     name: 'pgproof_orphan_objects',
     type: 'gauge',
     help: 'Objects of backups without a manifest: left by a crash, or still being written.',
-    labels: perPlace,
-    *read({ catalog, databases, isStoreRead }) {
+    labels: [...perPlace, ...perStore],
+    *read({ stores, databases, isStoreRead }) {
       if (!isStoreRead) return
-      for (const { server, database } of databases) yield { labels: { server, database }, value: 0 }
-      for (const { server, database, objects } of catalog.orphans())
-        yield { labels: { server, database: database ?? '' }, value: objects.length }
+      for (const { name, view } of stores) {
+        for (const { server, database } of databases) yield { labels: { server, database, store: name }, value: 0 }
+        for (const { server, database, objects } of view.orphans)
+          yield { labels: { server, database: database ?? '', store: name }, value: objects.length }
+      }
     },
   },
   {

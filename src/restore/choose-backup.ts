@@ -1,17 +1,21 @@
 import type { Catalog, CatalogBackup } from '../catalog/catalog.ts'
 import { PgproofError } from '../errors.ts'
+import { objectNames } from '../storage/object-keys.ts'
 import type { RestoreRequest } from './restore-request.ts'
 
 type Question = Pick<RestoreRequest, 'choice' | 'server' | 'database'>
+
+export type ChosenBackup = {
+  readonly backup: CatalogBackup
+  /** Younger ones that were passed over. */
+  readonly skipped: readonly CatalogBackup[]
+}
 
 /**
  * The backup to restore. By time or as the latest only whole ones count; `skipped` are younger ones of which objects are
  * missing. Throws LABEL_UNKNOWN, NO_BACKUP, NO_BACKUP_BEFORE, or USAGE_INVALID where it is not clear of which database.
  */
-export function chooseBackup(
-  question: Question,
-  catalog: Catalog,
-): { readonly backup: CatalogBackup; readonly skipped: readonly CatalogBackup[] } {
+export function chooseBackup(question: Question, catalog: Catalog): ChosenBackup {
   const { choice } = question
   if (choice.by === 'label') return { backup: labelled(choice.label, question, catalog), skipped: [] }
   const place = onlyPlace(question, catalog)
@@ -71,7 +75,12 @@ function onlyPlace(
 
 function knownText(catalog: Catalog): string {
   const all = catalog.databases().map((one) => `${one.server}/${one.database}`)
-  if (all.length === 0) return 'Look whether this is the right store: it holds no backup of any database'
+  if (all.length === 0) {
+    const unreadable = catalog.damaged().filter(({ key }) => key.endsWith(`/${objectNames.manifest}`))
+    if (unreadable.length === 0) return 'Look whether this is the right store: it holds no backup of any database'
+    const what = unreadable.length === 1 ? 'one whose manifest' : `${unreadable.length} whose manifests`
+    return `It holds ${what} cannot be read (\`pgproof status\`); docs/recovery.md restores without manifests`
+  }
   const rest = all.length - 20
   return `It holds backups of ${all.slice(0, 20).join(', ')}${rest > 0 ? ` and ${rest} more` : ''}`
 }

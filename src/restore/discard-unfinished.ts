@@ -1,9 +1,8 @@
-import { PgproofError } from '../errors.ts'
 import type { Connection } from '../postgres/connect.ts'
-import { dropUnfinished, listUnfinished } from '../postgres/staging-database.ts'
 import { inspectTarget, lockTarget } from '../postgres/target-database.ts'
 import { removeOldDownloads } from '../streams/downloads.ts'
 import { sweepSpool } from '../streams/spool.ts'
+import { clearUnfinished } from './clear-unfinished.ts'
 
 /**
  * Removes what restores into a database left that were killed: the half-restored databases, and the downloads of which
@@ -13,12 +12,8 @@ import { sweepSpool } from '../streams/spool.ts'
 export async function discardUnfinished(target: Connection, spoolRoot: string, signal: AbortSignal): Promise<string[]> {
   const { server } = await inspectTarget(target, signal)
   await using _lock = await lockTarget(server, target.database, signal)
-  const removed: string[] = []
-  for (const { name, label, into, isBusy } of await listUnfinished(server, target.database, signal)) {
-    if (isBusy) throw new PgproofError('TARGET_UNFINISHED', { label, database: into, name })
-    await dropUnfinished(server, name, signal)
-    removed.push(`database "${name}", half restored from ${label}`)
-  }
+  const { dropped } = await clearUnfinished(server, target.database, () => true, signal)
+  const removed = dropped.map(({ name, label }) => `database "${name}", half restored from ${label}`)
   const folders = await sweepSpool(spoolRoot)
   if (folders > 0)
     removed.push(`what ${folders === 1 ? 'a restore or drill' : `${folders} restores or drills`} had left in the spool`)

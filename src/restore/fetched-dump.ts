@@ -1,12 +1,12 @@
 import { join } from 'node:path'
 import type { Checklist } from '../domain/checklist.ts'
-import type { PrivateKeys } from '../encryption/keys.ts'
 import { reasonOf } from '../errors.ts'
-import type { ObjectStore } from '../storage/object-store.ts'
 import { fetchDump } from '../stored/fetch-dump.ts'
 import type { ReadManifest } from '../stored/read-backup.ts'
 import { openDownload } from '../streams/downloads.ts'
 import { openSpool } from '../streams/spool.ts'
+import { eachCopy } from './each-copy.ts'
+import type { RestoreParts, RestoreRequest } from './restore-request.ts'
 
 /** A dump in the spool, decrypted; gone when the scope ends. What was downloaded stays, unless the restore is done. */
 export type FetchedDump = AsyncDisposable & {
@@ -15,17 +15,18 @@ export type FetchedDump = AsyncDisposable & {
   finish(): Promise<readonly string[]>
 }
 
-type Request = {
-  readonly read: ReadManifest
-  readonly keys: PrivateKeys
-  readonly store: ObjectStore
-  readonly spoolRoot: string
-  readonly onBytes: (doneBytes: number) => void
+type FetchParts = Pick<RestoreParts, 'stores'> & {
+  /** Gets why a copy was passed over. */
+  readonly notes: string[]
+  readonly onProgress?: ((progress: FetchProgress) => void) | undefined
 }
+type FetchProgress = { readonly phase: 'fetch'; readonly doneBytes: number; readonly totalBytes: number }
 
 /** Room first, then the dump; an interrupted download goes on where it was. Throws what `fetchDump` and the spool throw. */
 export async function fetchForRestore(
-  { read, keys, store, spoolRoot, onBytes }: Request,
+  { read, from }: { readonly read: ReadManifest; readonly from: readonly string[] },
+  { keys, spoolRoot }: Pick<RestoreRequest, 'keys' | 'spoolRoot'>,
+  { stores, notes, onProgress }: FetchParts,
   checklist: Checklist,
   signal: AbortSignal,
 ): Promise<FetchedDump> {
@@ -40,7 +41,12 @@ export async function fetchForRestore(
     const spool = await openSpool(spoolRoot, dump.bytes + bytes - download.haveBytes)
     opened.push(spool)
     const file = join(spool.folder, 'dump')
-    await fetchDump({ read, keys, store, file, keepDownload: download.path, onBytes }, checklist, signal)
+    const onBytes = (doneBytes: number): void => onProgress?.({ phase: 'fetch', doneBytes, totalBytes: bytes })
+    const fetch = (names: readonly string[], climbed: Checklist): Promise<unknown> => {
+      const store = stores.reading(names)
+      return fetchDump({ read, keys, store, file, keepDownload: download.path, onBytes }, climbed, signal)
+    }
+    await eachCopy(from, fetch, checklist, notes)
     const finish = (): Promise<readonly string[]> =>
       download.remove().then(
         () => [],

@@ -21,6 +21,8 @@ export type RestoreRequest = {
   /** Undefined where the store holds backups of one server, or of one database, only. */
   readonly server: string | undefined
   readonly database: string | undefined
+  /** The store that is read; undefined: whichever has the backup, in their order. */
+  readonly from?: string | undefined
   /** Names the database as it is to be called. */
   readonly target: Connection
   readonly mode: TargetMode
@@ -44,7 +46,7 @@ export type RestoreRequest = {
   readonly binDirs: readonly string[]
 }
 
-export type RestoreParts = Pick<JobParts, 'store' | 'catalog' | 'clock' | 'log'> & {
+export type RestoreParts = Pick<JobParts, 'store' | 'stores' | 'catalog' | 'clock' | 'log'> & {
   readonly onProgress?:
     | ((progress: { readonly phase: RestorePhase; readonly doneBytes?: number; readonly totalBytes?: number }) => void)
     | undefined

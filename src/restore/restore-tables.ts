@@ -22,27 +22,23 @@ import {
 import { findProgram } from '../postgres/programs.ts'
 import { putInPlace } from '../postgres/put-in-place.ts'
 import { restoreSelected } from '../postgres/restore-selected.ts'
-import {
-  createStaging,
-  dropUnfinished,
-  listUnfinished,
-  type Staging,
-  stagingName,
-} from '../postgres/staging-database.ts'
+import { createStaging, type Staging, stagingName } from '../postgres/staging-database.ts'
 import { findRelations } from '../postgres/table-shapes.ts'
 import { tableName } from '../postgres/tables.ts'
 import { inspectTarget, lockTarget } from '../postgres/target-database.ts'
 import { assertSchemaFree, claimSchema, makePrivate, unfinishedMark } from '../postgres/target-schema.ts'
-import { checkContents, climbToRecipients } from '../stored/check-stored.ts'
-import { readEvidence } from '../stored/read-backup.ts'
+import { checkContents } from '../stored/check-stored.ts'
 import { assertMonetary } from './after-restore.ts'
 import { chooseBackup } from './choose-backup.ts'
+import { clearUnfinished } from './clear-unfinished.ts'
 import { compareCopies, findMissingParts } from './compare-copies.ts'
 import { fetchForRestore } from './fetched-dump.ts'
+import { holdForRestore } from './hold-for-restore.ts'
 import { createPhases } from './phases.ts'
 import { foreignKeysWithin, keyOfText, planMerge, readForeignKeys, type Staged } from './plan-merge.ts'
 import type { RestoredTable, TablesParts, TablesPhase, TablesRequest, TablesResult } from './tables-request.ts'
 import { asTargetError, type Target } from './target-checks.ts'
+import { readTrusted } from './trusted-backup.ts'
 
 /**
  * Brings tables of one backup back: beside the live ones, into a schema of its own, or into a database of its own. The
@@ -67,10 +63,12 @@ async function restoreTables(request: TablesRequest, parts: TablesParts, signal:
   const phases = createPhases<TablesPhase>(parts.clock, (phase) => parts.onProgress?.({ phase }))
   const notes: string[] = []
 
-  // 1. Trust the manifest in the store only as far as signer, successors and evidence vouch for it.
-  const { backup, skipped } = chooseBackup(request, parts.catalog)
-  notes.push(...skipped.map(({ manifest, faults }) => `passed over ${manifest.label}: ${faults.join('; ')}`))
-  const { read, evidence } = await climbToRecipients(backup, request, readEvidence, parts, checklist, signal)
+  // 1. Which backup; from here on no prune takes it away. Trust the manifest in the store only as far as signer,
+  //    successors and evidence vouch for it.
+  const chosen = chooseBackup(request, parts.catalog)
+  await using _hold = await holdForRestore(chosen.backup, { roles: false }, parts, signal)
+  const { read, evidence, from, notes: passedOver } = await readTrusted(chosen, request, parts, checklist, signal)
+  notes.push(...passedOver)
   const { manifest } = read
 
   // 2. Which tables: a partitioned table comes with its partitions, a sequence with the table that owns it.
@@ -85,7 +83,8 @@ async function restoreTables(request: TablesRequest, parts: TablesParts, signal:
   await using _lock = await lockTarget(server, wanted.database, signal)
   await assertPlace(target, request, manifest, schema, signal)
   const name = stagingName(manifest.label, `${wanted.database} tables`)
-  notes.push(...(await removeUnfinished(target, name, wanted.database, signal)))
+  const { dropped } = await clearUnfinished(server, wanted.database, (one) => one.name === name, signal)
+  notes.push(...dropped.map((one) => `removed database "${one.name}", which an interrupted restore had left`))
   const pgRestore = await findProgram('pg_restore', server.major, request.binDirs, signal)
 
   // 4. An empty database to restore into: this is where what is lacking is found, and where tables can be moved.
@@ -94,11 +93,8 @@ async function restoreTables(request: TablesRequest, parts: TablesParts, signal:
   await using staging = await createStaging(server, made, signal)
 
   // 5. Fetch, decrypt and check the dump; an interrupted download goes on where it was.
-  const totalBytes = manifest.objects.dump.bytes
-  const onBytes = (doneBytes: number): void => parts.onProgress?.({ phase: 'fetch', doneBytes, totalBytes })
-  const { keys, spoolRoot } = request
   await using fetched = await phases.time('fetch', () =>
-    fetchForRestore({ read, keys, store: parts.store, spoolRoot, onBytes }, checklist, signal),
+    fetchForRestore({ read, from }, request, { ...parts, notes }, checklist, signal),
   )
   const { file } = fetched
   const archive = { program: pgRestore, file }
@@ -230,19 +226,6 @@ async function assertPlace(
     throw new PgproofError('USAGE_INVALID', { reason: `"${schema}" cannot be the name of a schema` })
   await using held = await connect(target, signal, 'pgproof restore')
   await assertSchemaFree(held.client, schema)
-}
-
-/** What a restore of the same backup into the same database left when it was killed. */
-async function removeUnfinished(
-  { server }: Target,
-  name: string,
-  database: string,
-  signal: AbortSignal,
-): Promise<string[]> {
-  const left = (await listUnfinished(server, database, signal)).find((one) => one.name === name)
-  if (left === undefined) return []
-  await dropUnfinished(server, left.name, signal)
-  return [`removed database "${left.name}", which an interrupted restore had left`]
 }
 
 function columnsOf({ tables }: TableSelection, { structure }: Evidence): Evidence['structure'] {

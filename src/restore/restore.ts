@@ -9,24 +9,20 @@ import { connect, openSeveral } from '../postgres/connect.ts'
 import { findProgramBetween } from '../postgres/programs.ts'
 import { asideName, putInPlace, swapStatements, undoneName, undoStatements } from '../postgres/put-in-place.ts'
 import { restoreDatabaseSettings } from '../postgres/replay-database-settings.ts'
-import {
-  createStaging,
-  dropUnfinished,
-  listUnfinished,
-  type Staging,
-  stagingName,
-} from '../postgres/staging-database.ts'
+import { createStaging, type Staging, stagingName } from '../postgres/staging-database.ts'
 import { inspectTarget, lockTarget, type TargetServer } from '../postgres/target-database.ts'
-import { checkContents, climbToRecipients } from '../stored/check-stored.ts'
-import { readEvidence } from '../stored/read-backup.ts'
+import { checkContents } from '../stored/check-stored.ts'
 import { analyzeAndAsk, assertExtensions, assertMonetary, whyUnreachable } from './after-restore.ts'
 import { chooseBackup } from './choose-backup.ts'
+import { clearUnfinished } from './clear-unfinished.ts'
 import { fetchForRestore } from './fetched-dump.ts'
+import { holdForRestore } from './hold-for-restore.ts'
 import { createPhases } from './phases.ts'
 import { restoreIntoNew } from './restore-into-new.ts'
 import { bringMissingRoles } from './restore-missing-roles.ts'
 import type { RestoreParts, RestoreRequest } from './restore-request.ts'
 import { assertRoles, assertTarget, asTargetError, type Target } from './target-checks.ts'
+import { readTrusted } from './trusted-backup.ts'
 import { comparableWith } from './without-rights.ts'
 
 /**
@@ -54,10 +50,12 @@ async function restore(request: RestoreRequest, parts: RestoreParts, signal: Abo
   const phases = createPhases<RestorePhase>(parts.clock, (phase) => parts.onProgress?.({ phase }))
   const notes: string[] = []
 
-  // 1. Trust the manifest in the store only as far as signer, successors and evidence vouch for it.
-  const { backup, skipped } = chooseBackup(request, parts.catalog)
-  notes.push(...skipped.map(({ manifest, faults }) => `passed over ${manifest.label}: ${faults.join('; ')}`))
-  const { read, evidence } = await climbToRecipients(backup, request, readEvidence, parts, checklist, signal)
+  // 1. Which backup; from here on no prune takes it away. Trust the manifest in the store only as far as signer,
+  //    successors and evidence vouch for it.
+  const chosen = chooseBackup(request, parts.catalog)
+  await using _hold = await holdForRestore(chosen.backup, request, parts, signal)
+  const { read, evidence, from, notes: passedOver } = await readTrusted(chosen, request, parts, checklist, signal)
+  notes.push(...passedOver)
   const { manifest } = read
 
   // 2. Nothing in the way and nothing lacking at the target, before anything is made or fetched.
@@ -99,11 +97,8 @@ async function restore(request: RestoreRequest, parts: RestoreParts, signal: Abo
   }
 
   // 5. Fetch, decrypt and check the dump; an interrupted download goes on where it was.
-  const totalBytes = manifest.objects.dump.bytes
-  const onBytes = (doneBytes: number): void => parts.onProgress?.({ phase: 'fetch', doneBytes, totalBytes })
-  const { keys, spoolRoot } = request
   await using fetched = await phases.time('fetch', () =>
-    fetchForRestore({ read, keys, store: parts.store, spoolRoot, onBytes }, checklist, signal),
+    fetchForRestore({ read, from }, request, { ...parts, notes }, checklist, signal),
   )
   const { file } = fetched
   await checklist.run('table of contents', () => checkContents({ program, file }, evidence, signal), String)
@@ -244,17 +239,13 @@ async function removeUnfinished(
   database: string,
   signal: AbortSignal,
 ): Promise<string[]> {
-  const notes: string[] = []
-  for (const one of await listUnfinished(server, database, signal)) {
-    if (one.label !== label) {
-      notes.push(`database "${one.name}" is what an interrupted restore of ${one.label} left; --discard removes it`)
-      continue
-    }
-    if (one.isBusy) throw new PgproofError('TARGET_UNFINISHED', { label, database, name: one.name })
-    await dropUnfinished(server, one.name, signal)
-    notes.push(`removed database "${one.name}", which an interrupted restore had left, and began anew`)
-  }
-  return notes
+  const { dropped, left } = await clearUnfinished(server, database, (one) => one.label === label, signal)
+  return [
+    ...dropped.map(({ name }) => `removed database "${name}", which an interrupted restore had left, and began anew`),
+    ...left.map(
+      (one) => `database "${one.name}" is what an interrupted restore of ${one.label} left; --discard removes it`,
+    ),
+  ]
 }
 
 /** Each is a session on a server that serves others, too. */

@@ -1,15 +1,16 @@
-import type { Stats } from 'node:fs'
+import { isUtf8 } from 'node:buffer'
 import { lstat, mkdir, open, readdir, realpath, rmdir } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { PgproofError } from '../errors.ts'
 import { codeOf } from './directory-errors.ts'
+import { type FolderEntry, ignoreAbsence, type TreeFile, walkFolder } from './directory-walk.ts'
 import { temporaryName } from './key-rules.ts'
-
-export type TreeFile = { readonly key: string; readonly path: string; readonly stat: Stats }
 
 /** The folders and files below one root; knows keys, and keeps everything inside the root. */
 export class DirectoryTree {
   readonly #root: string
+  /** Folders whose names are known to be on disk. */
+  readonly #durable = new Set<string>()
 
   constructor(root: string) {
     this.#root = root.length > 1 ? root.replace(/\/+$/, '') : root
@@ -27,7 +28,7 @@ export class DirectoryTree {
     return stat?.isFile() === true ? { key, path, stat } : undefined
   }
 
-  /** Makes the folders that `key` needs, durably. */
+  /** Makes the folders that `key` needs; `syncFoldersOf` makes them durable. */
   async makeFolderOf(key: string): Promise<string> {
     await this.#assertRoot()
     let folder = ''
@@ -36,7 +37,7 @@ export class DirectoryTree {
       folder = folder === '' ? name : `${folder}/${name}`
       try {
         await mkdir(this.pathOf(folder))
-        await sync(dirname(this.pathOf(folder)))
+        this.#durable.delete(folder)
       } catch (error) {
         if (codeOf(error) !== 'EEXIST') throw error
         await this.#assertNoLinks(folder)
@@ -57,9 +58,17 @@ export class DirectoryTree {
     }
   }
 
-  /** Makes the names in the folder of `key` durable; a folder that is gone needs none. */
-  async syncFolderOf(key: string): Promise<void> {
-    await ignoreAbsence(sync(this.pathOf(folderOf(key))))
+  /**
+   * Makes the name of `key` durable, and those of the folders on the way to it, once each: whoever made them may have
+   * died before it could. A folder that is gone needs none.
+   */
+  async syncFoldersOf(key: string): Promise<void> {
+    let folder = folderOf(key)
+    await ignoreAbsence(sync(this.pathOf(folder)))
+    for (; folder !== '' && !this.#durable.has(folder); folder = folderOf(folder)) {
+      await ignoreAbsence(sync(this.pathOf(folderOf(folder))))
+      this.#durable.add(folder)
+    }
   }
 
   /** Removes the folders of `key` from the innermost up, as far as they are empty; the root stays. */
@@ -67,6 +76,7 @@ export class DirectoryTree {
     for (let folder = folderOf(key); folder !== ''; folder = folderOf(folder)) {
       try {
         await rmdir(this.pathOf(folder))
+        this.#durable.delete(folder)
       } catch {
         // Not empty, already gone or not ours to remove: an empty folder is no object and does no harm.
         return
@@ -74,34 +84,23 @@ export class DirectoryTree {
     }
   }
 
-  /** Regular files whose key starts with `prefix`, in the UTF-8 byte order of their keys, as S3 lists them. */
-  async *walk(prefix: string, which: { readonly isTemporary: boolean }): AsyncGenerator<TreeFile> {
+  /**
+   * Regular files whose key starts with `prefix`, and beyond `after`, in the UTF-8 byte order of their keys, as S3 lists
+   * them, some at a time.
+   */
+  async *walk(prefix: string, after = ''): AsyncGenerator<readonly TreeFile[]> {
     await this.#assertRoot()
     const start = prefix.slice(0, prefix.lastIndexOf('/') + 1)
     await ignoreAbsence(this.#assertNoLinks(start.replace(/\/$/, '')))
-    for await (const file of this.#walkFolder(start, prefix)) {
-      if (temporaryName.test(file.key.slice(file.key.lastIndexOf('/') + 1)) === which.isTemporary) yield file
-    }
+    for await (const files of walkFolder(this.#root, start, { prefix, after, read: readFolder }))
+      yield files.filter((file) => !isTemporary(file) && !isNfsRemains(file))
   }
 
-  /** `folder` is empty or ends in a slash. */
-  async *#walkFolder(folder: string, prefix: string): AsyncGenerator<TreeFile> {
-    const found = await ignoreAbsence(readdir(this.pathOf(folder), { withFileTypes: true }))
-    const names = (found ?? [])
-      // With its slash a folder sorts where its contents do: `a-b` before `a/c`.
-      .map((entry) => ({ entry, key: `${folder}${entry.name}${entry.isDirectory() ? '/' : ''}` }))
-      .filter(({ key }) => key.startsWith(prefix) || (key.endsWith('/') && prefix.startsWith(key)))
-      .map(({ entry, key }) => ({ entry, key, order: Buffer.from(key) }))
-      .sort((one, other) => Buffer.compare(one.order, other.order))
-    for (const { entry, key } of names) {
-      if (entry.isDirectory()) yield* this.#walkFolder(key, prefix)
-      else {
-        const path = this.pathOf(key)
-        // Removed since the folder was read, or a link, a socket, a device.
-        const stat = await ignoreAbsence(lstat(path))
-        if (stat?.isFile() === true) yield { key, path, stat }
-      }
-    }
+  /** What unfinished writes left, in folders that a key of ours can have: `lost+found` and `.snapshot` are not ours. */
+  async *walkTemporary(): AsyncGenerator<readonly TreeFile[]> {
+    await this.#assertRoot()
+    for await (const files of walkFolder(this.#root, '', { prefix: '', after: '', read: readOwnFolder }))
+      yield files.filter(isTemporary)
   }
 
   async #assertRoot(): Promise<void> {
@@ -122,14 +121,35 @@ export class DirectoryTree {
   }
 }
 
-/** Undefined where the file or folder does not exist, or no longer. */
-export async function ignoreAbsence<T>(promise: Promise<T>): Promise<T | undefined> {
+/** What is in a folder, but for names that are not UTF-8: decoded they would be those of other files. */
+async function readFolder(path: string): Promise<readonly FolderEntry[]> {
+  const entries = await readdir(path, { withFileTypes: true, encoding: 'buffer' })
+  return entries
+    .filter(({ name }) => isUtf8(name))
+    .map((entry) => ({ name: entry.name.toString('utf8'), isDirectory: entry.isDirectory() }))
+}
+
+async function readOwnFolder(path: string): Promise<readonly FolderEntry[]> {
   try {
-    return await promise
+    const entries = await readFolder(path)
+    return entries.filter(({ name, isDirectory }) => !isDirectory || ownFolderName.test(name))
   } catch (error) {
-    if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR') return undefined
+    // Whoever may not look into it has not written there.
+    if (codeOf(error) === 'EACCES' || codeOf(error) === 'EPERM') return []
     throw error
   }
+}
+
+/** Escaped names and labels are made of these. */
+const ownFolderName = /^[A-Za-z0-9_=-]+$/
+
+function isTemporary({ key }: TreeFile): boolean {
+  return temporaryName.test(key.slice(key.lastIndexOf('/') + 1))
+}
+
+/** What the client of NFS keeps of a file that was deleted while somebody reads it. */
+function isNfsRemains({ key }: TreeFile): boolean {
+  return /^\.nfs[0-9a-f]{8,}$/.test(key.slice(key.lastIndexOf('/') + 1))
 }
 
 /** The folder part of a key, without a slash at the end; empty for the root. */
@@ -144,7 +164,7 @@ async function sync(path: string): Promise<void> {
     await handle.sync()
   } catch (error) {
     // Some network file systems cannot sync a folder; they make names durable by themselves.
-    if (!['EINVAL', 'ENOTSUP', 'EBADF'].includes(codeOf(error))) throw error
+    if (!['EINVAL', 'ENOTSUP', 'EBADF', 'ENOSYS'].includes(codeOf(error))) throw error
   } finally {
     await handle.close()
   }

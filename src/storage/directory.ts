@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { constants } from 'node:fs'
+import { constants, type Stats } from 'node:fs'
 import { type FileHandle, link, lstat, open, rename, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -8,13 +8,18 @@ import type { Clock } from '../clock.ts'
 import { assertNotAborted, PgproofError } from '../errors.ts'
 import { abortError, whenAborted } from './abortable.ts'
 import { ChunkReader } from './chunk-reader.ts'
-import { codeOf, toDirectoryError } from './directory-errors.ts'
-import { DirectoryTree, ignoreAbsence } from './directory-tree.ts'
+import { codeOf, type DirectoryCall, toDirectoryError } from './directory-errors.ts'
+import { DirectoryTree } from './directory-tree.ts'
+import { ignoreAbsence, type TreeFile } from './directory-walk.ts'
 import { assertKeyPrefix, assertObjectKey } from './key-rules.ts'
-import type { ObjectInfo, ObjectStore, ReadOptions, WriteOptions } from './object-store.ts'
+import { storeMarkerKey } from './object-keys.ts'
+import type { Deletion, ListOptions, ObjectInfo, ObjectStore, ReadOptions, WriteOptions } from './object-store.ts'
+import { type Patience, withPatience } from './patience.ts'
 import { offsetBeyondEnd, readWhole } from './read-whole.ts'
 
 const bufferBytes = 256 * 1024
+/** A mount that does not answer for so long, in milliseconds, is not there; writing may take longer, its run decides. */
+const stallMs = 300_000
 
 /**
  * A directory as a store; keys are paths below it. An object is written under a hidden name in its own folder, made
@@ -25,6 +30,8 @@ export class DirectoryStore implements ObjectStore {
   readonly #tree: DirectoryTree
   readonly #clock: Clock
   #skewSeconds: number | undefined
+  /** Once there was a marker: without it this is not the store any more, but the folder it was mounted on. */
+  #wasMarked = false
 
   /** `url` is `file:///absolute/path` of a directory that exists; it is never created. Touches nothing yet. */
   constructor(url: string, parts: { clock: Clock }) {
@@ -51,49 +58,44 @@ export class DirectoryStore implements ObjectStore {
 
   async head(key: string, { signal }: { signal: AbortSignal }): Promise<ObjectInfo | undefined> {
     return await this.#run(`head of ${key}`, key, signal, async () => {
-      const file = await this.#tree.findFile(key)
+      const file = await this.#find(key)
       return file === undefined ? undefined : { key, bytes: file.stat.size, modifiedAt: file.stat.mtime }
     })
   }
 
-  async *list(prefix: string, { signal }: { signal: AbortSignal }): AsyncIterable<ObjectInfo> {
+  async *list(prefix: string, { signal, after }: ListOptions): AsyncIterable<ObjectInfo> {
     const operation = `list of ${prefix}`
     assertKeyPrefix(prefix, operation)
-    assertNotAborted(signal, operation)
-    try {
-      for await (const { key, stat } of this.#tree.walk(prefix, { isTemporary: false })) {
-        assertNotAborted(signal, operation)
-        yield { key, bytes: stat.size, modifiedAt: stat.mtime }
-      }
-    } catch (error) {
-      throw toDirectoryError(error, operation, prefix)
-    }
+    const isThere = () => this.#run(operation, null, signal, () => this.#assertMounted())
+    await isThere()
+    for await (const { key, stat } of this.#walk(this.#tree.walk(prefix, after), operation, signal))
+      yield { key, bytes: stat.size, modifiedAt: stat.mtime, etag: etagOf(stat) }
+    // Folders that vanish are passed over: one may just have been pruned. Not so when all of them did.
+    await isThere()
   }
 
-  async delete(key: string, { signal }: { signal: AbortSignal }): Promise<void> {
+  async delete(key: string, { signal }: { signal: AbortSignal }): Promise<Deletion> {
     await this.#run(`delete of ${key}`, key, signal, async () => {
-      const file = await this.#tree.findFile(key)
+      const file = await this.#find(key)
       if (file === undefined) return
       await ignoreAbsence(unlink(file.path))
-      await this.#tree.syncFolderOf(key)
+      await this.#tree.syncFoldersOf(key)
       await this.#tree.removeEmptyFolders(key)
     })
+    return 'freed'
   }
 
   async sweepUnfinished(olderThan: Date, { signal }: { signal: AbortSignal }): Promise<number> {
     const operation = 'sweep of unfinished writes'
-    assertNotAborted(signal, operation)
+    await this.#run(operation, null, signal, () => this.#assertMounted())
     let swept = 0
-    try {
-      for await (const { key, path, stat } of this.#tree.walk('', { isTemporary: true })) {
-        assertNotAborted(signal, operation)
-        if (stat.mtime >= olderThan) continue
+    for await (const { key, path, stat } of this.#walk(this.#tree.walkTemporary(), operation, signal)) {
+      if (stat.mtime >= olderThan) continue
+      await this.#run(operation, null, signal, async () => {
         await ignoreAbsence(unlink(path))
         await this.#tree.removeEmptyFolders(key)
-        swept += 1
-      }
-    } catch (error) {
-      throw toDirectoryError(error, operation, '')
+      })
+      swept += 1
     }
     return swept
   }
@@ -114,10 +116,15 @@ export class DirectoryStore implements ObjectStore {
     assertObjectKey(key, operation)
     assertNotAborted(signal, operation)
     const reader = new ChunkReader(source, signal, operation)
+    const { url } = this
     try {
-      return await this.#storeFrom(reader, key, signal, ifAbsent)
+      const stored = this.#storeFrom(reader, key, signal, ifAbsent)
+      return await withPatience(stored, { clock: this.#clock, signal, operation, url })
     } catch (error) {
-      throw reader.hasFailed ? error : toDirectoryError(error, operation, key)
+      if (reader.hasFailed) throw error
+      if (codeOf(error) !== 'ENOENT') throw toDirectoryError(error, { operation, key, url })
+      const reason = 'the folder of the object vanished while it was written'
+      throw new PgproofError('STORE_UNREACHABLE', { store: url, reason }, { cause: error })
     } finally {
       await reader.close()
     }
@@ -125,6 +132,7 @@ export class DirectoryStore implements ObjectStore {
 
   /** Returns the bytes of the finished file. */
   async #storeFrom(reader: ChunkReader, key: string, signal: AbortSignal, ifAbsent: boolean): Promise<number> {
+    if (key !== storeMarkerKey) await this.#assertMounted()
     const target = this.#tree.pathOf(key)
     const temporary = join(await this.#tree.makeFolderOf(key), `.pgproof-${randomBytes(8).toString('hex')}.part`)
     const handle = await this.#tree.inFolderOf(key, () => open(temporary, 'wx'))
@@ -148,22 +156,25 @@ export class DirectoryStore implements ObjectStore {
       await this.#tree.removeEmptyFolders(key)
       throw error
     }
-    await this.#tree.syncFolderOf(key)
+    await this.#tree.syncFoldersOf(key)
+    if (key === storeMarkerKey) this.#wasMarked = true
     return (await lstat(target)).size
   }
 
   /** `bytes` is the size of the whole object. */
   async #open(key: string, { signal, offset = 0 }: ReadOptions): Promise<{ stream: Readable; bytes: number }> {
     return await this.#run(`read of ${key}`, key, signal, async () => {
-      const file = await this.#tree.findFile(key)
+      const file = await this.#find(key)
       if (file === undefined) throw new PgproofError('STORE_NOT_FOUND', { key })
-      const handle = await open(file.path, constants.O_RDONLY | constants.O_NOFOLLOW)
+      // Not to wait for the other end, should it be exchanged for a pipe at this moment.
+      const handle = await open(file.path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
       const bytes = (await handle.stat()).size
       if (offset > bytes) {
         await handle.close()
         throw offsetBeyondEnd(`read of ${key}`, offset, bytes)
       }
-      const chunks = fileChunks(handle, { offset, bytes }, `read of ${key}`)
+      const call = { operation: `read of ${key}`, key, url: this.url }
+      const chunks = fileChunks(handle, { offset, bytes }, { ...call, clock: this.#clock, signal, stallMs })
       const stream = Readable.from(chunks, { objectMode: false, highWaterMark: bufferBytes })
       // An abort before anybody listens must not end the process; the reader still gets the error.
       stream.on('error', () => {})
@@ -177,13 +188,41 @@ export class DirectoryStore implements ObjectStore {
     })
   }
 
-  async #run<T>(operation: string, key: string, signal: AbortSignal, action: () => Promise<T>): Promise<T> {
-    assertObjectKey(key, operation)
+  /** The file of an object; undefined if there is none in a store that is there. */
+  async #find(key: string): Promise<TreeFile | undefined> {
+    const file = await this.#tree.findFile(key)
+    if (key === storeMarkerKey) this.#wasMarked ||= file !== undefined
+    else if (file === undefined) await this.#assertMounted()
+    return file
+  }
+
+  async #assertMounted(): Promise<void> {
+    if (!this.#wasMarked || (await this.#tree.findFile(storeMarkerKey)) !== undefined) return
+    const advice = 'It held one before. If it is a mount that went away, mount it again.'
+    throw new PgproofError('STORE_UNMARKED', { store: this.url, key: storeMarkerKey, advice })
+  }
+
+  async *#walk(
+    files: AsyncGenerator<readonly TreeFile[]>,
+    operation: string,
+    signal: AbortSignal,
+  ): AsyncGenerator<TreeFile, void, undefined> {
+    for (;;) {
+      const next = await this.#run(operation, null, signal, () => files.next())
+      if (next.done === true) return
+      yield* next.value
+    }
+  }
+
+  /** `key` is null where the operation has none. */
+  async #run<T>(operation: string, key: string | null, signal: AbortSignal, action: () => Promise<T>): Promise<T> {
+    if (key !== null) assertObjectKey(key, operation)
     assertNotAborted(signal, operation)
+    const { url } = this
     try {
-      return await action()
+      return await withPatience(action(), { clock: this.#clock, signal, operation, url, stallMs })
     } catch (error) {
-      throw toDirectoryError(error, operation, key)
+      throw toDirectoryError(error, { operation, key: key ?? '', url })
     }
   }
 }
@@ -223,26 +262,32 @@ async function copy(reader: ChunkReader, handle: FileHandle): Promise<number> {
 async function* fileChunks(
   handle: FileHandle,
   { offset: start, bytes }: { readonly offset: number; readonly bytes: number },
-  operation: string,
+  call: DirectoryCall & Patience,
 ): AsyncGenerator<Buffer> {
   let offset = start
   try {
     while (offset < bytes) {
       const buffer = Buffer.allocUnsafeSlow(Math.min(bufferBytes, bytes - offset))
-      const { bytesRead } = await handle.read(buffer, 0, buffer.length, offset)
+      const { bytesRead } = await withPatience(handle.read(buffer, 0, buffer.length, offset), call)
       if (bytesRead === 0)
         throw new PgproofError('STORE_FAILED', {
-          operation,
+          operation: call.operation,
           reason: `the file ended after ${offset} of ${bytes} bytes`,
         })
       offset += bytesRead
       yield buffer.subarray(0, bytesRead)
     }
   } catch (error) {
-    throw toDirectoryError(error, operation, '')
+    throw toDirectoryError(error, call)
   } finally {
-    await handle.close().catch(() => undefined)
+    // Not waited for: it would wait for a read that may never end.
+    void handle.close().catch(() => undefined)
   }
+}
+
+/** Changed by every write and rename, and by nobody at will. */
+function etagOf({ ctimeMs }: Stats): string {
+  return String(ctimeMs)
 }
 
 async function* oneChunk(body: Uint8Array): AsyncGenerator<Uint8Array> {

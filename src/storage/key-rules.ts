@@ -5,24 +5,28 @@ export const temporaryName = /^\.pgproof-[0-9a-f]{16}\.part$/
 
 /** Throws `STORE_DENIED` for a key that is not a relative, `/`-separated path without `.` and `..`. */
 export function assertObjectKey(key: string, operation: string): void {
-  const segments = key.split('/')
-  if (segments.some((segment) => segment === '')) deny(key, operation, 'it has an empty part')
-  assertSegments(key, segments, operation)
+  assertNoFlaw(key, operation, flawOf(key.split('/'), false))
+}
+
+/** Whether a name found in a store can be a key: what is none is not ours, and no call takes it. */
+export function isObjectKey(name: string): boolean {
+  return flawOf(name.split('/'), false) === undefined
 }
 
 /** Like a key, but may be empty and may end anywhere, `backups/` as well as `backups/ma`. */
 export function assertKeyPrefix(prefix: string, operation: string): void {
-  const segments = prefix.split('/')
-  if (segments.slice(0, -1).some((segment) => segment === '')) deny(prefix, operation, 'it has an empty part')
-  assertSegments(prefix, segments, operation)
+  assertNoFlaw(prefix, operation, flawOf(prefix.split('/'), true))
 }
 
-function assertSegments(key: string, segments: readonly string[], operation: string): void {
-  if (segments.some((segment) => segment === '.' || segment === '..')) deny(key, operation, 'it has a `.` or `..` part')
-  if (key.includes('\0')) deny(key, operation, 'it has a null character')
-  if (temporaryName.test(segments.at(-1) ?? '')) deny(key, operation, 'it is the name of a temporary file')
+function flawOf(segments: readonly string[], mayEndEmpty: boolean): string | undefined {
+  const whole = mayEndEmpty ? segments.slice(0, -1) : segments
+  if (whole.some((segment) => segment === '')) return 'it has an empty part'
+  if (segments.some((segment) => segment === '.' || segment === '..')) return 'it has a `.` or `..` part'
+  if (segments.some((segment) => segment.includes('\0'))) return 'it has a null character'
+  return temporaryName.test(segments.at(-1) ?? '') ? 'it is the name of a temporary file' : undefined
 }
 
-function deny(key: string, operation: string, why: string): never {
-  throw new PgproofError('STORE_DENIED', { operation, reason: `"${key}" is not a key: ${why}` })
+function assertNoFlaw(key: string, operation: string, flaw: string | undefined): void {
+  if (flaw === undefined) return
+  throw new PgproofError('STORE_DENIED', { operation, reason: `"${key}" is not a key: ${flaw}` })
 }

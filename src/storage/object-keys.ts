@@ -12,18 +12,36 @@ export const objectNames = {
   roles: 'roles.sql.pgp',
 } as const
 
+const ownNames: ReadonlySet<string> = new Set(Object.values(objectNames))
+
+/** Whether pgproof puts an object of this name into the folder of a backup; whatever else is there is somebody's own. */
+export function isOwnName(name: string): boolean {
+  return ownNames.has(name)
+}
+
 /** Ends in a slash, so that `app` never matches `app_staging`. */
 export const backupsPrefix = 'backups/'
 export const rolesPrefix = 'roles/'
 export const drillsPrefix = 'drills/'
 export const fullDrillsPrefix = 'full-drills/'
 export const prunesPrefix = 'prunes/'
+/** Probes of `check`. */
+export const checksPrefix = 'checks/'
+export const holdsPrefix = 'holds/'
 
 export type BackupPlace = {
   readonly kind: 'database' | 'roles'
   readonly server: string
   readonly database: string | null
   readonly label: string
+}
+
+/** Where manifests, and reports of drills, of one place lie: what is said of it. Each ends in a slash. */
+export function documentPrefixes({ kind, server, database }: Omit<BackupPlace, 'label'>): readonly string[] {
+  // Whose roles a database backup needs is known only while its manifest can be read.
+  if (kind === 'roles') return [rolesPrefix, backupsPrefix].map((prefix) => `${prefix}${escapeName(server)}/`)
+  const inside = `${escapeName(server)}/${escapeName(database ?? '')}/`
+  return [`${backupsPrefix}${inside}`, `${drillsPrefix}${inside}`]
 }
 
 /** The folder of one backup, ending in a slash. */
@@ -54,6 +72,18 @@ export function fullDrillReportKey(server: string, label: string): string {
 
 export function pruneRecordKey(label: string): string {
   return `${prunesPrefix}${label}.json`
+}
+
+/** Of a note that backups are being read. `id` is a UUID: such an object is never written over. */
+export function holdKey(id: string): string {
+  return `${holdsPrefix}${id}.json`
+}
+
+export function isHoldKey(key: string): boolean {
+  return (
+    key.startsWith(holdsPrefix) &&
+    /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.json$/.test(key.slice(holdsPrefix.length))
+  )
 }
 
 /**

@@ -1,12 +1,32 @@
 import type { Readable } from 'node:stream'
 
-export type ObjectInfo = { readonly key: string; readonly bytes: number; readonly modifiedAt: Date }
+export type ObjectInfo = {
+  readonly key: string
+  readonly bytes: number
+  readonly modifiedAt: Date
+  /** Another one for whatever is put under the key later, told where the store has one; means nothing else. */
+  readonly etag?: string | undefined
+  /** Until when the store refuses to remove it (S3 Object Lock). Told by `head` only, where the credentials may ask. */
+  readonly lockedUntil?: Date | undefined
+}
+
+/**
+ * What a delete did: `freed` the space, or `hidden` the object behind a delete marker because the bucket is versioned
+ * and keeps what was there.
+ */
+export type Deletion = 'freed' | 'hidden'
 
 /** What the store reports while an object is written or read; never more often than a person can see. */
 export type WriteOptions = {
   readonly signal: AbortSignal
   /** Upper bound of what is coming, for planning parts; a stream larger than it must still work. */
   readonly expectedBytes?: number | undefined
+}
+
+export type ListOptions = {
+  readonly signal: AbortSignal
+  /** Need not be the key of an object. */
+  readonly after?: string | undefined
 }
 
 export type ReadOptions = {
@@ -28,6 +48,9 @@ export type ReadOptions = {
 export interface ObjectStore {
   /** Address for messages and logs, without secrets. */
   readonly url: string
+
+  /** Whether a listing comes in pages, each asked for after the one before: then pieces of it, listed at once, save time. */
+  readonly listsInPages?: boolean
 
   /** Writes a small object. With `ifAbsent`, throws `STORE_EXISTS` if the key is taken. */
   put(
@@ -54,11 +77,14 @@ export interface ObjectStore {
 
   head(key: string, options: { readonly signal: AbortSignal }): Promise<ObjectInfo | undefined>
 
-  /** Every object whose key starts with `prefix`, completely, in key order; throws rather than stops early. */
-  list(prefix: string, options: { readonly signal: AbortSignal }): AsyncIterable<ObjectInfo>
+  /**
+   * Every object whose key starts with `prefix`, completely, in key order; throws rather than stops early. With `after`
+   * from the first key beyond it; a wrapper may ignore that.
+   */
+  list(prefix: string, options: ListOptions): AsyncIterable<ObjectInfo>
 
-  /** Deletes; an absent object is no error. */
-  delete(key: string, options: { readonly signal: AbortSignal }): Promise<void>
+  /** Deletes; an absent object is no error. Throws `STORE_LOCKED` where Object Lock forbids it. */
+  delete(key: string, options: { readonly signal: AbortSignal }): Promise<Deletion>
 
   /** Removes what unfinished writes started before `olderThan` left behind; returns how many. */
   sweepUnfinished(olderThan: Date, options: { readonly signal: AbortSignal }): Promise<number>
@@ -66,5 +92,25 @@ export interface ObjectStore {
   /** The store's clock minus ours in seconds, from its last answer; undefined before the first. */
   clockSkewSeconds(): number | undefined
 
+  /** Only where objects live in a bucket; for `check`, which must see what it left behind. */
+  readonly probe?: BucketProbe
+
   close(): Promise<void>
 }
+
+/** What a bucket keeps beside its objects. */
+export type BucketProbe = {
+  /** Counts the multipart uploads of keys under `prefix` that are neither completed nor aborted. */
+  unfinished(prefix: string, options: { readonly signal: AbortSignal }): Promise<number>
+  /** Aborts them, whoever started them and whenever. */
+  abortUnfinished(prefix: string, options: { readonly signal: AbortSignal }): Promise<void>
+  /** Everything that is kept of one object, newest first, then the delete markers. */
+  versions(key: string, options: { readonly signal: AbortSignal }): Promise<readonly ObjectVersion[]>
+  /** Without an id: a plain delete, whatever the store was told about versions. */
+  removeVersion(key: string, id: string | undefined, options: { readonly signal: AbortSignal }): Promise<void>
+  /** A write without any condition, as whoever got hold of the credentials would send it. */
+  overwrite(key: string, body: Uint8Array, options: { readonly signal: AbortSignal }): Promise<void>
+}
+
+/** The id is `null` in a bucket that keeps no versions. */
+export type ObjectVersion = { readonly id: string; readonly isMarker: boolean }

@@ -19,9 +19,13 @@ export const patient: Patience = { attempts: 8, firstPauseMs: 500, longestPauseM
 /** For a store that has never answered, which is more likely a wrong setting than an outage: about a second. */
 export const brisk: Patience = { attempts: 3, firstPauseMs: 250, longestPauseMs: 1_000, giveUpAfterMs: 15_000 }
 
+/** The longest pause that a store may ask for by `Retry-After`. */
+export const longestWishMs = 60_000
+
 /**
  * Calls `attempt` until it succeeds, fails for good or patience ends; throws what the last attempt threw. A pause is
- * random between half and all of its length, so that many clients do not come back in step.
+ * random between half and all of its length, so that many clients do not come back in step; where the store says when
+ * to come back, it is that long, up to a minute, and a little random longer.
  */
 export async function retrying<T>(
   attempt: () => Promise<T>,
@@ -29,6 +33,8 @@ export async function retrying<T>(
     readonly what: string
     readonly patience: () => Patience
     readonly isTransient: (error: unknown) => boolean
+    /** What the store asked for, in milliseconds; undefined if it did not. */
+    readonly wishMs?: (error: unknown) => number | undefined
     readonly clock: Clock
     readonly log: Log
     readonly signal: AbortSignal
@@ -42,7 +48,7 @@ export async function retrying<T>(
       const patience = how.patience()
       const isTried = failures >= patience.attempts || how.clock.monotonicMs() - start > patience.giveUpAfterMs
       if (isTried || how.signal.aborted || !how.isTransient(error)) throw error
-      const pauseMs = pauseBefore(failures, patience)
+      const pauseMs = Math.max(pauseBefore(failures, patience), wishedPause(how.wishMs?.(error)))
       how.log.warn({ [logKeys.details]: reasonOf(error) }, `${how.what} failed, next try in ${Math.round(pauseMs)} ms`)
       await how.clock.sleep(pauseMs, how.signal)
     }
@@ -53,4 +59,8 @@ export async function retrying<T>(
 export function pauseBefore(failures: number, patience: Patience): number {
   const full = Math.min(patience.longestPauseMs, patience.firstPauseMs * 2 ** (failures - 1))
   return full * (0.5 + Math.random() / 2)
+}
+
+function wishedPause(wishMs = 0): number {
+  return Math.min(longestWishMs, Math.max(0, wishMs)) * (1 + Math.random() / 10)
 }

@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
@@ -9,8 +10,11 @@ import type { Clock } from '../clock.ts'
 import { PgproofError, reasonOf } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { abortError } from './abortable.ts'
+import { PiecewiseCrc32, PiecewiseSha256 } from './body-hashes.ts'
 import { brisk, patient, retrying } from './retrying.ts'
-import { httpStatus, isTransient, nameOf, toStoreError } from './s3-errors.ts'
+import { checkAnswers } from './s3-answers.ts'
+import { awaitCredentials } from './s3-credentials.ts'
+import { httpStatus, isTransient, nameOf, retryAfterMs, toStoreError } from './s3-errors.ts'
 import { type S3Profile, s3Profiles } from './s3-profiles.ts'
 import type { StoreSettings } from './store-settings.ts'
 
@@ -45,6 +49,8 @@ export class S3Connection {
   readonly prefix: string
   readonly url: string
   readonly profile: S3Profile
+  /** Of every write: a policy of the bucket may demand that none replaces anything. */
+  readonly condition: { readonly IfNoneMatch?: '*' }
   readonly clock: Clock
   readonly log: Log
   readonly timeouts: S3Timeouts
@@ -59,15 +65,18 @@ export class S3Connection {
     this.prefix = place.prefix
     this.url = `s3://${place.bucket}/${place.prefix}`.replace(/\/$/, '')
     this.profile = parts.profile ?? s3Profiles[settings.provider]
+    this.condition = settings.isAppendOnly === true && this.profile.ifNoneMatch ? { IfNoneMatch: '*' } : {}
     this.timeouts = parts.timeouts ?? defaultTimeouts
     this.clock = parts.clock
     this.log = parts.log
     this.#address = settings.endpoint === undefined ? this.url : `${this.url} at ${withoutLogin(settings.endpoint)}`
     this.client = makeClient(settings, this.profile, this.timeouts)
+    checkAnswers(this.client)
     this.client.middlewareStack.add(
       (next) => async (args) => {
         const result = await next(args)
         this.#noteDate(result.response)
+        assertNoWebPage(result.response, this.#address)
         return result
       },
       { step: 'deserialize', priority: 'low', name: 'pgproofClock' },
@@ -133,10 +142,15 @@ export class S3Connection {
   /** Like `call`, but throws the SDK's own error, for callers that must tell its kinds apart. */
   async attempt<T>(what: string, signal: AbortSignal, attempt: (options: CallOptions) => Promise<T>): Promise<T> {
     if (signal.aborted) throw abortError(signal, what)
-    return await retrying(() => attempt({ abortSignal: signal }), {
+    const attemptSigned = async (): Promise<T> => {
+      await awaitCredentials(this.client, what, signal)
+      return await attempt({ abortSignal: signal })
+    }
+    return await retrying(attemptSigned, {
       what,
       patience: () => (this.#skewSeconds === undefined ? brisk : patient),
       isTransient,
+      wishMs: (error) => retryAfterMs(error, this.clock.now()),
       clock: this.clock,
       log: this.log,
       signal,
@@ -171,6 +185,11 @@ export class S3Connection {
     return this.#skewSeconds
   }
 
+  /** The time by the store's clock, as far as its last answer told it. */
+  storeTime(): Date {
+    return new Date(this.clock.now().getTime() + (this.#skewSeconds ?? 0) * 1000)
+  }
+
   close(): void {
     this.client.destroy()
   }
@@ -183,9 +202,28 @@ export class S3Connection {
   }
 }
 
-function isAbsent(error: unknown): boolean {
+/** An answer that the object or the upload is not there; a missing bucket is none. */
+export function isAbsent(error: unknown): boolean {
   return httpStatus(error) === 404 && nameOf(error) !== 'NoSuchBucket'
 }
+
+/**
+ * A captive portal or a proxy answers everything with a page of its own and 200; nothing of pgproof's is HTML. The
+ * answer to a HEAD has the type of the page as well.
+ */
+function assertNoWebPage(response: unknown, store: string): void {
+  const { statusCode, headers = {}, body } = response as HttpResponse
+  if (statusCode !== 200 || !/^text\/html\b/i.test(headers['content-type'] ?? '') || headers['content-length'] === '0')
+    return
+  // Nobody will read it, and it would keep its socket.
+  body?.destroy()
+  throw new PgproofError('STORE_UNREACHABLE', {
+    store,
+    reason: 'a web page answers in its place, of a proxy or a login; the endpoint is the address of the S3 interface',
+  })
+}
+
+type HttpResponse = { statusCode?: number; headers?: Record<string, string>; body?: Readable }
 
 function makeClient(settings: StoreSettings, profile: S3Profile, timeouts: S3Timeouts): S3Client {
   const { connectMs, idleMs, answerMs } = timeouts
@@ -194,7 +232,9 @@ function makeClient(settings: StoreSettings, profile: S3Profile, timeouts: S3Tim
     throw new PgproofError('USAGE_INVALID', {
       reason: 'the store needs both an access key id and a secret, or neither',
     })
-  const region = settings.region ?? regionOf(settings.endpoint) ?? profile.region
+  // Requests cannot be signed without one, and servers that are not AWS mostly ignore it.
+  const fallback = settings.endpoint === undefined ? undefined : 'us-east-1'
+  const region = regionOf(settings.endpoint) ?? settings.region ?? profile.region ?? fallback
   const quiet = () => {}
   const logger = { trace: quiet, debug: quiet, info: quiet, warn: quiet, error: quiet }
   return new S3Client({
@@ -215,6 +255,8 @@ function makeClient(settings: StoreSettings, profile: S3Profile, timeouts: S3Tim
     forcePathStyle: profile.pathStyle,
     requestChecksumCalculation: profile.integrity === 'crc32' ? 'WHEN_SUPPORTED' : 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
+    sha256: PiecewiseSha256,
+    checksumAlgorithms: { CRC32: PiecewiseCrc32 },
     // Else the SDK opens a fresh connection for every part.
     expectContinueHeader: false,
     maxAttempts: 1,
@@ -235,11 +277,17 @@ function makeClient(settings: StoreSettings, profile: S3Profile, timeouts: S3Tim
 function trusted(caFile: string | undefined): { ca?: string[] } {
   if (caFile === undefined) return {}
   try {
-    return { ca: [...getCACertificates('default'), readFileSync(caFile, 'utf8')] }
+    const own = readFileSync(caFile, 'utf8').match(pemCertificate) ?? []
+    // OpenSSL passes over what it cannot read, and then nothing is trusted.
+    if (own.length === 0) throw new Error('no PEM certificate is in it')
+    for (const pem of own) new X509Certificate(pem)
+    return { ca: [...getCACertificates('default'), ...own] }
   } catch (error) {
     throw new PgproofError('USAGE_INVALID', { reason: `cannot read the CA file ${caFile}: ${reasonOf(error)}` })
   }
 }
+
+const pemCertificate = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g
 
 /** B2 demands the region that is part of its host names, `s3.eu-central-003.backblazeb2.com`. */
 function regionOf(endpoint: string | undefined): string | undefined {

@@ -22,6 +22,8 @@ export function toStoreError(error: unknown, context: CallContext): PgproofError
 
   const name = nameOf(error)
   const status = httpStatus(error)
+  if (name === 'CredentialsProviderError' || name === 'TokenProviderError')
+    return make('STORE_CREDENTIALS_MISSING', { store, reason })
   if (name === 'NoSuchBucket') return make('STORE_BUCKET_MISSING', { bucket })
   if (name === 'NoSuchKey') return make('STORE_NOT_FOUND', { key: key ?? '' })
   if (name === 'RequestTimeTooSkewed')
@@ -36,7 +38,14 @@ export function toStoreError(error: unknown, context: CallContext): PgproofError
     })
   if (expiredNames.has(name))
     return make('STORE_DENIED', { operation, reason: `${reason}; these credentials have expired, get new ones` })
+  if (name === 'InvalidObjectState')
+    return make('STORE_DENIED', { operation, reason: `${reason}; an archive class holds it, restore it there first` })
   if (status === 401 || status === 403 || deniedNames.has(name)) return make('STORE_DENIED', { operation, reason })
+  if (isUntrusted(error))
+    return make('STORE_UNREACHABLE', {
+      store,
+      reason: `${reason}; if a CA of your own signed it, set \`store.caFile\``,
+    })
   if (status === undefined && isNetworkError(error)) return make('STORE_UNREACHABLE', { store, reason })
   return make('STORE_FAILED', { operation, reason })
 }
@@ -44,6 +53,8 @@ export function toStoreError(error: unknown, context: CallContext): PgproofError
 /** Whether the same call may succeed when it is simply sent again. */
 export function isTransient(error: unknown): boolean {
   if (error instanceof PgproofError || nameOf(error) === 'AbortError') return false
+  // Of the service or the server that credentials come from.
+  if (nameOf(error) === 'CredentialsProviderError') return isTransient((error as Error).cause)
   if (metadataOf(error)?.clockSkewCorrected === true) return true
   const status = httpStatus(error)
   if (status === undefined || status < 400) return isNetworkError(error) && !isCertificateError(error)
@@ -53,6 +64,28 @@ export function isTransient(error: unknown): boolean {
     (status >= 500 && status !== 501 && status !== 507) ||
     transientNames.has(nameOf(error))
   )
+}
+
+/**
+ * Whether a call that failed like this may have been carried out all the same: no answer came, or one that a gateway
+ * gives in the place of a server that may have worked on.
+ */
+export function mayHaveWorked(error: unknown): boolean {
+  if (error instanceof PgproofError) return false
+  const status = httpStatus(error)
+  if (status !== undefined) return status < 300 || [408, 500, 502, 504].includes(status)
+  if (nameOf(error) === 'AbortError') return true
+  if (reasonOf(error).includes('did not establish a connection')) return false
+  return isNetworkError(error) && !isCertificateError(error) && !unsentCodes.has(codeOf(error))
+}
+
+/** What `Retry-After` asks for, in milliseconds: it counts seconds or names an instant. */
+export function retryAfterMs(error: unknown, now: Date): number | undefined {
+  const response = error instanceof Error && '$response' in error ? (error.$response as SdkResponse) : undefined
+  const text = response?.headers?.['retry-after']?.trim() ?? ''
+  if (/^\d+$/.test(text)) return Number(text) * 1000
+  const instant = Date.parse(text)
+  return Number.isNaN(instant) ? undefined : instant - now.getTime()
 }
 
 /** The HTTP status of the store's answer; undefined when none came. */
@@ -76,7 +109,7 @@ const fullNames = new Set([
 const expiredNames = new Set(['ExpiredToken', 'ExpiredTokenException', 'TokenRefreshRequired', 'RequestExpired'])
 
 /** Answered with 400, but about who is asking. */
-const deniedNames = new Set(['AccessDenied', 'InvalidToken', 'CredentialsProviderError', 'TokenProviderError'])
+const deniedNames = new Set(['AccessDenied', 'InvalidToken'])
 
 const wrongRegionNames = new Set([
   'PermanentRedirect',
@@ -112,6 +145,18 @@ const networkCodes = new Set([
   'ERR_STREAM_PREMATURE_CLOSE',
 ])
 
+/** With these the request never left. */
+const unsentCodes = new Set([
+  'ECONNREFUSED',
+  'EHOSTUNREACH',
+  'EHOSTDOWN',
+  'ENETUNREACH',
+  'ENETDOWN',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EPROTO',
+])
+
 function isNetworkError(error: unknown): boolean {
   const code = codeOf(error)
   return (
@@ -125,6 +170,11 @@ function isNetworkError(error: unknown): boolean {
 
 function isCertificateError(error: unknown): boolean {
   return /^(?:CERT_|ERR_TLS_CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_)/.test(codeOf(error))
+}
+
+/** A certificate that no CA known here has signed, which is not one that has expired or is of another host. */
+function isUntrusted(error: unknown): boolean {
+  return /^(?:DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_)/.test(codeOf(error))
 }
 
 /** An answer of 200 whose body ended early: the SDK's parser stumbles over the rest, or the stream says `aborted`. */
@@ -142,6 +192,8 @@ function codeOf(error: unknown): string {
 function metadataOf(error: unknown): SdkMetadata | undefined {
   return error instanceof Error && '$metadata' in error ? (error.$metadata as SdkMetadata) : undefined
 }
+
+type SdkResponse = { headers?: Record<string, string | undefined> }
 
 type SdkMetadata = { httpStatusCode?: number; requestId?: string; clockSkewCorrected?: boolean }
 

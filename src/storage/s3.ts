@@ -1,19 +1,28 @@
 import { randomUUID } from 'node:crypto'
 import type { Readable } from 'node:stream'
 import {
-  DeleteObjectCommand,
   HeadObjectCommand,
   type HeadObjectCommandOutput,
   ListObjectsV2Command,
   PutObjectCommand,
 } from '@aws-sdk/client-s3'
 import { PgproofError } from '../errors.ts'
-import { assertKeyPrefix, assertObjectKey } from './key-rules.ts'
-import type { ObjectInfo, ObjectStore, ReadOptions, WriteOptions } from './object-store.ts'
+import { assertKeyPrefix, assertObjectKey, isObjectKey } from './key-rules.ts'
+import type {
+  BucketProbe,
+  Deletion,
+  ListOptions,
+  ObjectInfo,
+  ObjectStore,
+  ReadOptions,
+  WriteOptions,
+} from './object-store.ts'
 import { readWhole } from './read-whole.ts'
+import { commitObject } from './s3-commit.ts'
 import { S3Connection, type S3Parts } from './s3-connection.ts'
-import { httpStatus } from './s3-errors.ts'
-import { bodyFields, objectFields, writeIdName } from './s3-fields.ts'
+import { deleteObject, deleteVersions } from './s3-delete.ts'
+import { assertObjectSettings, bodyFields, lockOf, objectFields, plainKey } from './s3-fields.ts'
+import { bucketProbe } from './s3-probe.ts'
 import { openObject } from './s3-read.ts'
 import { abortUpload, listUploads } from './s3-unfinished.ts'
 import { S3Upload } from './s3-upload.ts'
@@ -22,14 +31,18 @@ import type { StoreSettings } from './store-settings.ts'
 /** A bucket, or a prefix of one, of any S3-compatible store. */
 export class S3Store implements ObjectStore {
   readonly url: string
+  readonly listsInPages = true
+  readonly probe: BucketProbe
   readonly #s3: S3Connection
   readonly #settings: StoreSettings
 
   /** Connects at the first call. Throws `USAGE_INVALID` for settings that cannot work. */
   constructor(settings: StoreSettings, parts: S3Parts) {
+    assertObjectSettings(settings)
     this.#settings = settings
     this.#s3 = new S3Connection(settings, parts)
     this.url = this.#s3.url
+    this.probe = bucketProbe(this.#s3)
   }
 
   async put(key: string, body: Uint8Array, options: { signal: AbortSignal; ifAbsent?: boolean }): Promise<void> {
@@ -37,26 +50,18 @@ export class S3Store implements ObjectStore {
     const { signal, ifAbsent = false } = options
     // Asked first even where the store checks by itself: some ignore the condition on a versioned bucket.
     if (ifAbsent && (await this.head(key, { signal })) !== undefined) throw new PgproofError('STORE_EXISTS', { key })
-    const writeId = randomUUID()
-    const operation = `PutObject of ${key}`
-    try {
-      await this.#s3.attempt(operation, signal, (callOptions) =>
-        this.#s3.client.send(
-          new PutObjectCommand({
-            ...this.#place(key),
-            ...objectFields(this.#s3, writeId, this.#settings.objectLock),
-            ...bodyFields(this.#s3, body, this.#settings.objectLock),
-            ...(ifAbsent && this.#s3.profile.ifNoneMatch ? { IfNoneMatch: '*' } : {}),
-          }),
-          callOptions,
-        ),
-      )
-    } catch (error) {
-      if (httpStatus(error) !== 412) throw this.#s3.toError(error, operation, key, signal)
-      // The condition also fails on our own object, when a first answer was lost and the call was repeated.
-      const winner = await this.#head(key, signal)
-      if (winner?.Metadata?.[writeIdName] !== writeId) throw new PgproofError('STORE_EXISTS', { key })
-    }
+    const commit = { key, writeId: randomUUID(), mayBeVisible: false }
+    await commitObject(this.#s3, commit, 'PutObject', signal, (callOptions) =>
+      this.#s3.client.send(
+        new PutObjectCommand({
+          ...this.#place(key),
+          ...objectFields(this.#s3, commit.writeId, this.#settings),
+          ...bodyFields(this.#s3, body, this.#settings.objectLock),
+          ...(ifAbsent && this.#s3.profile.ifNoneMatch ? { IfNoneMatch: '*' as const } : this.#s3.condition),
+        }),
+        callOptions,
+      ),
+    )
   }
 
   async write(key: string, source: AsyncIterable<Uint8Array>, options: WriteOptions): Promise<{ bytes: number }> {
@@ -77,12 +82,15 @@ export class S3Store implements ObjectStore {
   async head(key: string, options: { signal: AbortSignal }): Promise<ObjectInfo | undefined> {
     assertObjectKey(key, `HeadObject of ${key}`)
     const head = await this.#head(key, options.signal)
-    if (head !== undefined) return { key, bytes: head.ContentLength ?? 0, modifiedAt: head.LastModified ?? new Date(0) }
+    if (head !== undefined) {
+      const lockedUntil = lockOf(head, this.#s3.storeTime())?.until
+      return { key, bytes: head.ContentLength ?? 0, modifiedAt: head.LastModified ?? new Date(0), lockedUntil }
+    }
     await this.#s3.assertBucket(options.signal)
     return undefined
   }
 
-  async *list(prefix: string, options: { signal: AbortSignal }): AsyncIterable<ObjectInfo> {
+  async *list(prefix: string, options: ListOptions): AsyncIterable<ObjectInfo> {
     assertKeyPrefix(prefix, `ListObjectsV2 of ${prefix}`)
     let token: string | undefined
     do {
@@ -92,16 +100,18 @@ export class S3Store implements ObjectStore {
             Bucket: this.#s3.bucket,
             Prefix: this.#s3.fullKey(prefix),
             ContinuationToken: token,
+            ...(options.after === undefined ? {} : { StartAfter: this.#s3.fullKey(options.after) }),
             // Else a control character in anybody's key makes the answer no XML.
             EncodingType: 'url',
           }),
           callOptions,
         ),
       )
-      for (const { Key, Size, LastModified } of page.Contents ?? []) {
-        const key = (page.EncodingType === 'url' ? decode(Key ?? '') : (Key ?? '')).slice(this.#s3.prefix.length)
-        // Consoles store an empty object for a folder; its key ends in a slash and is none of ours.
-        if (key !== '' && !key.endsWith('/')) yield { key, bytes: Size ?? 0, modifiedAt: LastModified ?? new Date(0) }
+      for (const { Key, Size, LastModified, ETag: etag } of page.Contents ?? []) {
+        const key = plainKey(Key, page.EncodingType).slice(this.#s3.prefix.length)
+        // A stranger's; so is the empty object that consoles store for a folder, whose key ends in a slash.
+        if (!isObjectKey(key)) continue
+        yield { key, bytes: Size ?? 0, modifiedAt: LastModified ?? new Date(0), etag }
       }
       const next = page.IsTruncated === true ? page.NextContinuationToken : undefined
       if (page.IsTruncated === true && (next === undefined || next === token))
@@ -110,11 +120,11 @@ export class S3Store implements ObjectStore {
     } while (token !== undefined)
   }
 
-  async delete(key: string, options: { signal: AbortSignal }): Promise<void> {
+  async delete(key: string, options: { signal: AbortSignal }): Promise<Deletion> {
     assertObjectKey(key, `DeleteObject of ${key}`)
-    await this.#s3.callUnlessAbsent('DeleteObject', key, options.signal, (callOptions) =>
-      this.#s3.client.send(new DeleteObjectCommand(this.#place(key)), callOptions),
-    )
+    return this.#settings.versions === 'remove'
+      ? await deleteVersions(this.#s3, key, options.signal)
+      : await deleteObject(this.#s3, key, options.signal)
   }
 
   async sweepUnfinished(olderThan: Date, options: { signal: AbortSignal }): Promise<number> {
@@ -144,8 +154,4 @@ export class S3Store implements ObjectStore {
   #place(key: string): { Bucket: string; Key: string } {
     return { Bucket: this.#s3.bucket, Key: this.#s3.fullKey(key) }
   }
-}
-
-function decode(key: string): string {
-  return decodeURIComponent(key.replaceAll('+', ' '))
 }

@@ -18,6 +18,17 @@ export type StoreSettings = {
   readonly partSizeBytes?: number | undefined
   readonly partsInFlight?: number | undefined
   readonly objectLock?: ObjectLockSettings | undefined
+  /** S3's `x-amz-server-side-encryption`; with `aws:kms` perhaps the id of a key. */
+  readonly serverSideEncryption?: 'AES256' | 'aws:kms' | undefined
+  readonly kmsKeyId?: string | undefined
+  /** S3's own names, such as `STANDARD_IA`. */
+  readonly storageClass?: string | undefined
+  /** Of every object that is written. */
+  readonly tags?: Readonly<Record<string, string>> | undefined
+  /** Whether every write is refused that would replace an object, where the store knows such a condition. */
+  readonly isAppendOnly?: boolean | undefined
+  /** Whether `delete` also removes the versions that a versioned bucket keeps. Default `keep`. */
+  readonly versions?: 'keep' | 'remove' | undefined
 }
 
 export type ObjectLockSettings = { readonly mode: 'governance' | 'compliance'; readonly forMs: number }

@@ -9,7 +9,7 @@ import { compareContents } from '../postgres/archive-contents.ts'
 import type { FoundProgram } from '../postgres/programs.ts'
 import { listArchive } from '../postgres/restore-dump.ts'
 import { objectNames } from '../storage/object-keys.ts'
-import type { ObjectStore } from '../storage/object-store.ts'
+import type { StoreReader } from '../storage/store-set.ts'
 import { checkSignature, type ReadManifest, readManifest } from './read-backup.ts'
 
 /** What opens a backup, and whose word counts. */
@@ -32,10 +32,10 @@ export async function climbToRecipients<E>(
   readEvidence: (
     read: ReadManifest,
     keys: StoredRequest['keys'],
-    store: ObjectStore,
+    store: StoreReader,
     signal: AbortSignal,
   ) => Promise<E>,
-  { store, catalog }: { readonly store: ObjectStore; readonly catalog: Catalog },
+  { store, catalog }: { readonly store: StoreReader; readonly catalog: Catalog },
   checklist: Checklist,
   signal: AbortSignal,
 ): Promise<{ readonly read: ReadManifest; readonly evidence: E }> {
@@ -112,7 +112,7 @@ function checkHistory({ manifest, sha256 }: ReadManifest, catalog: Catalog): str
  */
 async function checkObjects(
   { manifest, folder }: ReadManifest,
-  store: ObjectStore,
+  store: StoreReader,
   signal: AbortSignal,
 ): Promise<string> {
   const { dump, evidence, recovery } = manifest.objects
@@ -140,7 +140,7 @@ async function checkObjects(
 async function checkRecipients(
   { manifest, folder }: ReadManifest,
   known: readonly KnownKey[],
-  store: ObjectStore,
+  store: StoreReader,
   signal: AbortSignal,
 ): Promise<string> {
   const fingerprints = manifest.encryption.recipients

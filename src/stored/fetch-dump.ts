@@ -4,7 +4,7 @@ import type { Checklist } from '../domain/checklist.ts'
 import { decryptStage } from '../encryption/decrypt.ts'
 import type { PrivateKeys } from '../encryption/keys.ts'
 import { PgproofError, reasonOf } from '../errors.ts'
-import type { ObjectStore } from '../storage/object-store.ts'
+import type { StoreReader } from '../storage/store-set.ts'
 import { createMeasure, type Measured } from '../streams/measure.ts'
 import { asSpoolError } from '../streams/spool.ts'
 import { zstdDecompress } from '../streams/zstd.ts'
@@ -14,7 +14,7 @@ import type { ReadManifest } from './read-backup.ts'
 export type FetchRequest = {
   readonly read: ReadManifest
   readonly keys: PrivateKeys
-  readonly store: ObjectStore
+  readonly store: StoreReader
   /** Must not exist yet. */
   readonly file: string
   /**

@@ -1,12 +1,12 @@
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { PgproofError, reasonOf } from '../errors.ts'
-import type { ObjectStore } from '../storage/object-store.ts'
+import type { StoreReader } from '../storage/store-set.ts'
 import { asSpoolError } from '../streams/spool.ts'
 
 export type KeptDownload = {
   readonly path: string
-  readonly store: ObjectStore
+  readonly store: StoreReader
   readonly key: string
   /** The size of the object by its manifest. */
   readonly bytes: number

@@ -8,7 +8,7 @@ import type { PrivateKeys } from '../encryption/keys.ts'
 import { type TrustedSigners, verifyDetached } from '../encryption/sign.ts'
 import { PgproofError } from '../errors.ts'
 import { backupFolder, objectNames } from '../storage/object-keys.ts'
-import type { ObjectStore } from '../storage/object-store.ts'
+import type { StoreReader } from '../storage/store-set.ts'
 import { measureBytes } from '../streams/measure.ts'
 
 export type ReadManifest = { readonly manifest: Manifest; readonly sha256: string; readonly folder: string }
@@ -16,7 +16,7 @@ export type ReadManifest = { readonly manifest: Manifest; readonly sha256: strin
 /** The manifest as the store holds it now, not as the catalog remembers it. Throws STORE_… errors. */
 export async function readManifest(
   backup: CatalogBackup,
-  store: ObjectStore,
+  store: StoreReader,
   signal: AbortSignal,
 ): Promise<ReadManifest & { readonly bytes: Uint8Array }> {
   const key = `${backup.folder}${objectNames.manifest}`
@@ -34,7 +34,7 @@ export async function readManifest(
 export async function checkSignature(
   read: ReadManifest & { readonly bytes: Uint8Array },
   trustedSigners: TrustedSigners | null,
-  store: ObjectStore,
+  store: StoreReader,
   signal: AbortSignal,
 ): Promise<{ readonly fingerprint: string } | null> {
   if (trustedSigners === null) return null
@@ -49,7 +49,7 @@ export async function checkSignature(
 export async function readEvidence(
   read: ReadManifest,
   keys: PrivateKeys,
-  store: ObjectStore,
+  store: StoreReader,
   signal: AbortSignal,
 ): Promise<Evidence> {
   const { key, bytes } = await openEvidence(read, keys, store, signal)
@@ -62,7 +62,7 @@ export async function readEvidence(
 export async function readRolesEvidence(
   read: ReadManifest,
   keys: PrivateKeys,
-  store: ObjectStore,
+  store: StoreReader,
   signal: AbortSignal,
 ): Promise<RolesEvidence> {
   const { key, bytes } = await openEvidence(read, keys, store, signal)
@@ -75,7 +75,7 @@ export async function readRolesEvidence(
 export async function readObject(
   { folder }: ReadManifest,
   { name, sha256 }: StoredObject,
-  store: ObjectStore,
+  store: StoreReader,
   signal: AbortSignal,
 ): Promise<Uint8Array> {
   const key = `${folder}${name}`
@@ -89,7 +89,7 @@ export async function readObject(
 async function openEvidence(
   read: ReadManifest,
   keys: PrivateKeys,
-  store: ObjectStore,
+  store: StoreReader,
   signal: AbortSignal,
 ): Promise<{ readonly key: string; readonly bytes: Uint8Array }> {
   const { label, objects } = read.manifest

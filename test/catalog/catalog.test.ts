@@ -3,6 +3,7 @@ import { Catalog } from '../../src/catalog/catalog.ts'
 import { encodeManifest } from '../../src/domain/manifest.ts'
 import { backupFolder } from '../../src/storage/object-keys.ts'
 import { MemoryStore } from '../support/memory-store.ts'
+import { storeSetOf } from '../support/store-sets.ts'
 import {
   clock,
   labelAt,
@@ -26,10 +27,10 @@ describe('queries', () => {
       ['other', 'app', 16],
     ] as const) {
       const manifest = manifestAt(`2026-11-${day}T02:00:00Z`, { server, database })
-      catalog.addBackup(manifest, sha256Of(manifest), false)
+      catalog.addBackup({ manifest: manifest, manifestSha256: sha256Of(manifest), hasSignature: false }, ['store'])
     }
     const roles = rolesManifestAt('2026-11-15T03:00:00Z')
-    catalog.addBackup(roles, sha256Of(roles), true)
+    catalog.addBackup({ manifest: roles, manifestSha256: sha256Of(roles), hasSignature: true }, ['store'])
     const days = (filter?: Parameters<Catalog['backups']>[0]) =>
       catalog.backups(filter).map(({ snapshotTime }) => snapshotTime.getUTCDate())
     expect(days()).toEqual([19, 18, 17, 16, 15])
@@ -52,7 +53,7 @@ describe('queries', () => {
   it('the previous manifest - of the same kind and place, with the digest as stored; null for the first', () => {
     const catalog = new Catalog({ clock })
     const manifest = manifestAt('2026-11-19T02:00:00Z')
-    catalog.addBackup(manifest, sha256Of(manifest), false)
+    catalog.addBackup({ manifest: manifest, manifestSha256: sha256Of(manifest), hasSignature: false }, ['store'])
     expect(catalog.previousManifest('database', 'main', 'app')).toEqual({
       label: manifest.label,
       sha256: sha256Of(manifest),
@@ -65,11 +66,12 @@ describe('queries', () => {
     const catalog = new Catalog({ clock })
     const app = manifestAt('2026-11-19T02:00:00Z')
     const other = { ...app, database: 'other' }
-    for (const manifest of [app, other]) catalog.addBackup(manifest, sha256Of(manifest), false)
+    for (const manifest of [app, other])
+      catalog.addBackup({ manifest: manifest, manifestSha256: sha256Of(manifest), hasSignature: false }, ['store'])
     expect(catalog.find(app.label, { server: 'main', database: 'other' })?.manifest).toEqual(other)
     expect(() => catalog.find(app.label)).toThrow(expect.objectContaining({ code: 'USAGE_INVALID' }))
     expect(catalog.find(labelAt('2020-01-01T00:00:00Z'))).toBeUndefined()
-    catalog.removeBackup(backupFolder(other))
+    catalog.removeBackup(backupFolder(other), 'store')
     expect(catalog.find(app.label)?.manifest).toEqual(app)
   })
 
@@ -79,7 +81,7 @@ describe('queries', () => {
     const first = reportOf(manifest, '2026-11-18T05:00:00Z', { pick: { rule: 'random', seed: 6 } })
     const second = reportOf(manifest, '2026-11-19T05:00:00Z', { pick: { rule: 'named', seed: null } })
     const elsewhere = reportOf({ ...manifest, database: 'other' }, '2026-11-20T05:00:00Z')
-    for (const report of [second, elsewhere, first]) catalog.addDrill(report)
+    for (const report of [second, elsewhere, first]) catalog.addDrill(report, ['store'])
     expect(catalog.drills({ server: 'main', database: 'app' })).toEqual([second, first])
     expect(catalog.drills({ server: 'main' })).toEqual([elsewhere, second, first])
     expect(catalog.findDrill(first.label)).toEqual(first)
@@ -92,15 +94,15 @@ describe('queries', () => {
     expect(catalog.lastStart('main', 'app', 'backup', now)).toBeNull()
     for (const time of ['2026-11-18T02:00:00Z', '2026-11-19T02:00:00Z', '2027-11-19T02:00:00Z']) {
       const manifest = manifestAt(time)
-      catalog.addBackup(manifest, sha256Of(manifest), false)
+      catalog.addBackup({ manifest: manifest, manifestSha256: sha256Of(manifest), hasSignature: false }, ['store'])
     }
     expect(catalog.lastStart('main', 'app', 'backup', now)).toEqual(new Date('2026-11-19T02:00:00Z'))
     const roles = rolesManifestAt('2026-11-15T03:00:00Z')
-    catalog.addBackup(roles, sha256Of(roles), false)
+    catalog.addBackup({ manifest: roles, manifestSha256: sha256Of(roles), hasSignature: false }, ['store'])
     expect(catalog.lastStart('main', null, 'roles', now)).toEqual(new Date('2026-11-15T03:00:00Z'))
-    catalog.addDrill(reportOf(manifestAt('2026-11-18T02:00:00Z'), '2026-11-18T05:00:00Z'))
+    catalog.addDrill(reportOf(manifestAt('2026-11-18T02:00:00Z'), '2026-11-18T05:00:00Z'), ['store'])
     expect(catalog.lastStart('main', 'app', 'drill', now)).toEqual(new Date('2026-11-18T05:00:00Z'))
-    catalog.addPrune(recordOf([], '2026-11-16T04:00:00Z'))
+    catalog.addPrune(recordOf([], '2026-11-16T04:00:00Z'), 'store')
     expect(catalog.lastStart('main', null, 'prune', now)).toEqual(new Date('2026-11-16T04:00:00Z'))
     // A backup that failed left nothing in the store; the run knows.
     catalog.addRun({ ...queuedRun, queuedAt: new Date('2026-11-20T02:00:00Z') })
@@ -119,15 +121,15 @@ describe('changes by jobs', () => {
     const removed = manifestAt('2026-11-01T02:00:00Z')
     for (const manifest of [kept, removed]) {
       await storeBackup(store, manifest)
-      catalog.addBackup(manifest, sha256Of(manifest), false)
+      catalog.addBackup({ manifest: manifest, manifestSha256: sha256Of(manifest), hasSignature: false }, ['store'])
     }
     const report = reportOf(kept, '2026-11-20T05:00:00Z')
     await storeReport(store, report)
-    catalog.addDrill(report)
+    catalog.addDrill(report, ['store'])
     for (const key of store.keys().filter((key) => key.includes(removed.label))) await store.delete(key, { signal })
-    catalog.removeBackup(backupFolder(removed))
+    catalog.removeBackup(backupFolder(removed), 'store')
     const before = [catalog.backups(), catalog.drills(), catalog.orphans()]
-    await catalog.refresh(store, signal)
+    await catalog.refresh(storeSetOf(store), signal)
     expect([catalog.backups(), catalog.drills(), catalog.orphans()]).toEqual(before)
   })
 
@@ -136,18 +138,18 @@ describe('changes by jobs', () => {
     const old = manifestAt('2026-11-01T02:00:00Z')
     await storeBackup(store, old)
     const catalog = new Catalog({ clock })
-    await catalog.refresh(store, signal)
+    await catalog.refresh(storeSetOf(store), signal)
     const made = manifestAt('2026-11-20T02:00:00Z')
     store.before = (operation, key) => {
       // The listing of backups is over; the jobs end now.
       if (operation !== 'list' || key !== 'drills/') return
-      catalog.addBackup(made, sha256Of(made), true)
-      catalog.removeBackup(backupFolder(old))
+      catalog.addBackup({ manifest: made, manifestSha256: sha256Of(made), hasSignature: true }, ['store'])
+      catalog.removeBackup(backupFolder(old), 'store')
     }
-    await catalog.refresh(store, signal)
+    await catalog.refresh(storeSetOf(store), signal)
     expect(catalog.backups().map(({ manifest }) => manifest.label)).toEqual([made.label])
     store.before = () => {}
-    await catalog.refresh(store, signal)
+    await catalog.refresh(storeSetOf(store), signal)
     expect(catalog.backups().map(({ manifest }) => manifest.label)).toEqual([old.label])
   })
 
@@ -157,10 +159,10 @@ describe('changes by jobs', () => {
     const folder = await storeBackup(store, manifest)
     await store.delete(`${folder}manifest.json`, { signal })
     const catalog = new Catalog({ clock })
-    await catalog.refresh(store, signal)
+    await catalog.refresh(storeSetOf(store), signal)
     expect(catalog.orphans()).toHaveLength(1)
     await store.put(`${folder}manifest.json`, encodeManifest(manifest), { signal })
-    catalog.addBackup(manifest, sha256Of(manifest), false)
+    catalog.addBackup({ manifest: manifest, manifestSha256: sha256Of(manifest), hasSignature: false }, ['store'])
     expect([catalog.orphans(), catalog.backups().length]).toEqual([[], 1])
   })
 
@@ -176,7 +178,7 @@ describe('changes by jobs', () => {
       running -= 1
     }
     const catalog = new Catalog({ clock })
-    await Promise.all([catalog.refresh(store, signal), catalog.refresh(store, signal)])
+    await Promise.all([catalog.refresh(storeSetOf(store), signal), catalog.refresh(storeSetOf(store), signal)])
     expect([most, store.calls.filter((call) => call === 'list backups/').length]).toEqual([1, 2])
   })
 })
@@ -198,12 +200,12 @@ describe('size', () => {
     const listed = store
       .keys()
       .map((key) => ({ key, bytes: store.objects.get(key)?.body.length ?? 0, modifiedAt: clock.now() }))
-    store.list = async function* (prefix) {
-      for (const info of listed) if (info.key.startsWith(prefix)) yield info
+    store.list = async function* (prefix, { after = '' }) {
+      for (const info of listed) if (info.key.startsWith(prefix) && info.key > after) yield info
     }
     for (const object of store.objects.values()) object.modifiedAt = clock.now()
-    const first = await timed(() => catalog.refresh(store, signal))
-    const again = await timed(() => catalog.refresh(store, signal))
+    const first = await timed(() => catalog.refresh(storeSetOf(store), signal))
+    const again = await timed(() => catalog.refresh(storeSetOf(store), signal))
     const answer = await timed(() => catalog.newest('main', 'app7'))
     expect(catalog.backups()).toHaveLength(10_000)
     expect(first).toBeLessThan(15_000)

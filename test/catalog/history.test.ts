@@ -5,6 +5,7 @@ import type { Manifest } from '../../src/domain/manifest.ts'
 import { backupFolder } from '../../src/storage/object-keys.ts'
 import { madeUpCatalog } from '../metrics/made-up-catalog.ts'
 import { MemoryStore } from '../support/memory-store.ts'
+import { storeSetOf } from '../support/store-sets.ts'
 import {
   clock,
   manifestAt,
@@ -33,9 +34,10 @@ type Seen = { readonly pruned?: readonly Manifest[]; readonly reports?: readonly
 
 function catalogOf(stored: readonly Manifest[], { pruned = [], reports = [] }: Seen = {}): Catalog {
   const catalog = new Catalog({ clock })
-  for (const manifest of stored) catalog.addBackup(manifest, sha256Of(manifest), false)
-  if (pruned.length > 0) catalog.addPrune(recordOf(pruned))
-  for (const report of reports) catalog.addDrill(report)
+  for (const manifest of stored)
+    catalog.addBackup({ manifest: manifest, manifestSha256: sha256Of(manifest), hasSignature: false }, ['store'])
+  if (pruned.length > 0) catalog.addPrune(recordOf(pruned), 'store')
+  for (const report of reports) catalog.addDrill(report, ['store'])
   return catalog
 }
 
@@ -148,7 +150,7 @@ describe('what drill reports remember', () => {
     const { catalog, store } = await madeUpCatalog(clock, { manifests: all, reports: [drillOf(newest)] })
     await store.put(`${backupFolder(newest)}manifest.json`, Buffer.from('{"format":1'), { signal })
     store.objects.set(`${backupFolder(newest)}manifest.json`, { body: Buffer.from('{'), modifiedAt: new Date(0) })
-    await catalog.refresh(store, signal)
+    await catalog.refresh(storeSetOf(store), signal)
     expect(catalog.damaged()).toHaveLength(1)
     expect(catalog.historyGaps()).toEqual([])
   })
@@ -165,7 +167,7 @@ describe('a backup that is in the store and in a prune’s record', () => {
     times.now = prunedAt
     await storeRecord(store, recordOf([second], prunedAt.toISOString()))
     const catalog = new Catalog({ clock })
-    await catalog.refresh(store, signal)
+    await catalog.refresh(storeSetOf(store), signal)
     return catalog
   }
 

@@ -9,8 +9,8 @@ const at = (day: number): string => `2026-11-${day}T05:00:00Z`
 
 function proofAfter(reports: readonly DrillReport[], of: Manifest = manifest) {
   const catalog = new Catalog({ clock })
-  catalog.addBackup(of, sha256Of(of), false)
-  for (const report of reports) catalog.addDrill(report)
+  catalog.addBackup({ manifest: of, manifestSha256: sha256Of(of), hasSignature: false }, ['store'])
+  for (const report of reports) catalog.addDrill(report, ['store'])
   const [backup] = catalog.backups()
   return {
     verified: backup?.verifiedAt?.getUTCDate() ?? null,

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { Catalog } from '../../src/catalog/catalog.ts'
 import { PgproofError } from '../../src/errors.ts'
 import { MemoryStore } from '../support/memory-store.ts'
+import { storeSetOf } from '../support/store-sets.ts'
 import {
   clock,
   labelAt,
@@ -24,7 +25,7 @@ const unreachable = (): never => {
 
 async function refreshed(store: MemoryStore): Promise<Catalog> {
   const catalog = new Catalog({ clock })
-  await catalog.refresh(store, signal)
+  await catalog.refresh(storeSetOf(store), signal)
   return catalog
 }
 
@@ -36,7 +37,7 @@ describe('what the store holds', () => {
   it('an empty store - an empty, complete catalog', async () => {
     const catalog = new Catalog({ clock })
     expect([catalog.isComplete, catalog.lastRefreshedAt]).toEqual([false, null])
-    await catalog.refresh(new MemoryStore(), signal)
+    await catalog.refresh(storeSetOf(new MemoryStore()), signal)
     expect([catalog.isComplete, catalog.lastRefreshedAt, catalog.backups()]).toEqual([true, present, []])
   })
 
@@ -93,7 +94,7 @@ describe('what the store holds', () => {
     await storeBackup(store, manifestAt('2026-11-20T02:00:00Z'))
     for (const key of store.keys().filter((key) => key.startsWith(folder))) await store.delete(key, { signal })
     store.calls.length = 0
-    await catalog.refresh(store, signal)
+    await catalog.refresh(storeSetOf(store), signal)
     expect(store.calls.filter((call) => call.startsWith('get'))).toEqual([
       `get backups/main/app/${labelAt('2026-11-20T02:00:00Z')}/manifest.json`,
     ])
@@ -110,7 +111,7 @@ describe('what the store holds', () => {
     await storeBackup(store, replaced)
     const stored = store.objects.get(`${folder}manifest.json`)
     if (stored !== undefined) stored.modifiedAt = new Date(present.getTime() + 1000)
-    await catalog.refresh(store, signal)
+    await catalog.refresh(storeSetOf(store), signal)
     expect(catalog.newest('main', 'app')?.manifestSha256).toBe(sha256Of(replaced))
   })
 })
@@ -273,11 +274,11 @@ describe('a store that fails', () => {
         yield info
       }
     }
-    await expect(catalog.refresh(store, signal)).rejects.toMatchObject({ code: 'STORE_UNREACHABLE' })
+    await expect(catalog.refresh(storeSetOf(store), signal)).rejects.toMatchObject({ code: 'STORE_UNREACHABLE' })
     expect(catalog.backups()).toEqual(before)
     expect([catalog.isComplete, catalog.lastRefreshedAt]).toEqual([false, present])
     store.list = list
-    await catalog.refresh(store, signal)
+    await catalog.refresh(storeSetOf(store), signal)
     expect([catalog.isComplete, catalog.backups().length]).toEqual([true, 11])
   })
 
@@ -286,7 +287,7 @@ describe('a store that fails', () => {
     store.before = (operation, key) => {
       if (operation === 'list' && key === 'prunes/') unreachable()
     }
-    await expect(catalog.refresh(store, signal)).rejects.toMatchObject({ code: 'STORE_UNREACHABLE' })
+    await expect(catalog.refresh(storeSetOf(store), signal)).rejects.toMatchObject({ code: 'STORE_UNREACHABLE' })
     expect([catalog.isComplete, catalog.backups().length]).toEqual([false, 10])
   })
 
@@ -302,7 +303,7 @@ describe('a store that fails', () => {
     expect(catalog.damaged()).toMatchObject([{ key, error: { code: 'STORE_DENIED' } }])
     expect(catalog.orphans()).toEqual([])
     store.before = () => {}
-    await catalog.refresh(store, signal)
+    await catalog.refresh(storeSetOf(store), signal)
     expect([catalog.backups().length, catalog.isComplete, catalog.damaged()]).toEqual([10, true, []])
   })
 
@@ -315,7 +316,7 @@ describe('a store that fails', () => {
       if (operation === 'get') unreachable()
     }
     store.calls.length = 0
-    await expect(catalog.refresh(store, signal)).rejects.toMatchObject({ code: 'STORE_UNREACHABLE' })
+    await expect(catalog.refresh(storeSetOf(store), signal)).rejects.toMatchObject({ code: 'STORE_UNREACHABLE' })
     expect(store.calls.length).toBeLessThan(100)
     expect([catalog.backups().length, catalog.isComplete]).toEqual([10, false])
   })
@@ -343,16 +344,16 @@ describe('a store that fails', () => {
       store.before = (operation) => {
         if (operation === at) controller.abort()
       }
-      await expect(catalog.refresh(store, controller.signal)).rejects.toMatchObject({ code: 'CANCELLED' })
+      await expect(catalog.refresh(storeSetOf(store), controller.signal)).rejects.toMatchObject({ code: 'CANCELLED' })
       expect(catalog.backups()).toHaveLength(10)
     }
     const gate = Promise.withResolvers<void>()
     store.before = async (operation) => {
       if (operation === 'list') await gate.promise
     }
-    const first = catalog.refresh(store, signal)
+    const first = catalog.refresh(storeSetOf(store), signal)
     const waiting = new AbortController()
-    const second = catalog.refresh(store, waiting.signal)
+    const second = catalog.refresh(storeSetOf(store), waiting.signal)
     waiting.abort()
     await expect(second).rejects.toMatchObject({ code: 'CANCELLED' })
     gate.resolve()

@@ -13,6 +13,7 @@ import { readReportTrust } from '../../src/jobs/report-trust.ts'
 import { drillReportKey, drillSignatureKey, drillTablesKey } from '../../src/storage/object-keys.ts'
 import { type KeyFolder, keysMadeAt, openKeyFolder } from '../encryption/made-keys.ts'
 import { MemoryStore } from '../support/memory-store.ts'
+import { storeSetOf } from '../support/store-sets.ts'
 import { clock, labelAt, manifestAt, present, reportOf, signal, storeBackup } from './stored.ts'
 
 const manifest = manifestAt('2026-11-18T02:00:00Z')
@@ -68,7 +69,7 @@ async function storeWith(...reports: readonly (readonly [DrillReport, SigningKey
 }
 
 async function readFrom(store: MemoryStore, catalog = trustingCatalog()) {
-  await catalog.refresh(store, signal)
+  await catalog.refresh(storeSetOf(store), signal)
   const status = readDatabaseStatus({ server: 'main', database: 'app' }, catalog, {}, present)
   return {
     verified: catalog.newest('main', 'app', 'verified') !== undefined,
@@ -192,7 +193,7 @@ describe('how often reports are judged', () => {
       reportTrust: () =>
         readReportTrust({ encryption: { trustedSigners: [`${keys.folder}/none`] } } as unknown as Config, present),
     })
-    await expect(catalog.refresh(store, signal)).rejects.toMatchObject({ code: 'KEY_UNREADABLE' })
+    await expect(catalog.refresh(storeSetOf(store), signal)).rejects.toMatchObject({ code: 'KEY_UNREADABLE' })
     expect([catalog.isComplete, catalog.backups()]).toEqual([false, []])
   })
 
@@ -214,7 +215,7 @@ describe('a report that this process has just stored', () => {
     for (const signer of [stranger.fingerprint, null]) {
       const distrust = distrustOf({ ...passed, signer }, signers)
       const catalog = trustingCatalog()
-      catalog.addDrill({ ...passed, signer }, distrust)
+      catalog.addDrill({ ...passed, signer }, ['store'], distrust)
       expect(catalog.drills()).toEqual([])
       expect(catalog.damageOf(passed.label)?.message).toContain('not signed by a trusted signer')
     }

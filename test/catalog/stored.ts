@@ -25,6 +25,7 @@ export function manifestAt(time: string, changes: Partial<Manifest> = {}): Manif
     label: labelAt(time),
     server: 'main',
     database: 'app',
+    stores: [{ name: 'store', url: 'memory://' }],
     storeId: 'store',
     pgproofVersion: '0.1.0',
     startedAt: new Date(time).toISOString(),
@@ -78,6 +79,7 @@ export function reportOf(manifest: Manifest, finishedAt: string, changes: Partia
     label: labelAt(finishedAt, 'dr11'),
     server: manifest.server,
     database: manifest.database ?? '',
+    store: 'store',
     storeId: 'store',
     pgproofVersion: '0.1.0',
     backup: {

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { generateKeyPair, type KeyPair } from '../../src/encryption/generate.ts'
 import { testUrl } from '../support/installation.ts'
+import { markStore } from '../support/mark-store.ts'
 
 export type CliResult = { readonly code: number | null; readonly stdout: string; readonly stderr: string }
 
@@ -53,6 +54,7 @@ export async function cliFolder(databases: readonly string[] | 'all', settings: 
   // The embedded scratch server runs as another user and has to reach the spool.
   await chmod(path, 0o711)
   for (const name of ['store', 'tmp']) await mkdir(join(path, name))
+  markStore(join(path, 'store'))
   shared.keys ??= generateKeyPair({ name: 'test', kind: 'ecc', use: 'backup', now: new Date() })
   const { publicKey, privateKey } = await shared.keys
   const folder: CliFolder = {

@@ -287,7 +287,7 @@ describe('prune', () => {
     expect(code).toBe(0)
     expect(doomed).toHaveLength(2)
     for (const { label } of doomed) expect(stdout).toMatch(new RegExp(`^  remove  ${label} .*  no rule keeps it$`, 'm'))
-    expect(stdout).toMatch(/^Removed 2 backups of [\d.]+ KiB\.$/m)
+    expect(stdout).toMatch(/^Removed 2 backups: [\d.]+ KiB freed\.$/m)
     expect(own.objects().filter((key) => key.endsWith('/manifest.json'))).toHaveLength(1)
     expect((await own.run(['list', '--history'])).stdout).toContain('nothing was removed but by prunes')
     expect((await own.run(['prune'])).stdout).toMatch(/\nNothing was removed\.\n$/)

@@ -29,8 +29,8 @@ describe('set-up by the environment', () => {
     })
     expect({ source, warnings }).toEqual({ source: 'environment', warnings: [] })
     expect(config.encryption.recipients).toEqual(['key.asc', 'escrow.asc'].map((name) => join(folder.path, name)))
-    expect(config.store).toMatchObject({ accessKeyId: '12345', partSizeBytes: 16 * 2 ** 20 })
-    expect(config.store.secretAccessKey?.reveal()).toBe('hunter2')
+    expect(config.stores[0]).toMatchObject({ accessKeyId: '12345', partSizeBytes: 16 * 2 ** 20 })
+    expect(config.stores[0].secretAccessKey?.reveal()).toBe('hunter2')
     expect(config.servers[0]).toMatchObject({
       databases: ['app', 'billing'],
       schedule: { backup: '0 2 * * *' },
@@ -83,7 +83,7 @@ describe('precedence', () => {
     const { config } = await folder.load(yaml, env)
     expect(config.drill).toMatchObject({ jobs: 8, withinMs: 90 * 86_400_000, pick: 'random' })
     expect(config.servers[0]?.evidence).toEqual({ level: 'count', tables: { 'a.b': 'count' } })
-    expect(config.store).toMatchObject({ url: 's3://backups/prod', region: 'eu-central-1' })
+    expect(config.stores[0]).toMatchObject({ url: 's3://backups/prod', region: 'eu-central-1' })
   })
 
   it('a variable beside a section that the file leaves empty - makes the section', async () => {

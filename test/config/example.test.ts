@@ -2,9 +2,9 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { parse } from 'yaml'
-import { everyKey } from '../../src/config/keys.ts'
+import { everyKey, shortPath } from '../../src/config/keys.ts'
 import { keyName } from '../../src/config/reference.ts'
-import { configFolder } from './folder.ts'
+import { configFolder, least } from './folder.ts'
 
 const example = await readFile(join(import.meta.dirname, '../../config/pgproof.example.yaml'), 'utf8')
 
@@ -17,13 +17,25 @@ it('the example - loads without fault or warning when the files it names are the
   const yaml = example.replaceAll('/run/secrets', join(folder.path, 'secrets'))
   const { config, warnings } = await folder.load(yaml, { S3_ACCESS_KEY_ID: 'AKIA' })
   expect(warnings).toEqual([])
-  expect(config.store.secretAccessKey?.reveal()).toBe('x')
+  expect(config.stores[0].secretAccessKey?.reveal()).toBe('x')
 })
 
 it('the example - has every key of the schema, in its place, as a setting or behind a bare #', () => {
   const everything: unknown = parse(example.replaceAll(/^( *)#(?=\w)/gm, '$1'))
-  const missing = [...everyKey()].filter(({ path }) => lookUp(everything, path) === undefined)
+  const missing = [...everyKey()].filter(({ path }) => lookUp(everything, shortPath(path)) === undefined)
   expect(missing.map(({ path }) => keyName(path))).toEqual([])
+})
+
+it('the list of stores in the example, without its "# " - loads', async () => {
+  await using folder = await configFolder()
+  const lines = example.split('\n')
+  const start = lines.indexOf('# store:')
+  const list = lines.slice(start, lines.indexOf('', start)).map((line) => line.replace(/^# /, ''))
+  const { config } = await folder.load(least.replace(/^store: .*$/m, list.join('\n')))
+  expect(config.stores.map(({ name, isRequired }) => [name, isRequired])).toEqual([
+    ['store', true],
+    ['nas', false],
+  ])
 })
 
 it('the example - names the JSON Schema for editors, and each key has a comment near it', () => {

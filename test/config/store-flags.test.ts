@@ -18,7 +18,7 @@ describe('--store', () => {
     const { config, source } = await load(folder, { store: 's3://backups/prod' }, { PGPROOF_CONFIG: 'not-there.yaml' })
     expect(source).toBe('--store')
     expect(config).toMatchObject({ isStoreOnly: true, servers: [], timezone: 'UTC' })
-    expect(config.store).toMatchObject({ url: 's3://backups/prod', provider: 'aws', region: undefined })
+    expect(config.stores[0]).toMatchObject({ url: 's3://backups/prod', provider: 'aws', region: undefined })
     expect(config.encryption).toMatchObject({ recipients: [], privateKeyFiles: [], trustedSigners: [] })
   })
 
@@ -29,7 +29,7 @@ describe('--store', () => {
   ])('%s - the URL of that directory', async (given, path) => {
     await using folder = await configFolder()
     const { config } = await load(folder, { store: given })
-    expect(config.store.url).toBe(pathToFileURL(path.startsWith('/') ? path : join(folder.path, path)).href)
+    expect(config.stores[0].url).toBe(pathToFileURL(path.startsWith('/') ? path : join(folder.path, path)).href)
   })
 
   it('with everything - endpoint, region, provider, keys and signers, relative to the working directory', async () => {
@@ -44,7 +44,7 @@ describe('--store', () => {
       trustedSigner: ['key.asc'],
     })
     expect(warnings).toEqual([])
-    expect(config.store).toMatchObject({ endpoint: 'https://s3.example.com', region: 'eu', provider: 'minio' })
+    expect(config.stores[0]).toMatchObject({ endpoint: 'https://s3.example.com', region: 'eu', provider: 'minio' })
     const { privateKeyFiles, passphrase, trustedSigners } = config.encryption
     expect(privateKeyFiles).toEqual(['key.asc', 'escrow.asc'].map((name) => join(folder.path, name)))
     expect(passphrase?.reveal()).toBe('hunter2')
@@ -60,8 +60,8 @@ describe('--store', () => {
       PGPROOF_DRILL__SPOOL: 'spool',
     }
     const { config } = await load(folder, { store: 's3://backups/prod' }, env)
-    expect(config.store).toMatchObject({ url: 's3://backups/prod', accessKeyId: 'id' })
-    expect(config.store.secretAccessKey?.reveal()).toBe('hunter2')
+    expect(config.stores[0]).toMatchObject({ url: 's3://backups/prod', accessKeyId: 'id' })
+    expect(config.stores[0].secretAccessKey?.reveal()).toBe('hunter2')
     expect(config.drill.spool).toBe(join(folder.path, 'spool'))
   })
 

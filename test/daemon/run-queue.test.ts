@@ -9,6 +9,7 @@ import { manifestAt, signal, storeBackup } from '../catalog/stored.ts'
 import { type TestInstallation, testDatabase, testInstallation, testUrl } from '../support/installation.ts'
 import { query } from '../support/postgres-server.ts'
 import { standIn } from '../support/stand-ins.ts'
+import { storeSetOf } from '../support/store-sets.ts'
 
 type Database = Awaited<ReturnType<typeof testDatabase>>
 
@@ -40,7 +41,7 @@ async function queueTest(settings: Record<string, string> = {}): Promise<QueueTe
   const { catalog } = test.installation
   for (const database of [app, shop])
     await storeBackup(test.store, manifestAt('2026-11-20T02:00:00Z', { database: database.name }))
-  await catalog.refresh(test.store, signal)
+  await catalog.refresh(storeSetOf(test.store), signal)
   const queue = new RunQueue(test.installation)
   const begun: string[] = []
   catalog.watchRuns(({ id, job, database, state }) => {
@@ -110,6 +111,23 @@ describe('run queue', () => {
     test.open()
     await test.ended()
     expect(test.begun).toEqual(['drill app', 'backup shop', 'drill shop'])
+  })
+
+  it('a sync runs and a drill comes - the drill leaves the other place to the backup that comes due meanwhile', async () => {
+    await using test = await queueTest({ PGPROOF_DAEMON__MAX_CONCURRENT: '2' })
+    const listing = Promise.withResolvers<void>()
+    test.store.before = async (operation) => {
+      if (operation === 'list') await listing.promise
+    }
+    const sync = test.queue.order({ job: 'sync', server: '', database: null, trigger: 'schedule' })
+    await expect.poll(() => test.state(sync).state).toBe('running')
+    const drill = test.order('drill', app)
+    const backup = test.order('backup', shop)
+    await expect.poll(() => test.state(backup).state).toBe('running')
+    expect(test.state(drill).state).toBe('queued')
+    listing.resolve()
+    await test.ended()
+    expect(test.state(backup)).toEqual({ state: 'succeeded', code: null })
   })
 
   it('one run per database - the same order is LOCKED, another job waits although there is room', async () => {

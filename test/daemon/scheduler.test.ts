@@ -10,6 +10,7 @@ import { newRun } from '../../src/jobs/run-job.ts'
 import { manifestAt, reportOf, rolesManifestAt, signal, storeBackup, storeReport } from '../catalog/stored.ts'
 import { testDatabase, testInstallation } from '../support/installation.ts'
 import { MemoryStore } from '../support/memory-store.ts'
+import { storeSetOf } from '../support/store-sets.ts'
 
 type Finish = (run: Run, world: World) => Promise<void>
 
@@ -46,7 +47,7 @@ class World {
     const { storeCreatedAt, clock } = this
     const installation: Installation = { ...test.installation, storeCreatedAt, catalog: new Catalog({ clock }) }
     const refresh = async (): Promise<boolean> => {
-      if (this.isStoreUp) await installation.catalog.refresh(this.store, signal)
+      if (this.isStoreUp) await installation.catalog.refresh(storeSetOf(this.store), signal)
       return this.isStoreUp
     }
     await refresh()
@@ -243,7 +244,7 @@ describe('scheduler', () => {
       [],
     )
     await storeBackup(world.store, manifestAt('2026-11-22T12:00:00Z'))
-    await daemon.installation.catalog.refresh(world.store, signal)
+    await daemon.installation.catalog.refresh(storeSetOf(world.store), signal)
     expect(await daemon.tick()).toEqual(['drill main app'])
   })
 

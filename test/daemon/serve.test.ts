@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type CliFolder, cliFolder, descendantsOf, isRunning, type Started, waitFor } from '../commands/cli.ts'
@@ -87,7 +87,7 @@ describe('serve', () => {
     const place = `{server="main",database="${database.name}"}`
     const first = await folder.serve([])
     const unknown = await folder.metrics(first)
-    expect(unknown.get('pgproof_store_up')).toBe(1)
+    expect(unknown.get('pgproof_store_up{store="store"}')).toBe(1)
     expect([...unknown.keys()].filter((key) => /last_success|last_passed|recovery_point/.test(key))).toEqual([])
     expect(await stop(first)).toBe(0)
 
@@ -184,7 +184,7 @@ describe('serve', () => {
     const missing = await (await folder.serve(['backup'])).result
     expect(missing.code).toBe(11)
     expect(missing.stderr).toMatch(
-      /^error: bucket or directory .*\/store does not exist\nhint: Create it, or correct `store.url`/m,
+      /^error: bucket or directory .*\/store does not exist\nhint: If it is new: create the bucket, or let `pgproof init` make the directory/m,
     )
     const broken = await (await folder.serve([], { daemon: { grace: 'soon' } })).result
     expect(broken.code).toBe(2)
@@ -197,10 +197,12 @@ describe('serve', () => {
     await folder.untilReady(started)
     const ready = async (): Promise<number> => (await fetch(`http://127.0.0.1:${folder.port}/readyz`)).status
     expect(await ready()).toBe(200)
+    const marker = readFileSync(join(folder.path, 'store', 'pgproof.json'))
     rmSync(join(folder.path, 'store'), { recursive: true })
     await expect.poll(ready, { timeout: 20_000 }).toBe(503)
-    expect((await folder.metrics(started)).get('pgproof_store_up')).toBe(0)
+    expect((await folder.metrics(started)).get('pgproof_store_up{store="store"}')).toBe(0)
     mkdirSync(join(folder.path, 'store'))
+    writeFileSync(join(folder.path, 'store', 'pgproof.json'), marker)
     await expect.poll(ready, { timeout: 20_000 }).toBe(200)
     expect(await stop(started)).toBe(0)
     expect(logged(started, 'the store cannot be read')).toHaveLength(1)

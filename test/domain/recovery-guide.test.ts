@@ -15,7 +15,7 @@ const input: GuideInput = {
   evidence: { level: 'digest', tables: 1, rows: 1 },
   omissions: [],
   rolePasswords: null,
-  storeUrl: 's3://backups/prod',
+  storeUrls: ['s3://backups/prod'],
   folder: 'backups/main/shop/20261120T020000Z-4f7k/',
   object,
   recipients: ['A'.repeat(40)],
@@ -44,7 +44,7 @@ describe('recovery guide', () => {
     (name) => {
       const plain = recoveryGuide({ ...input, properties })
       const guide = recoveryGuide({
-        ...{ ...input, database: name, server: name, storeUrl: `s3://backups/${name}` },
+        ...{ ...input, database: name, server: name, storeUrls: [`s3://backups/${name}`] },
         properties: { ...properties, collate: name, ctype: name, lcMonetary: name },
       })
       const blocks = commandBlocks(guide)
@@ -84,7 +84,7 @@ describe('recovery guide', () => {
   it('a store in a directory, compressed by pg_dump - copied, and no zstd', () => {
     const guide = recoveryGuide({
       ...input,
-      storeUrl: 'file:///mnt/my%20backups/',
+      storeUrls: ['file:///mnt/my%20backups/'],
       dump: { ...input.dump, compression: 'gzip' },
     })
     expect(guide).toContain(`cp '/mnt/my backups/${input.folder}'* .`)

@@ -6,6 +6,7 @@ import { generateKeyPair } from '../../src/encryption/generate.ts'
 import { PgproofError } from '../../src/errors.ts'
 import { type TestInstallation, testDatabase, testInstallation } from '../support/installation.ts'
 import { query } from '../support/postgres-server.ts'
+import { storeSetOf } from '../support/store-sets.ts'
 
 let crm: Awaited<ReturnType<typeof testDatabase>>
 let keys: { publicKey: string; privateKey: string }
@@ -52,7 +53,7 @@ describe('the report of a drill', () => {
     expect(puts).toEqual(['.tables.json.pgp', '.json.sig', '.json'])
     const { catalog } = test.installation
     expect(catalog.newest('main', crm.name, 'verified')).toBeDefined()
-    await catalog.refresh(test.store, new AbortController().signal)
+    await catalog.refresh(storeSetOf(test.store), new AbortController().signal)
     expect(catalog.newest('main', crm.name, 'verified')).toBeDefined()
     expect(catalog.damaged()).toEqual([])
   })
@@ -65,7 +66,7 @@ describe('the report of a drill', () => {
     }
     await expect(test.run('drill', crm.name)).rejects.toMatchObject({ code: 'STORE_UNREACHABLE' })
     test.store.before = () => {}
-    await test.installation.catalog.refresh(test.store, new AbortController().signal)
+    await test.installation.catalog.refresh(storeSetOf(test.store), new AbortController().signal)
     expect(drillKeys(test).toSorted()).toEqual(['.json.sig', '.tables.json.pgp'])
     expect(test.installation.catalog.drills()).toEqual([])
     expect(test.installation.catalog.damaged()).toEqual([])

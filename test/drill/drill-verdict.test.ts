@@ -24,6 +24,7 @@ async function reportOf(error: PgproofError): Promise<string> {
       rtoMs: null,
       queuedSeconds: 0,
     },
+    copy: 'store',
     picked: { manifest: manifestAt('2026-11-20T05:00:00Z'), manifestSha256: 'a'.repeat(64) },
     label: labelAt('2026-11-20T06:00:00Z'),
     startedAt: clock.now(),

@@ -22,6 +22,7 @@ import {
 } from '../support/forge.ts'
 import { type TestInstallation, testDatabase, testInstallation } from '../support/installation.ts'
 import { query } from '../support/postgres-server.ts'
+import { storeSetOf } from '../support/store-sets.ts'
 
 type Source = Awaited<ReturnType<typeof testDatabase>>
 type Harm = (test: TestInstallation, folder: string) => void | Promise<void>
@@ -128,7 +129,7 @@ describe('manifest, signature, history', () => {
     const first = await test.run('backup', source.name)
     const second = await test.run('backup', source.name)
     for (const key of test.store.keys()) if (key.startsWith(folderOf(first))) test.store.objects.delete(key)
-    await test.installation.catalog.refresh(test.store, never)
+    await test.installation.catalog.refresh(storeSetOf(test.store), never)
     const { verdict, checks } = await verify(test, second.label ?? '')
     expect(verdict).toBe('passed')
     const detail = `no backup has followed it yet; its predecessor ${first.label} is no longer in the store`
@@ -299,7 +300,7 @@ describe('recipients', () => {
     await using test = await testInstallation(settings)
     const backup = await test.run('backup', source.name)
     await using later = await testInstallation({}, { store: test.store })
-    await later.installation.catalog.refresh(later.store, never)
+    await later.installation.catalog.refresh(storeSetOf(later.store), never)
     const { verdict, checks } = await verify(later, backup.label ?? '')
     expect(verdict).toBe('passed')
     const detail = checks.find(({ name }) => name === 'recipients')?.detail

@@ -6,6 +6,7 @@ import { measureBytes } from '../../src/streams/measure.ts'
 import { decryptObject, readManifest, rewriteManifest, rewriteRoles } from '../support/forge.ts'
 import { type TestInstallation, testInstallation } from '../support/installation.ts'
 import { query, startPostgres, type TestServer } from '../support/postgres-server.ts'
+import { storeSetOf } from '../support/store-sets.ts'
 
 let source: TestServer
 let kept: TestServer
@@ -81,7 +82,7 @@ describe('what a drill compares', () => {
     expect(rolesVerified(test)).toBe(true)
     // Another backup under its label is not the one that was drilled.
     rewriteManifest(test, rolesFolder(roles), (stored) => ({ ...stored, pgproofVersion: '9.9.9' }))
-    await test.installation.catalog.refresh(test.store, never)
+    await test.installation.catalog.refresh(storeSetOf(test.store), never)
     expect(rolesVerified(test)).toBe(false)
     expect(test.installation.catalog.historyGaps()).toMatchObject([
       { kind: 'roles', label: roles.label, found: 'replaced', witnesses: [{ by: 'drill report' }] },

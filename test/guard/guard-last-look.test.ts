@@ -5,6 +5,8 @@ import { type GuardResult, runGuard } from '../../src/guard/guard.ts'
 import { connectionTo, serverNamed } from '../../src/jobs/installation.ts'
 import { testDatabase, testInstallation, testUrl } from '../support/installation.ts'
 import { query } from '../support/postgres-server.ts'
+import { storeSetOf } from '../support/store-sets.ts'
+import { untilSeen } from './until-seen.ts'
 
 const { signal } = new AbortController()
 
@@ -12,7 +14,7 @@ const { signal } = new AbortController()
 async function guardFailing(database: string, onSwap: () => void): Promise<GuardResult> {
   await using test = await testInstallation()
   const { installation } = test
-  await installation.catalog.refresh(test.store, signal)
+  await installation.catalog.refresh(storeSetOf(test.store), signal)
   const onProgress = ({ phase }: { readonly phase: RestorePhase }): void => {
     if (phase === 'swap') onSwap()
   }
@@ -21,16 +23,7 @@ async function guardFailing(database: string, onSwap: () => void): Promise<Guard
       server: 'main',
       database,
       command: 'psql',
-      args: [
-        '--quiet',
-        testUrl(database),
-        '-c',
-        'DELETE FROM shop.event',
-        '-c',
-        'SELECT pg_sleep(0.5)',
-        '-c',
-        'SELECT nothing',
-      ],
+      args: ['--quiet', testUrl(database), '-c', 'DELETE FROM shop.event', '-c', untilSeen, '-c', 'SELECT nothing'],
       env: { ...process.env, PGOPTIONS: '-c client_min_messages=error' },
       restoreAs: connectionTo(serverNamed(installation.config, 'main'), database),
     },

@@ -11,6 +11,7 @@ import {
 import { statusSchema } from '../../src/http/status.ts'
 import { backupFolder } from '../../src/storage/object-keys.ts'
 import { labelAt, manifestAt, reportOf, rolesManifestAt, signal } from '../catalog/stored.ts'
+import { storeSetOf } from '../support/store-sets.ts'
 import { now, startTestServer } from './test-server.ts'
 
 const old = manifestAt('2026-11-18T02:00:00Z')
@@ -75,8 +76,11 @@ describe('backups', () => {
     await using server = await startTestServer({ manifests })
     const first = (await server.call('GET', '/v1/backups?limit=2')).as(backupsPage)
     expect(labels(first)).toEqual([newest.label, middle.label])
-    server.catalog.removeBackup(backupFolder(middle))
-    server.catalog.addBackup(manifestAt('2026-11-20T11:00:00Z'), 'e'.repeat(64), false)
+    server.catalog.removeBackup(backupFolder(middle), 'store')
+    server.catalog.addBackup(
+      { manifest: manifestAt('2026-11-20T11:00:00Z'), manifestSha256: 'e'.repeat(64), hasSignature: false },
+      ['store'],
+    )
     const second = (await server.call('GET', `/v1/backups?limit=2&cursor=${first.next}`)).as(backupsPage)
     expect(labels(second)).toEqual([old.label, elsewhere.label])
     const third = (await server.call('GET', `/v1/backups?limit=2&cursor=${second.next}`)).as(backupsPage)
@@ -102,7 +106,7 @@ describe('backups', () => {
   it('one whose dump is gone - says so', async () => {
     await using server = await startTestServer({ manifests: [newest] })
     server.store.objects.delete(`${backupFolder(newest)}dump.zst.pgp`)
-    await server.catalog.refresh(server.store, signal)
+    await server.catalog.refresh(storeSetOf(server.store), signal)
     const backup = (await server.call('GET', `/v1/backups/${newest.label}`)).as(backupDetailsSchema)
     expect(backup.faults).toEqual(['dump.zst.pgp is missing'])
   })
@@ -239,7 +243,7 @@ describe('status', () => {
     await using server = await startTestServer({ manifests })
     await server.store.put(`${backupFolder(middle)}dump.zst.pgp`, Buffer.from('x'), { signal })
     await server.store.put(`backups/main/app/${labelAt(now)}/manifest.json`, Buffer.from('{'), { signal })
-    await server.catalog.refresh(server.store, signal)
+    await server.catalog.refresh(storeSetOf(server.store), signal)
     const failed = server.orders.order({ job: 'backup', server: 'main', database: 'app', trigger: 'schedule' })
     const error = { code: 'LOCKED', message: 'locked', hint: 'Wait.' }
     server.catalog.updateRun(failed.id, { state: 'failed', finishedAt: new Date(now), error })

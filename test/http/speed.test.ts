@@ -32,9 +32,9 @@ function fill({ catalog }: TestServer): void {
   for (let index = 0; index < 10_000; index += 1) {
     const at = Date.UTC(2026, 10, 20) - Math.floor(index / 20) * dayMs
     const manifest = manifestAt(new Date(at).toISOString(), { database: `db${index % 20}` })
-    catalog.addBackup(manifest, sha256Of(manifest), false)
-    if (index < 4000) catalog.addDrill(reportOf(manifest, new Date(at + 3_600_000).toISOString()))
+    catalog.addBackup({ manifest: manifest, manifestSha256: sha256Of(manifest), hasSignature: false }, ['store'])
+    if (index < 4000) catalog.addDrill(reportOf(manifest, new Date(at + 3_600_000).toISOString()), ['store'])
   }
   const pruned = Array.from({ length: 2000 }, (_, index) => manifestAt(new Date(index * dayMs).toISOString()))
-  catalog.addPrune(recordOf(pruned))
+  catalog.addPrune(recordOf(pruned), 'store')
 }

@@ -14,6 +14,7 @@ import { silentLog } from '../../src/log.ts'
 import { createMetrics } from '../../src/metrics/metrics.ts'
 import { type Contents, clockAt, madeUpCatalog, serverConfig, type TestClock } from '../metrics/made-up-catalog.ts'
 import type { MemoryStore } from '../support/memory-store.ts'
+import { storeSetOf } from '../support/store-sets.ts'
 
 export const now = '2026-11-20T12:00:00Z'
 
@@ -74,9 +75,11 @@ export async function startTestServer(settings: ServerSettings = {}): Promise<Te
     ...settings.config,
   }
   const servers = [serverConfig('main', { objectives })]
+  const stores = storeSetOf(store, clock)
   const installation = {
-    config: { servers, http, drill: { pick: 'random' }, timezone: 'UTC' } as unknown as Config,
-    store,
+    config: { servers, stores: [], http, drill: { pick: 'random' }, timezone: 'UTC' } as unknown as Config,
+    store: stores.reading(),
+    stores,
     storeId: 'store',
     storeCreatedAt: clock.now(),
     catalog,
@@ -89,13 +92,13 @@ export async function startTestServer(settings: ServerSettings = {}): Promise<Te
   const planned = settings.parts?.planned ?? (() => [])
   const metricsParts = {
     catalog,
-    config: { servers, drill: { pick: 'random' as const } },
+    config: { servers, stores: [] as never, timezone: 'UTC', drill: { pick: 'random' as const } },
     clock,
-    store,
+    stores,
     planned,
     version: '9.9.9',
   }
-  const metrics = createMetrics({ ...metricsParts, storeUp: () => true, keyExpiries: () => [] })
+  const metrics = createMetrics({ ...metricsParts, keyExpiries: () => [] })
   const server = await startHttp({
     config: http,
     installation,

@@ -1,15 +1,16 @@
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { systemClock } from '../../src/clock.ts'
+import { loadConfig } from '../../src/config/load.ts'
 import { generateKeyPair } from '../../src/encryption/generate.ts'
 import { PgproofError } from '../../src/errors.ts'
 import { runCheck } from '../../src/jobs/check.ts'
 import type { Finding } from '../../src/jobs/findings.ts'
-import { openStore } from '../../src/storage/open-store.ts'
+import { StoreSet } from '../../src/storage/store-set.ts'
 import { signal } from '../catalog/stored.ts'
 import { startPgBouncer } from '../postgres/pgbouncer.ts'
 import { type TestInstallation, testDatabase, testInstallation, testUrl } from '../support/installation.ts'
+import { MemoryStore } from '../support/memory-store.ts'
 import { query } from '../support/postgres-server.ts'
 
 type Source = Awaited<ReturnType<typeof testDatabase>>
@@ -62,64 +63,40 @@ describe('check', () => {
     await expect.poll(() => query(testUrl(), sessions)).toEqual([])
   })
 
-  it('a directory as the store - not even a folder stays', async () => {
-    await using test = await checkTest()
-    const store = await openStore(
-      { ...test.installation.config.store, secretAccessKey: undefined, sessionToken: undefined },
-      test.installation,
-    )
-    const findings = await runCheck({ ...test.installation, store }, signal)
-    expect(findings.find(({ subject }) => subject === 'store')?.message).toMatch(/write, read, list and delete work$/)
-    expect(readdirSync(join(test.folder, 'store'))).toEqual([])
-  })
-
-  it('a directory that does not exist, and one that takes no folder - each named', async () => {
-    await using test = await checkTest()
-    const problems = async (path: string): Promise<string[]> => {
-      const settings = {
-        url: `file://${path}`,
-        partSizeBytes: 1,
-        partsInFlight: 1,
-        region: undefined,
-        endpoint: undefined,
-      }
-      const store = await openStore(
-        { ...settings, provider: 'generic' },
-        { clock: systemClock, log: test.installation.log },
-      )
-      const findings = await runCheck({ ...test.installation, store }, signal)
-      return findings
-        .filter(({ result }) => result === 'problem')
-        .map(({ subject, message }) => `${subject}: ${message}`)
+  it('two stores, one of which refuses everything - each by its name, the other is looked at all the same', async () => {
+    await using folder = await checkTest()
+    const names = { PGPROOF_STORE__0__NAME: 'near', PGPROOF_STORE__1__NAME: 'far' }
+    const urls = { PGPROOF_STORE__0__URL: `file://${folder.folder}/store`, PGPROOF_STORE__1__URL: 's3://bucket/prefix' }
+    const { config } = await loadConfig({
+      file: undefined,
+      cwd: folder.folder,
+      env: {
+        ...names,
+        ...urls,
+        PGPROOF_ENCRYPTION__RECIPIENTS: 'backup.pub.asc',
+        PGPROOF_SERVERS__0__NAME: 'main',
+        PGPROOF_SERVERS__0__URL: testUrl(),
+      },
+    })
+    const refusing = new MemoryStore()
+    refusing.before = (operation, key) => {
+      throw new PgproofError('STORE_DENIED', { operation: `${operation} of ${key}`, reason: 'no' })
     }
-    expect(await problems('/nowhere/at/all')).toEqual(['store: bucket or directory /nowhere/at/all does not exist'])
-    writeFileSync(join(test.folder, 'store', 'checks'), 'a file in the way')
-    expect(await problems(join(test.folder, 'store'))).toEqual([
-      expect.stringMatching(/^store: the store failed at write/),
-    ])
-  })
-
-  it.each(['put', 'get', 'list', 'delete'] as const)(
-    'the store refuses to %s - named; the rest is looked at',
-    async (failing) => {
-      await using test = await checkTest()
-      test.store.before = (operation, key) => {
-        if (operation === failing)
-          throw new PgproofError('STORE_DENIED', { operation: `${operation} of ${key}`, reason: 'no' })
-      }
-      expect(await problemsOf(test)).toEqual([
-        expect.stringContaining(`store: the store refused ${failing} of checks/`),
-      ])
-      expect(test.store.keys()).toHaveLength(failing === 'delete' ? 1 : 0)
-    },
-  )
-
-  it('the store’s clock is off by two minutes - a warning', async () => {
-    await using test = await checkTest()
-    test.store.skewSeconds = -120
-    expect(await check(test)).toContainEqual(
-      expect.objectContaining({ subject: 'store', result: 'warning', message: "the store's clock differs by -120 s" }),
-    )
+    const named = [new MemoryStore(), refusing].map((store, index) => ({
+      name: config.stores[index]?.name ?? '',
+      isRequired: true,
+      locksObjects: false,
+      writer: store,
+      reader: store,
+      pruner: store,
+    }))
+    const stores = new StoreSet(named, folder.installation)
+    const findings = await runCheck({ ...folder.installation, config, stores }, signal)
+    const ofStores = findings.filter(({ subject }) => subject.startsWith('store'))
+    const results = (name: string): string[] =>
+      ofStores.filter(({ subject }) => subject === `store ${name}`).map(({ result }) => result)
+    expect(new Set(results('near'))).toEqual(new Set(['ok']))
+    expect(new Set(results('far'))).toEqual(new Set(['problem']))
   })
 
   it('cancelled while it looks at the store - CANCELLED, and the probe is gone', async () => {

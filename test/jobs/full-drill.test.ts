@@ -13,6 +13,7 @@ import { startGpg } from '../support/gpg.ts'
 import { type TestInstallation, testDatabase, testInstallation, testUrl } from '../support/installation.ts'
 import { query, startPostgres } from '../support/postgres-server.ts'
 import { standIn } from '../support/stand-ins.ts'
+import { storeSetOf } from '../support/store-sets.ts'
 
 type Source = Awaited<ReturnType<typeof testDatabase>>
 /** Two shops and a small one. */
@@ -47,7 +48,7 @@ async function fullDrill(
   signal: AbortSignal = new AbortController().signal,
 ): Promise<FullDrillResult> {
   const { installation, store } = test
-  await installation.catalog.refresh(store, signal)
+  await installation.catalog.refresh(storeSetOf(store), signal)
   return await executeFullDrill({ server: 'main', trigger: 'cli' }, installation, signal)
 }
 
@@ -88,7 +89,7 @@ describe('a full drill with the embedded server', () => {
     for (const drill of drills)
       expect(drill.report.checks.find(({ name }) => name === 'roles')).toMatchObject({ result: 'passed' })
     expect(test.store.text(key)).not.toContain('customer')
-    await test.installation.catalog.refresh(test.store, new AbortController().signal)
+    await test.installation.catalog.refresh(storeSetOf(test.store), new AbortController().signal)
     expect([test.installation.catalog.damaged(), test.installation.catalog.orphans()]).toEqual([[], []])
     expectNothingLeft(test)
   })
@@ -184,7 +185,7 @@ ls -d ${path}/spool/*/data/base/* | wc -l >> ${seen}`
       ...manifest,
       source: { ...manifest.source, databaseBytes: 2 ** 50 },
     }))
-    await test.installation.catalog.refresh(test.store, new AbortController().signal)
+    await test.installation.catalog.refresh(storeSetOf(test.store), new AbortController().signal)
     test.store.calls.length = 0
     const result = await fullDrill(test)
     expect(verdicts(result)).toEqual(['inconclusive', 'inconclusive', 'inconclusive'])
@@ -245,7 +246,7 @@ exec "$REAL" "$@"`
       for (const end of ['.json', '.json.sig'])
         test.store.put(`full-drills/main/${label}${end}`, Buffer.from('{}'), { signal: new AbortController().signal })
     const { plan } = await runPrune({ isDryRun: true }, test.installation, new AbortController().signal)
-    expect(plan.oldFullReports).toEqual([{ server: 'main', label: '20200101T000000Z-aaaa' }])
+    expect(plan.oldReports).toMatchObject([{ server: 'main', database: null, label: '20200101T000000Z-aaaa' }])
     await runPrune({ isDryRun: false }, test.installation, new AbortController().signal)
     expect(test.store.keys()).toEqual([
       `full-drills/main/${young}Z-bbbb.json`,

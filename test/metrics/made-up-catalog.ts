@@ -6,6 +6,7 @@ import type { Manifest } from '../../src/domain/manifest.ts'
 import type { PruneRecord } from '../../src/domain/prune-record.ts'
 import { signal, storeBackup, storeRecord, storeReport } from '../catalog/stored.ts'
 import { MemoryStore } from '../support/memory-store.ts'
+import { storeSetOf } from '../support/store-sets.ts'
 
 export type TestClock = Clock & { advance(ms: number): void }
 
@@ -38,7 +39,7 @@ export async function madeUpCatalog(
   for (const report of reports) await storeReport(store, report)
   for (const record of records) await storeRecord(store, record)
   const catalog = new Catalog({ clock })
-  await catalog.refresh(store, signal)
+  await catalog.refresh(storeSetOf(store), signal)
   return { catalog, store }
 }
 

@@ -2,9 +2,12 @@ import { spawnSync } from 'node:child_process'
 import { describe, expect, it } from 'vitest'
 import { Catalog } from '../../src/catalog/catalog.ts'
 import type { Run } from '../../src/catalog/runs.ts'
+import { PgproofError } from '../../src/errors.ts'
 import { createMetrics, type MetricsParts } from '../../src/metrics/metrics.ts'
 import { backupFolder } from '../../src/storage/object-keys.ts'
 import { manifestAt, recordOf, reportOf, rolesManifestAt, sha256Of, signal } from '../catalog/stored.ts'
+import { MemoryStore } from '../support/memory-store.ts'
+import { namedStore, storeSetOf } from '../support/store-sets.ts'
 import { type Contents, clockAt, madeUpCatalog, serverConfig } from './made-up-catalog.ts'
 
 const now = '2026-11-20T12:00:00Z'
@@ -28,18 +31,27 @@ async function metricsOf(
     catalog: changes.catalog ?? (await madeUpCatalog(clock, contents)).catalog,
     config: {
       servers: [serverConfig('main', { objectives: { rpoMs: 93_600_000, rtoMs: 1_800_000 } })],
+      stores: noStores,
+      timezone: 'UTC',
       drill: { pick: 'random' },
     },
     clock,
-    store: { clockSkewSeconds: () => 0.25 },
+    stores: { named: [namedStore(skewed(0.25))] },
     planned: () => [],
-    storeUp: () => true,
     keyExpiries: () => [],
     version: '9.9.9',
     ...changes,
   }
   const metrics = createMetrics(parts)
   return { catalog: parts.catalog, text: metrics.text, samples: async () => parse(await metrics.text()) }
+}
+
+const noStores = [] as unknown as MetricsParts['config']['stores']
+
+function skewed(seconds: number | undefined): MemoryStore {
+  const store = new MemoryStore()
+  store.skewSeconds = seconds
+  return store
 }
 
 /** `pgproof_x{a="b"}` → value. */
@@ -94,10 +106,11 @@ describe('metrics of the store', () => {
       [`pgproof_verified_within_drills{${app}}`]: 6,
       [`pgproof_history_gaps{${app}}`]: 0,
       pgproof_damaged_objects: 0,
-      [`pgproof_orphan_objects{${app}}`]: 0,
+      [`pgproof_orphan_objects{${app},store="store"}`]: 0,
+      [`pgproof_store_lacking_backups{${app},store="store"}`]: 0,
       [`pgproof_prune_removed_total{${app}}`]: 0,
-      pgproof_store_up: 1,
-      pgproof_store_clock_skew_seconds: 0.25,
+      'pgproof_store_up{store="store"}': 1,
+      'pgproof_store_clock_skew_seconds{store="store"}': 0.25,
       [`pgproof_build_info{version="9.9.9",nodeversion="${process.version}"}`]: 1,
     }
     for (const [name, value] of Object.entries(expected)) expect([name, found.get(name)]).toEqual([name, value])
@@ -124,8 +137,8 @@ describe('metrics of the store', () => {
     const { samples } = await metricsOf(
       {},
       {
-        storeUp: () => null,
-        store: { clockSkewSeconds: () => undefined },
+        catalog: new Catalog({ clock: clockAt(now) }),
+        stores: { named: [namedStore(skewed(undefined))] },
         keyExpiries: () => [{ fingerprint: 'A'.repeat(40), use: 'recipient', expiresAt: null }],
       },
     )
@@ -134,9 +147,15 @@ describe('metrics of the store', () => {
 
   it('a store that is down, a key of two files that expires - 0, and when', async () => {
     const key = { fingerprint: 'A'.repeat(40), use: 'recipient' as const, expiresAt: new Date(now) }
-    const { samples } = await metricsOf({}, { storeUp: () => false, keyExpiries: () => [key, key] })
+    const store = new MemoryStore()
+    store.before = () => {
+      throw new PgproofError('STORE_UNREACHABLE', { store: 'memory://', reason: 'down' })
+    }
+    const catalog = new Catalog({ clock: clockAt(now) })
+    await expect(catalog.refresh(storeSetOf(store), signal)).rejects.toMatchObject({ code: 'STORE_UNREACHABLE' })
+    const { samples } = await metricsOf({}, { catalog, keyExpiries: () => [key, key] })
     const found = await samples()
-    expect(found.get('pgproof_store_up')).toBe(0)
+    expect(found.get('pgproof_store_up{store="store"}')).toBe(0)
     const name = `pgproof_key_expiry_timestamp_seconds{fingerprint="${key.fingerprint}",use="recipient"}`
     expect(found.get(name)).toBe(at(now))
   })
@@ -158,7 +177,7 @@ describe('metrics of the store', () => {
   it('the dump of the newest backup is gone - the recovery point is the one before it', async () => {
     const { catalog, store } = await madeUpCatalog(clockAt(now), { manifests: [middle, newest] })
     store.objects.delete(`${backupFolder(newest)}dump.zst.pgp`)
-    await catalog.refresh(store, signal)
+    await catalog.refresh(storeSetOf(store), signal)
     const { samples } = await metricsOf({}, { catalog })
     const found = await samples()
     expect(found.get(`pgproof_recovery_point_timestamp_seconds{${app},proof="any"}`)).toBe(at('2026-11-19T02:00:00Z'))
@@ -169,13 +188,13 @@ describe('metrics of the store', () => {
   it('a backup and a drill that the catalog learns of - show at the next scrape, and go with the backup', async () => {
     const { catalog, samples } = await metricsOf({ manifests: [old] })
     expect((await samples()).has(`pgproof_drill_verdict{${app},verdict="passed"}`)).toBe(false)
-    catalog.addDrill(reportOf(old, '2026-11-18T05:00:00Z'))
-    catalog.addBackup(newest, sha256Of(newest), false)
+    catalog.addDrill(reportOf(old, '2026-11-18T05:00:00Z'), ['store'])
+    catalog.addBackup({ manifest: newest, manifestSha256: sha256Of(newest), hasSignature: false }, ['store'])
     const after = await samples()
     expect(after.get(`pgproof_drill_verdict{${app},verdict="passed"}`)).toBe(1)
     expect(after.get(`pgproof_backups_retained{${app},proof="any"}`)).toBe(2)
-    catalog.removeBackup(backupFolder(newest))
-    catalog.removeBackup(backupFolder(old))
+    catalog.removeBackup(backupFolder(newest), 'store')
+    catalog.removeBackup(backupFolder(old), 'store')
     expect([...(await samples()).keys()].filter((name) => name.includes('recovery_point'))).toEqual([])
   })
 
@@ -192,7 +211,7 @@ describe('metrics of the store', () => {
   })
 
   it('the rule is latest - no promise when every backup is drilled', async () => {
-    const config = { servers: [], drill: { pick: 'latest' as const } }
+    const config = { servers: [], stores: noStores, timezone: 'UTC', drill: { pick: 'latest' as const } }
     const { samples } = await metricsOf({ manifests: [old] }, { config })
     expect([...(await samples()).keys()].filter((name) => name.includes('verified_within'))).toEqual([])
   })
@@ -207,7 +226,7 @@ describe('metrics of the store', () => {
       ],
     })
     await store.put(`drills/main/app/${old.label}.json`, Buffer.from('{'), { signal })
-    await catalog.refresh(store, signal)
+    await catalog.refresh(storeSetOf(store), signal)
     const found = await (await metricsOf({}, { catalog })).samples()
     expect(found.get(`pgproof_history_gaps{${app}}`)).toBe(1)
     expect(found.get('pgproof_history_gaps{server="main",database=""}')).toBe(1)
@@ -218,9 +237,9 @@ describe('metrics of the store', () => {
     const { catalog, store } = await madeUpCatalog(clockAt(now), { manifests: [old] })
     for (const name of ['dump.zst.pgp', 'evidence.json.pgp'])
       await store.put(`${backupFolder(newest)}${name}`, Buffer.from('x'), { signal })
-    await catalog.refresh(store, signal)
+    await catalog.refresh(storeSetOf(store), signal)
     const { samples } = await metricsOf({}, { catalog })
-    expect((await samples()).get(`pgproof_orphan_objects{${app}}`)).toBe(2)
+    expect((await samples()).get(`pgproof_orphan_objects{${app},store="store"}`)).toBe(2)
   })
 
   it('prunes that recorded one backup twice and could not remove another - what is gone counts once', async () => {
@@ -345,7 +364,10 @@ describe('metrics of runs', () => {
       'runs_total',
       'schedule_interval_seconds',
       'schedule_next_timestamp_seconds',
+      'store_bytes',
       'store_clock_skew_seconds',
+      'store_lacking_backups',
+      'store_recovery_point_timestamp_seconds',
       'store_up',
       'verified_within_drills',
     ])

@@ -16,6 +16,7 @@ import type { TablesRequest, TablesResult } from '../../src/restore/tables-reque
 import { readStructure } from '../../src/structure/read-structure.ts'
 import { type TestInstallation, testDatabase, testUrl } from '../support/installation.ts'
 import { query, serverBinDir } from '../support/postgres-server.ts'
+import { storeSetOf } from '../support/store-sets.ts'
 
 /** One of everything that makes a table hard to bring back. */
 export const marketSql = `
@@ -110,7 +111,7 @@ export async function restoreTables(
 ): Promise<TablesResult> {
   const { installation } = test
   const signal = parts.signal ?? new AbortController().signal
-  await installation.catalog.refresh(test.store, signal)
+  await installation.catalog.refresh(storeSetOf(test.store), signal)
   const keys = await readDrillKeys(installation, 'a restore')
   const request: TablesRequest = {
     choice: { by: 'latest' },
@@ -126,9 +127,13 @@ export async function restoreTables(
     binDirs: [],
     ...more,
   }
-  const { store, catalog } = installation
+  const { store, stores, catalog } = installation
   const onProgress = ({ phase }: { readonly phase: string }): void => parts.onPhase?.(phase)
-  return await runRestoreTables(request, { store, catalog, clock: systemClock, log: silentLog, onProgress }, signal)
+  return await runRestoreTables(
+    request,
+    { store, stores, catalog, clock: systemClock, log: silentLog, onProgress },
+    signal,
+  )
 }
 
 /** Pastes a script into psql, which stops at the first error. */

@@ -1,15 +1,12 @@
-import { execFile } from 'node:child_process'
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, symlink, truncate, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
 import { DirectoryStore } from '../../src/storage/directory.ts'
 import { bytesOf, chunks, collect, objectStoreSuite } from './object-store.suite.ts'
-
-const run = promisify(execFile)
+import { canMount, inOwnMounts, nodeLine } from './own-mounts.ts'
 
 objectStoreSuite('directory', async () => {
   const root = await mkdtemp(join(tmpdir(), 'pgproof store '))
@@ -203,9 +200,9 @@ describe('directory as a store', () => {
 
   it('no space left - STORE_FULL, nothing visible, no temporary file', async () => {
     const lines = (await canMount())
-      ? ['mount -t tmpfs -o size=2m tmpfs root', childLine('root')]
+      ? ['mount -t tmpfs -o size=2m tmpfs root', nodeLine('directory-full.child.ts', 'root')]
       : // Without the right to mount, a limit on the size of files stands in for the full disk.
-        ["trap '' XFSZ", 'ulimit -f 2000', childLine('root')]
+        ["trap '' XFSZ", 'ulimit -f 2000', nodeLine('directory-full.child.ts', 'root')]
     expect(await inOwnMounts(home, lines)).toBe('STORE_FULL small')
   })
 
@@ -213,34 +210,10 @@ describe('directory as a store', () => {
     await chmod(home, 0o755)
     await store.put('small', Buffer.from('x'), { signal })
     await chmod(root, 0o555)
-    expect(await inOwnMounts(home, [childLine('root', 'nobody')])).toBe('STORE_DENIED small')
+    expect(await inOwnMounts(home, [nodeLine('directory-full.child.ts', 'root', 'nobody')])).toBe('STORE_DENIED small')
     await chmod(root, 0o755)
   })
 })
-
-function childLine(...words: readonly string[]): string {
-  return ['node', join(import.meta.dirname, 'directory-full.child.ts'), ...words].map((word) => `'${word}'`).join(' ')
-}
-
-async function canMount(): Promise<boolean> {
-  return await run('unshare', [...namespaces(), 'mount', '-t', 'tmpfs', 'tmpfs', tmpdir()]).then(
-    () => true,
-    () => false,
-  )
-}
-
-function namespaces(): string[] {
-  return process.getuid?.() === 0 ? ['--mount'] : ['--map-root-user', '--mount']
-}
-
-/** Runs a shell script in `folder`, where possible in a mount namespace of its own that ends with it. */
-async function inOwnMounts(folder: string, lines: readonly string[]): Promise<string> {
-  const script = ['set -e', `PATH='${join(process.execPath, '..')}':$PATH`, ...lines].join('\n')
-  const needsMounts = lines.some((line) => line.startsWith('mount '))
-  const command = [...(needsMounts ? ['unshare', ...namespaces()] : []), 'sh', '-c', script]
-  const { stdout } = await run(command[0] as string, command.slice(1), { cwd: folder })
-  return stdout.trim()
-}
 
 /** Every name below `folder`, in order. */
 async function allNames(folder: string): Promise<string[]> {

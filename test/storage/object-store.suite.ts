@@ -10,6 +10,8 @@ export type StoreUnderTest = {
   unfinished(): Promise<number>
   /** The size at which a stream is split, if the store splits. */
   readonly partBytes: number
+  /** How many objects it takes to see several pages of a listing; default 2,500. */
+  readonly manyObjects?: number
   close(): Promise<void>
 }
 
@@ -57,7 +59,7 @@ export function objectStoreSuite(name: string, make: () => Promise<StoreUnderTes
       const head = await store.head(`${prefix}a/manifest.json`, { signal })
       expect(head).toMatchObject({ key: `${prefix}a/manifest.json`, bytes: 12 })
       expect(Math.abs((head as ObjectInfo).modifiedAt.getTime() - before)).toBeLessThan(60_000)
-      expect(await collect(store.list(prefix, { signal }))).toEqual([
+      expect(await collect(store.list(prefix, { signal }))).toMatchObject([
         { key: `${prefix}a/manifest.json`, bytes: 12, modifiedAt: expect.any(Date) },
       ])
       expect(text(await store.get(`${prefix}a/manifest.json`, { signal }))).toBe('{"format":1}')
@@ -181,11 +183,21 @@ export function objectStoreSuite(name: string, make: () => Promise<StoreUnderTes
       await expect(bytesOf(stream)).rejects.toThrow()
     })
 
-    it('2,500 objects - all listed, once each, in key order', async () => {
+    it('more objects than a page holds - all listed, once each, in key order', async () => {
       const prefix = folder()
-      const keys = Array.from({ length: 2500 }, (_, index) => `${prefix}d${index % 7}/o-${index}`)
+      const keys = Array.from({ length: under.manyObjects ?? 2500 }, (_, index) => `${prefix}d${index % 7}/o-${index}`)
       await inParallel(40, keys, (key) => store.put(key, Buffer.from('x'), { signal }))
       expect(await keysBelow(prefix)).toEqual(keys.toSorted(byUtf8))
+      for (const after of [
+        `${prefix}d3/o-10`,
+        `${prefix}d3/`,
+        `${prefix}d3/o-1000000`,
+        `${prefix}d3/o-10/x`,
+        `${prefix}z`,
+      ]) {
+        const rest = await collect(store.list(prefix, { signal, after }))
+        expect(rest.map(({ key }) => key)).toEqual(keys.filter((key) => byUtf8(key, after) > 0).sort(byUtf8))
+      }
     })
 
     it('prefix of another name - app/ does not list app_staging/', async () => {

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { type Clock, systemClock } from '../../src/clock.ts'
 import { createLog, silentLog } from '../../src/log.ts'
 import { brisk, type Patience, patient, pauseBefore, retrying } from '../../src/storage/retrying.ts'
+import { retryAfterMs } from '../../src/storage/s3-errors.ts'
 
 /** A clock whose pauses take no time but are counted. */
 function steppedClock(): Clock & { readonly pauses: number[] } {
@@ -51,6 +52,30 @@ describe('retrying', () => {
       expect(pause).toBeLessThanOrEqual(500 * 2 ** index)
       expect(pause).toBeGreaterThanOrEqual(250 * 2 ** index)
     }
+  })
+
+  it.each([
+    ['longer than the own pause', 7_000, 7_000, 7_700],
+    ['shorter than the own pause', 1, 250, 500],
+    ['without sense', -5, 250, 500],
+    ['a day', 86_400_000, 60_000, 66_000],
+  ])('store says when to come back, %s - the longer of both, a minute at most', async (_, wishMs, least, most) => {
+    const clock = steppedClock()
+    await retrying(failing(1).attempt, { ...how(clock), wishMs: () => wishMs })
+    expect(clock.pauses).toHaveLength(1)
+    expect(clock.pauses[0]).toBeGreaterThanOrEqual(least)
+    expect(clock.pauses[0]).toBeLessThanOrEqual(most)
+  })
+
+  it.each([
+    ['seconds', '30', 30_000],
+    ['an instant', 'Sat, 21 Nov 2026 10:00:42 GMT', 42_000],
+    ['an instant that has passed', 'Sat, 21 Nov 2026 09:59:59 GMT', -1_000],
+    ['nothing that can be read', 'soon', undefined],
+    ['no such header', undefined, undefined],
+  ])('Retry-After of %s - understood', (_, header, expected) => {
+    const error = Object.assign(new Error('busy'), { $response: { headers: { 'retry-after': header } } })
+    expect(retryAfterMs(error, new Date('2026-11-21T10:00:00Z'))).toBe(expected)
   })
 
   it('fails every time - the last failure, after all attempts; a store that answered before is waited for longer', async () => {

@@ -105,11 +105,11 @@ describe('S3 as a store', () => {
     await expectEach({ endpoint: 'http://no-such-host.invalid' }, { code: 'STORE_UNREACHABLE' })
   })
 
-  it('region neither configured nor known - USAGE_INVALID', async () => {
+  it('AWS, and the region neither configured nor known - USAGE_INVALID', async () => {
     const own = { ...process.env }
     for (const name of ['AWS_REGION', 'AWS_DEFAULT_REGION', 'AWS_PROFILE']) delete process.env[name]
     process.env['AWS_CONFIG_FILE'] = '/nonexistent'
-    await expectEach({ provider: 'aws', region: undefined }, { code: 'USAGE_INVALID' })
+    await expectEach({ provider: 'aws', endpoint: undefined, region: undefined }, { code: 'USAGE_INVALID' })
     process.env = own
   })
 

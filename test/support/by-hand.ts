@@ -16,6 +16,7 @@ import { openStore } from '../../src/storage/open-store.ts'
 import { commandBlocks, type Outcome } from './bare-machine.ts'
 import { testDatabase, testInstallation, testUrl } from './installation.ts'
 import { query } from './postgres-server.ts'
+import { storeSetOf } from './store-sets.ts'
 import type { TestBucket } from './test-bucket.ts'
 
 // What tests share that restore by the commands of a RECOVERY.md.
@@ -69,7 +70,7 @@ export async function keep(
     const settingsOfStore =
       'bucket' in where ? where.bucket.settings() : { url: `file://${encodeURI(where.directory)}` }
     const store = await openStore(settingsOfStore as Parameters<typeof openStore>[0], parts)
-    const installation = { ...test.installation, store }
+    const installation = { ...test.installation, store, stores: storeSetOf(store) }
     const run = async (job: 'backup' | 'roles'): Promise<Finished> => {
       const ordered = { job, server: 'main', database: job === 'roles' ? null : database, trigger: 'cli' } as const
       return await executeRun(newRun(ordered, installation), {}, installation, signal)

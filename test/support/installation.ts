@@ -11,8 +11,10 @@ import type { Installation } from '../../src/jobs/installation.ts'
 import { readReportTrust } from '../../src/jobs/report-trust.ts'
 import { newRun } from '../../src/jobs/run-job.ts'
 import { silentLog } from '../../src/log.ts'
+import type { NamedStore } from '../../src/storage/store-set.ts'
 import { MemoryStore } from './memory-store.ts'
 import { query } from './postgres-server.ts'
+import { storeSetOf } from './store-sets.ts'
 
 /** The server that global-setup started; `database` names one of its databases. */
 export function testUrl(database = 'postgres'): string {
@@ -66,7 +68,7 @@ const shared: { keys?: Promise<{ publicKey: string; privateKey: string }> } = {}
 /** An installation on the tests' server with a memory store; `settings` are PGPROOF_… variables over the usual ones. */
 export async function testInstallation(
   settings: Record<string, string> = {},
-  parts: { store?: MemoryStore; clock?: Clock } = {},
+  parts: { store?: MemoryStore; clock?: Clock; others?: readonly NamedStore[] } = {},
 ): Promise<TestInstallation> {
   const folder = mkdtempSync(join(tmpdir(), 'pgproof-test-'))
   // The embedded server runs as another user when the tests run as root, and must reach the spool below.
@@ -91,9 +93,11 @@ export async function testInstallation(
   })
   const clock = parts.clock ?? systemClock
   const store = parts.store ?? new MemoryStore(clock)
+  const stores = storeSetOf(store, clock, parts.others)
   const installation: Installation = {
     config,
-    store,
+    store: stores.reading(),
+    stores,
     storeId: '00000000-0000-4000-8000-000000000000',
     storeCreatedAt: clock.now(),
     catalog: new Catalog({ clock, reportTrust: () => readReportTrust(config, clock.now()) }),
@@ -114,7 +118,7 @@ export async function testInstallation(
     folder,
     spoolLeft,
     async run(job, database = null, wish = {}, signal = new AbortController().signal) {
-      await installation.catalog.refresh(store, signal)
+      await installation.catalog.refresh(stores, signal)
       const run = newRun({ job, server: 'main', database, trigger: 'cli' }, installation)
       return await executeRun(run, wish, installation, signal)
     },

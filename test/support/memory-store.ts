@@ -3,8 +3,15 @@ import type { Clock } from '../../src/clock.ts'
 import { systemClock } from '../../src/clock.ts'
 import { assertNotAborted, PgproofError } from '../../src/errors.ts'
 import { ChunkReader } from '../../src/storage/chunk-reader.ts'
-import { assertKeyPrefix, assertObjectKey } from '../../src/storage/key-rules.ts'
-import type { ObjectInfo, ObjectStore, ReadOptions, WriteOptions } from '../../src/storage/object-store.ts'
+import { assertKeyPrefix, assertObjectKey, isObjectKey } from '../../src/storage/key-rules.ts'
+import type {
+  Deletion,
+  ListOptions,
+  ObjectInfo,
+  ObjectStore,
+  ReadOptions,
+  WriteOptions,
+} from '../../src/storage/object-store.ts'
 import { offsetBeyondEnd } from '../../src/storage/read-whole.ts'
 
 /** `commit` is the instant at which a stream that was written becomes an object. */
@@ -13,6 +20,7 @@ export type MemoryOperation = 'put' | 'write' | 'commit' | 'get' | 'read' | 'hea
 /** A store in memory, for tests of what uses a store. It can be made to fail, watched and tampered with. */
 export class MemoryStore implements ObjectStore {
   readonly url = 'memory://store'
+  readonly listsInPages = true
   /** What is stored, by key; tests may change it behind the store's back. */
   readonly objects = new Map<string, { body: Buffer; modifiedAt: Date }>()
   /** Writes that have begun and neither ended nor failed, and leftovers of a crash that a test put here. */
@@ -104,20 +112,26 @@ export class MemoryStore implements ObjectStore {
     return stored === undefined ? undefined : { key, bytes: stored.body.length, modifiedAt: stored.modifiedAt }
   }
 
-  async *list(prefix: string, { signal }: { signal: AbortSignal }): AsyncIterable<ObjectInfo> {
+  async *list(prefix: string, { signal, after }: ListOptions): AsyncIterable<ObjectInfo> {
     assertKeyPrefix(prefix, `list of ${prefix}`)
     await this.#begin('list', prefix, signal)
     for (const key of this.keys()) {
       assertNotAborted(signal)
       const stored = this.objects.get(key)
-      if (stored !== undefined && key.startsWith(prefix))
+      if (
+        stored !== undefined &&
+        isObjectKey(key) &&
+        key.startsWith(prefix) &&
+        (after === undefined || byUtf8(key, after) > 0)
+      )
         yield { key, bytes: stored.body.length, modifiedAt: stored.modifiedAt }
     }
   }
 
-  async delete(key: string, { signal }: { signal: AbortSignal }): Promise<void> {
+  async delete(key: string, { signal }: { signal: AbortSignal }): Promise<Deletion> {
     await this.#begin('delete', key, signal)
     this.objects.delete(key)
+    return 'freed'
   }
 
   async sweepUnfinished(olderThan: Date, { signal }: { signal: AbortSignal }): Promise<number> {

@@ -20,7 +20,7 @@ export async function restoreTo(
 ): Promise<RestoreResult> {
   const { signal = new AbortController().signal, onPhase = () => {}, ...wish } = restoring
   const { installation } = test
-  await installation.catalog.refresh(test.store, signal)
+  await installation.catalog.refresh(installation.stores, signal)
   const target = targetOf(url, installation.config, test.folder)
   const choice = { by: 'latest' } as const
   const request = await restoreRequest({ choice, mode: 'create', jobs: 2, ...wish, target }, installation)

@@ -143,7 +143,8 @@ async function startMinio(): Promise<S3Server | undefined> {
   }
 }
 
-async function startCeph(): Promise<S3Server> {
+/** Ceph's gateway on a port of its own; throws what to install. */
+export async function startCeph(): Promise<S3Server> {
   const run = promisify(execFile)
   const script = fileURLToPath(new URL('../../scripts/ceph-rgw.sh', import.meta.url))
   const folder = await mkdtemp(join(tmpdir(), 'pgproof-ceph-'))

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
-import { createServer, type IncomingHttpHeaders } from 'node:http'
+import { createServer, type IncomingHttpHeaders, type RequestListener } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 
 export type HttpRequest = {
@@ -18,12 +19,13 @@ export type HttpAnswer = {
   readonly cutAfter?: number
 }
 
-/** An HTTP server on 127.0.0.1 whose answers are written by the test, for what no healthy server says. */
+/** An HTTP server on 127.0.0.1 whose answers are written by the test, for what no healthy server says; over TLS with `tls`. */
 export async function startScriptedServer(
   answer: (request: HttpRequest) => HttpAnswer,
+  tls?: { readonly key: string; readonly cert: string },
 ): Promise<{ readonly endpoint: string; readonly requests: HttpRequest[] } & AsyncDisposable> {
   const requests: HttpRequest[] = []
-  const server = createServer(async (incoming, outgoing) => {
+  const listener: RequestListener = async (incoming, outgoing) => {
     const chunks: Buffer[] = []
     try {
       for await (const chunk of incoming) chunks.push(chunk as Buffer)
@@ -45,11 +47,12 @@ export async function startScriptedServer(
     outgoing.writeHead(status, { 'content-length': bytes.length, ...headers })
     if (cutAfter === undefined) outgoing.end(request.method === 'HEAD' ? undefined : bytes)
     else outgoing.write(bytes.subarray(0, cutAfter), () => outgoing.destroy())
-  })
+  }
+  const server = tls === undefined ? createServer(listener) : createTlsServer(tls, listener)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   return {
-    endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    endpoint: `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${(server.address() as AddressInfo).port}`,
     requests,
     [Symbol.asyncDispose]: async () => {
       server.closeAllConnections()

@@ -4,7 +4,7 @@ import { type Clock, systemClock } from '../../src/clock.ts'
 import type { StoreSettings } from '../../src/storage/store-settings.ts'
 import { createBucket, removeBucket, type S3Server, s3ServerOfEnvironment, testClient } from './s3-server.ts'
 
-/** A bucket of its own for one test file, on the server of the environment. */
+/** A bucket of its own for one test file, on the server of the environment or another one. */
 export type TestBucket = {
   readonly name: string
   readonly server: Omit<S3Server, 'stop'>
@@ -15,8 +15,10 @@ export type TestBucket = {
   remove(): Promise<void>
 }
 
-export async function makeTestBucket(options: { readonly objectLock?: boolean } = {}): Promise<TestBucket> {
-  const server = s3ServerOfEnvironment()
+export async function makeTestBucket(
+  options: { readonly objectLock?: boolean; readonly server?: Omit<S3Server, 'stop'> } = {},
+): Promise<TestBucket> {
+  const { server = s3ServerOfEnvironment() } = options
   const name = `pgproof-test-${randomBytes(6).toString('hex')}`
   await createBucket(server, name, options)
   const client = testClient(server)

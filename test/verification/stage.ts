@@ -7,6 +7,7 @@ import { readDrillKeys } from '../../src/jobs/installation.ts'
 import { runVerify } from '../../src/jobs/verify.ts'
 import { replaceObject } from '../support/forge.ts'
 import type { TestInstallation } from '../support/installation.ts'
+import { storeSetOf } from '../support/store-sets.ts'
 import { type Backups, outcomeOf, type Scene } from './scene.ts'
 import type { StoredDefect } from './stored-defects.ts'
 
@@ -76,7 +77,7 @@ async function drill(test: TestInstallation, backup: string): Promise<Outcome> {
 
 async function verify(test: TestInstallation, label: string): Promise<Outcome> {
   const { installation, store, folder } = test
-  await installation.catalog.refresh(store, never)
+  await installation.catalog.refresh(storeSetOf(store), never)
   const backup = installation.catalog.find(label)
   if (backup === undefined) throw installation.catalog.damageOf(label)
   const keys = await readDrillKeys(installation, 'a test')
@@ -93,7 +94,7 @@ function refusedBy(thrown: unknown): Outcome {
 /** What `list --history`, `list` and `show` of each drill say: gaps, what does not count, tables; and what is verified. */
 async function readHistory({ installation, store }: TestInstallation): Promise<Outcome> {
   const { catalog } = installation
-  await catalog.refresh(store, never)
+  await catalog.refresh(storeSetOf(store), never)
   const gaps = catalog.historyGaps().map(({ label, found, witnesses }) => {
     const by = witnesses.map((witness) => `${witness.by} ${witness.label}`).join(', ')
     return `${label} ${found}, by ${by}`

@@ -1,0 +1,78 @@
+import type { Clock } from '../clock.ts'
+import { PgproofError, toPgproofError } from '../errors.ts'
+import type { StoreSet } from '../storage/store-set.ts'
+import { emptyContents, type KnownDocuments, type StoreContents } from './contents.ts'
+import type { ReportTrust } from './read-document.ts'
+import { rebuildFromStore } from './rebuild.ts'
+
+/** How the last reading of one store went. */
+export type StoreStanding = {
+  readonly name: string
+  readonly isRequired: boolean
+  /** Whether everything in it was seen. Nothing may be removed from a store that was not. */
+  readonly isComplete: boolean
+  /** Why it could not be read; null if it could. */
+  readonly error: PgproofError | null
+  /** When the listing of the last successful reading began; null before the first. */
+  readonly readAt: Date | null
+}
+
+export type Reading = {
+  readonly contents: ReadonlyMap<string, StoreContents>
+  readonly standings: readonly StoreStanding[]
+}
+
+/**
+ * Reads all stores side by side. A store that is not required and hangs keeps nobody waiting for long: it gets three times
+ * what the required ones took, and `leastMs` in any case. Never rejects.
+ */
+export async function readStores(
+  stores: StoreSet,
+  knownOf: (store: string) => Promise<KnownDocuments>,
+  trust: ReportTrust | null,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<readonly PromiseSettledResult<StoreContents>[]> {
+  const startedMs = clock.monotonicMs()
+  const late = new AbortController()
+  const reading = stores.named.map(async (store) => {
+    const until = store.isRequired ? signal : AbortSignal.any([signal, late.signal])
+    await stores.assertMarked(store, until)
+    return await rebuildFromStore(store.reader, await knownOf(store.name), trust, until)
+  })
+  const all = Promise.allSettled(reading)
+  await Promise.allSettled(reading.filter((_one, index) => stores.named[index]?.isRequired === true))
+  const graceMs = Math.max(leastMs, 3 * (clock.monotonicMs() - startedMs))
+  AbortSignal.timeout(graceMs).addEventListener('abort', () =>
+    late.abort(new PgproofError('STORE_FAILED', { operation: 'reading it', reason: tooSlow(graceMs) })),
+  )
+  return await all
+}
+
+/** In milliseconds. */
+const leastMs = 30_000
+
+function tooSlow(ms: number): string {
+  return `it gave no answer within ${Math.round(ms / 1000)} s, and is not waited for`
+}
+
+/** What is known after a reading: of a store that could not be read, what was known before. */
+export function takeReading(
+  stores: StoreSet,
+  ends: readonly PromiseSettledResult<StoreContents>[],
+  before: Reading,
+  startedAt: Date,
+): Reading {
+  const contents = new Map<string, StoreContents>()
+  const standings = stores.named.map(({ name, isRequired }, index): StoreStanding => {
+    const end = ends[index]
+    if (end?.status === 'fulfilled') {
+      contents.set(name, end.value)
+      return { name, isRequired, isComplete: end.value.isComplete, error: null, readAt: startedAt }
+    }
+    contents.set(name, before.contents.get(name) ?? emptyContents())
+    const readAt = before.standings.find((one) => one.name === name)?.readAt ?? null
+    return { name, isRequired, isComplete: false, error: toPgproofError(end?.reason), readAt }
+  })
+  return { contents, standings }
+}

@@ -1,0 +1,72 @@
+import { labelTime } from '../domain/backup-label.ts'
+import type { DrillReport } from '../domain/drill-report.ts'
+import type { PruneRecord } from '../domain/prune-record.ts'
+import { backupFolder, drillReportKey, fullDrillReportKey, objectNames } from '../storage/object-keys.ts'
+import type { DamagedObject, FullDrillPlace, OrphanFolder, StoreContents } from './contents.ts'
+import type { MergedContents } from './merge.ts'
+import { isDrillReportKey } from './places.ts'
+import { type BackupFilter, backupsInStore, type CatalogBackup, isOf } from './view.ts'
+
+/** What one of the stores holds. */
+export type StoreView = {
+  /** Newest first, with what is said of the copy in this store. */
+  backups(filter?: BackupFilter): readonly CatalogBackup[]
+  /** Folders of backups that it pruned. */
+  readonly prunedFolders: ReadonlySet<string>
+  readonly prunes: readonly PruneRecord[]
+  readonly drills: readonly DrillReport[]
+  readonly fullDrills: readonly FullDrillPlace[]
+  /** Keys of the reports of drills and of full drills. */
+  readonly reports: ReadonlySet<string>
+  readonly orphans: readonly OrphanFolder[]
+  /** Keys of manifests, reports and records that are not what they should be. */
+  readonly damagedKeys: ReadonlySet<string>
+  /** Those of them that were ours, for all we know: what they said of backups and drills is lost. */
+  readonly unreadableKeys: readonly string[]
+}
+
+/** `merged` is asked only for backups: putting ten thousand of them in order after each change takes its time. */
+export function viewStore(store: string, contents: StoreContents, merged: () => MergedContents): StoreView {
+  let all: readonly CatalogBackup[] | undefined
+  const prunedFolders = new Set<string>()
+  for (const { removed } of contents.prunes.values()) for (const one of removed) prunedFolders.add(backupFolder(one))
+  return {
+    backups: (filter = {}) => {
+      all ??= backupsInStore(merged(), store)
+      return all.filter(({ manifest }) => isOf(manifest, filter))
+    },
+    prunedFolders,
+    prunes: [...contents.prunes.values()],
+    drills: [...contents.drills.values()],
+    fullDrills: contents.fullDrills,
+    reports: new Set(reportsOf(contents).map(({ key }) => key)),
+    orphans: [...contents.orphans.values()],
+    damagedKeys: new Set(contents.damaged.keys()),
+    unreadableKeys: [...contents.damaged.values()].filter(isUnreadable).map(({ key }) => key),
+  }
+}
+
+/** Not what a stranger put there, nor the detailed part of a report, which proves nothing. */
+function isUnreadable({ key, error }: DamagedObject): boolean {
+  return error.code.startsWith('STORE_FORMAT_') && (key.endsWith(`/${objectNames.manifest}`) || isDrillReportKey(key))
+}
+
+/** Every report of a drill or full drill in a store, and when that began. */
+export function reportsOf({
+  drills,
+  fullDrills,
+}: {
+  readonly drills: ReadonlyMap<string, DrillReport>
+  readonly fullDrills: readonly FullDrillPlace[]
+}): readonly { readonly key: string; readonly at: Date }[] {
+  return [
+    ...Array.from(drills.values(), ({ server, database, label }) => ({
+      key: drillReportKey(server, database, label),
+      at: labelTime(label) ?? new Date(0),
+    })),
+    ...fullDrills.map(({ server, label }) => ({
+      key: fullDrillReportKey(server, label),
+      at: labelTime(label) ?? new Date(0),
+    })),
+  ]
+}

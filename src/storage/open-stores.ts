@@ -1,0 +1,26 @@
+import type { CredentialsConfig, StoreConfig } from '../config/config.ts'
+import type { ObjectStore } from './object-store.ts'
+import { openStore } from './open-store.ts'
+import { type NamedStore, StoreSet, type StoreSetParts } from './store-set.ts'
+
+/** All configured stores. Connects to nothing yet; throws `USAGE_INVALID` for settings that cannot work. */
+export async function openStores(settings: readonly StoreConfig[], parts: StoreSetParts): Promise<StoreSet> {
+  const open = async (store: StoreConfig, credentials: CredentialsConfig): Promise<ObjectStore> => {
+    const { accessKeyId, secretAccessKey, sessionToken } = credentials
+    const secrets = {
+      accessKeyId,
+      secretAccessKey: secretAccessKey && (() => secretAccessKey.reveal()),
+      sessionToken: sessionToken && (() => sessionToken.reveal()),
+    }
+    return await openStore({ ...store, ...secrets }, parts)
+  }
+  const named: NamedStore[] = []
+  for (const store of settings) {
+    const writer = await open(store, store)
+    const reader = store.reader === undefined ? writer : await open(store, store.reader)
+    const pruner = store.pruner === undefined ? writer : await open(store, store.pruner)
+    const locksObjects = store.objectLock !== undefined
+    named.push({ name: store.name, isRequired: store.isRequired, locksObjects, writer, reader, pruner })
+  }
+  return new StoreSet(named, parts)
+}

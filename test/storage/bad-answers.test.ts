@@ -1,0 +1,189 @@
+import { describe, expect, it } from 'vitest'
+import type { ObjectStore } from '../../src/storage/object-store.ts'
+import type { HttpAnswer, HttpRequest } from '../support/scripted-http.ts'
+import { chunks, collect } from './object-store.suite.ts'
+import { mebibyte, openScripted, s3Error, takingServer } from './scripted-store.ts'
+
+const { signal } = new AbortController()
+
+const calls: readonly [string, (store: ObjectStore) => Promise<unknown>][] = [
+  ['put', (store) => store.put('a', Buffer.from('x'), { signal })],
+  ['put if absent', (store) => store.put('a', Buffer.from('x'), { signal, ifAbsent: true })],
+  ['small write', (store) => store.write('a', chunks(10, 10), { signal })],
+  ['large write', (store) => store.write('a', chunks(6 * mebibyte, mebibyte), { signal })],
+  ['get', (store) => store.get('a', { signal })],
+  ['read', (store) => store.read('a', { signal })],
+  ['head', (store) => store.head('a', { signal })],
+  ['list', (store) => collect(store.list('', { signal }))],
+  ['sweep', (store) => store.sweepUnfinished(new Date(), { signal })],
+]
+const page: HttpAnswer = {
+  status: 200,
+  // A page from a file has an ETag as well.
+  headers: { 'content-type': 'text/html; charset=utf-8', etag: '"e"', 'last-modified': new Date(0).toUTCString() },
+  body: '<!doctype html><html><body><h1>Please log in</h1></body></html>',
+}
+const text = { headers: { 'content-type': 'text/plain' } }
+
+describe('a server that answers 200 and is no S3 store', () => {
+  it.each([...calls, ['delete', (store: ObjectStore) => store.delete('a', { signal })] as const])(
+    'a web page of a proxy or a captive portal - %s rejects with STORE_UNREACHABLE that says so',
+    async (_name, call) => {
+      await using server = await openScripted(() => page)
+      const error: unknown = await call(server.store).catch((thrown: unknown) => thrown)
+      // A write that cannot be taken back says that as well.
+      expect(error).toMatchObject({ code: expect.stringMatching(/^STORE_(?:UNREACHABLE|UNCERTAIN)$/) })
+      expect(String(error)).toContain('a web page answers in its place')
+    },
+  )
+
+  it.each(calls)(
+    'an empty answer to everything - %s rejects, nothing is taken for an empty store',
+    async (_name, call) => {
+      await using server = await openScripted(() => ({ status: 200, ...text }))
+      await expect(call(server.store)).rejects.toMatchObject({ code: expect.stringMatching(/^STORE_/) })
+    },
+  )
+
+  it.each(calls)('an error of S3 in the body of a 200 - %s rejects', async (_name, call) => {
+    await using server = await openScripted(() => s3Error(200, 'InternalError'))
+    await expect(call(server.store)).rejects.toMatchObject({ code: expect.stringMatching(/^STORE_/) })
+  })
+
+  it('a listing of versions that is none - delete rejects, and nothing is removed', async () => {
+    for (const body of ['', '<html/>', '<Error><Code>InternalError</Code></Error>']) {
+      await using server = await openScripted(() => ({ status: 200, body }), { versions: 'remove' })
+      await expect(server.store.delete('a', { signal })).rejects.toMatchObject({ code: 'STORE_FAILED' })
+      expect(server.requests.map(({ method }) => method)).not.toContain('DELETE')
+    }
+  })
+})
+
+describe('delete that is refused', () => {
+  const until = '2099-01-01T00:00:00.000Z'
+  const locked = { status: 200, headers: { etag: '"e"', 'x-amz-object-lock-mode': 'COMPLIANCE' } }
+  const refusing =
+    (answer: HttpAnswer, head: HttpAnswer) =>
+    ({ method }: HttpRequest): HttpAnswer =>
+      method === 'DELETE' ? answer : head
+
+  it.each([
+    ['AWS', s3Error(403, 'AccessDenied', 'Access Denied because object protected by object lock.')],
+    ['MinIO', s3Error(400, 'InvalidRequest', 'Object is WORM protected and cannot be overwritten')],
+    ['Ceph', s3Error(403, 'AccessDenied', 'forbidden by object lock')],
+    ['a store without words', s3Error(403, 'AccessDenied', '')],
+  ])('by a lock, as %s words it - STORE_LOCKED until the time that the object tells', async (_who, answer) => {
+    const head = { ...locked, headers: { ...locked.headers, 'x-amz-object-lock-retain-until-date': until } }
+    await using server = await openScripted(refusing(answer, head))
+    await expect(server.store.delete('a', { signal })).rejects.toMatchObject({
+      code: 'STORE_LOCKED',
+      message: expect.stringContaining(`until ${until}`),
+    })
+  })
+
+  it('by a lock that the credentials may not see - STORE_LOCKED without a time', async () => {
+    const answer = s3Error(403, 'AccessDenied', 'Access Denied because object protected by object lock.')
+    await using server = await openScripted(refusing(answer, { status: 403 }))
+    await expect(server.store.delete('a', { signal })).rejects.toMatchObject({
+      code: 'STORE_LOCKED',
+      message: 'the store keeps a under Object Lock',
+    })
+  })
+
+  it('by rights, and no lock is on it - STORE_DENIED', async () => {
+    const past = {
+      ...locked,
+      headers: { ...locked.headers, 'x-amz-object-lock-retain-until-date': '2020-01-01T00:00:00Z' },
+    }
+    for (const head of [{ status: 200, headers: { etag: '"e"' } }, past, { status: 403 }]) {
+      await using server = await openScripted(refusing(s3Error(403, 'AccessDenied'), head))
+      await expect(server.store.delete('a', { signal })).rejects.toMatchObject({ code: 'STORE_DENIED' })
+    }
+  })
+
+  it.each([
+    ['a lock', { 'x-amz-object-lock-retain-until-date': until }, new Date(until)],
+    ['a lock that has ended', { 'x-amz-object-lock-retain-until-date': '2020-01-01T00:00:00Z' }, undefined],
+    ['a legal hold', { 'x-amz-object-lock-legal-hold': 'ON' }, new Date('9999-12-31T23:59:59Z')],
+    ['a legal hold that was lifted', { 'x-amz-object-lock-legal-hold': 'OFF' }, undefined],
+    ['nothing', {}, undefined],
+  ])('head tells of %s - lockedUntil accordingly', async (_what, headers, expected) => {
+    await using server = await openScripted(takingServer(headers))
+    expect((await server.store.head('a', { signal }))?.lockedUntil).toEqual(expected)
+  })
+})
+
+describe('delete with versions', () => {
+  const versions = 'remove' as const
+
+  it.each([501, 405])('store without a listing of versions (%i) - plain delete', async (status) => {
+    await using server = await openScripted(
+      ({ method }) => (method === 'GET' ? s3Error(status, 'NotImplemented') : { status: 204 }),
+      { versions },
+    )
+    expect(await server.store.delete('a', { signal })).toBe('freed')
+    expect(server.requests.at(-1)).toMatchObject({ method: 'DELETE', path: '/bucket/p/a' })
+  })
+
+  it('listing of versions refused - STORE_DENIED, nothing is removed', async () => {
+    await using server = await openScripted(() => s3Error(403, 'AccessDenied'), { versions })
+    await expect(server.store.delete('a', { signal })).rejects.toMatchObject({ code: 'STORE_DENIED' })
+    expect(server.requests.map(({ method }) => method)).toEqual(['GET'])
+  })
+
+  const entry = (kind: string, key: string, id: string, isLatest: boolean) =>
+    `<${kind}><Key>${key}</Key><VersionId>${id}</VersionId><IsLatest>${isLatest}</IsLatest></${kind}>`
+  const listing = (entries: string, next = ''): HttpAnswer => ({
+    status: 200,
+    body:
+      `<ListVersionsResult><EncodingType>url</EncodingType>${entries}` +
+      `<IsTruncated>${next !== ''}</IsTruncated>${next}</ListVersionsResult>`,
+  })
+  const more = (id: string) => `<NextKeyMarker>p/a</NextKeyMarker><NextVersionIdMarker>${id}</NextVersionIdMarker>`
+
+  it('two pages with markers and other keys - only this key, and what is seen goes last', async () => {
+    const removed: string[] = []
+    await using server = await openScripted(
+      ({ method, query, path }) => {
+        if (method === 'DELETE') removed.push(`${path} ${query.get('versionId')}`)
+        if (method === 'DELETE') return { status: 204 }
+        return query.get('version-id-marker') === '2'
+          ? listing(entry('DeleteMarker', 'p/a', '3', false) + entry('Version', 'p/a2', '9', true), more('9'))
+          : listing(entry('Version', 'p/a', '1', true) + entry('Version', 'p/a', '2', false), more('2'))
+      },
+      { versions },
+    )
+    expect(await server.store.delete('a', { signal })).toBe('freed')
+    expect(removed).toEqual(['/bucket/p/a 2', '/bucket/p/a 3', '/bucket/p/a 1'])
+  })
+
+  it('page that repeats itself - STORE_FAILED, nothing is removed', async () => {
+    await using server = await openScripted(() => listing(entry('Version', 'p/a', '1', true), more('1')), { versions })
+    await expect(server.store.delete('a', { signal })).rejects.toMatchObject({ code: 'STORE_FAILED' })
+    expect(server.requests.map(({ method }) => method)).not.toContain('DELETE')
+  })
+
+  it('version that somebody else removed meanwhile - freed', async () => {
+    await using server = await openScripted(
+      ({ method }) => (method === 'GET' ? listing(entry('Version', 'p/a', '1', true)) : s3Error(404, 'NoSuchVersion')),
+      { versions },
+    )
+    expect(await server.store.delete('a', { signal })).toBe('freed')
+  })
+
+  it('versioned bucket that names the version of its marker only - hidden', async () => {
+    await using server = await openScripted(() => ({ status: 204, headers: { 'x-amz-version-id': 'v' } }))
+    expect(await server.store.delete('a', { signal })).toBe('hidden')
+  })
+})
+
+describe('an object in an archive', () => {
+  it('read - STORE_DENIED that says what to do, asked once', async () => {
+    await using server = await openScripted(() => s3Error(403, 'InvalidObjectState'))
+    await expect(server.store.get('a', { signal })).rejects.toMatchObject({
+      code: 'STORE_DENIED',
+      message: expect.stringContaining('restore it there first'),
+    })
+    expect(server.requests).toHaveLength(1)
+  })
+})
