@@ -11,6 +11,8 @@ import { type BackupFilter, backupsInStore, type CatalogBackup, isOf } from './v
 export type StoreView = {
   /** Newest first, with what is said of the copy in this store. */
   backups(filter?: BackupFilter): readonly CatalogBackup[]
+  /** Of each database, and of each server's roles (`database` null), what the copies here amount to. */
+  totals(): readonly StoreTotals[]
   /** Folders of backups that it pruned. */
   readonly prunedFolders: ReadonlySet<string>
   readonly prunes: readonly PruneRecord[]
@@ -25,15 +27,30 @@ export type StoreView = {
   readonly unreadableKeys: readonly string[]
 }
 
+export type StoreTotals = {
+  readonly server: string
+  readonly database: string | null
+  /** Of all objects of all backups. */
+  readonly bytes: number
+  /** Snapshot time of the newest backup of which every object is there. */
+  readonly newestWhole: Date | null
+}
+
 /** `merged` is asked only for backups: putting ten thousand of them in order after each change takes its time. */
 export function viewStore(store: string, contents: StoreContents, merged: () => MergedContents): StoreView {
   let all: readonly CatalogBackup[] | undefined
+  let totals: readonly StoreTotals[] | undefined
+  const backups = (): readonly CatalogBackup[] => {
+    all ??= backupsInStore(merged(), store)
+    return all
+  }
   const prunedFolders = new Set<string>()
   for (const { removed } of contents.prunes.values()) for (const one of removed) prunedFolders.add(backupFolder(one))
   return {
-    backups: (filter = {}) => {
-      all ??= backupsInStore(merged(), store)
-      return all.filter(({ manifest }) => isOf(manifest, filter))
+    backups: (filter = {}) => backups().filter(({ manifest }) => isOf(manifest, filter)),
+    totals: () => {
+      totals ??= totalsOf(backups())
+      return totals
     },
     prunedFolders,
     prunes: [...contents.prunes.values()],
@@ -44,6 +61,20 @@ export function viewStore(store: string, contents: StoreContents, merged: () => 
     damagedKeys: new Set(contents.damaged.keys()),
     unreadableKeys: [...contents.damaged.values()].filter(isUnreadable).map(({ key }) => key),
   }
+}
+
+function totalsOf(newestFirst: readonly CatalogBackup[]): readonly StoreTotals[] {
+  const places = Map.groupBy(newestFirst, ({ manifest: { server, database } }) => JSON.stringify([server, database]))
+  return Array.from(places.values(), (backups) => {
+    const { server, database } = (backups[0] as CatalogBackup).manifest
+    const bytes = backups.reduce((sum, { storedBytes }) => sum + storedBytes, 0)
+    return {
+      server,
+      database,
+      bytes,
+      newestWhole: backups.find(({ faults }) => faults.length === 0)?.snapshotTime ?? null,
+    }
+  })
 }
 
 /** Not what a stranger put there, nor the detailed part of a report, which proves nothing. */

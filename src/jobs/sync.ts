@@ -104,7 +104,8 @@ function assertNone(failures: readonly string[]): void {
 }
 
 /** What a sync would copy to one store, from the catalog as it stands. */
-export function planSync(store: string, { catalog, config, clock }: Installation): SyncPlan {
+export function planSync(store: string, { catalog, config, clock, stores }: Installation): SyncPlan {
+  if (stores.named.length < 2) return { store, backups: [], reports: [] }
   const now = clock.now()
   const policyOf = retentionIn(store, config)
   const backups = lackingIn({ store, policyOf, now, timezone: config.timezone }, catalog)

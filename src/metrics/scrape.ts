@@ -79,7 +79,7 @@ export type StoreScrape = {
   readonly lacking: readonly CatalogBackup[]
 }
 
-function readStore({ name, writer }: NamedStore, { catalog, config }: MetricsParts, now: Date): StoreScrape {
+function readStore({ name, writer }: NamedStore, { catalog, config, stores }: MetricsParts, now: Date): StoreScrape {
   const standing = catalog.standings().find((one) => one.name === name)
   const isUp = standing === undefined ? null : standing.error === null
   const question = { store: name, policyOf: retentionIn(name, config), now, timezone: config.timezone }
@@ -88,7 +88,7 @@ function readStore({ name, writer }: NamedStore, { catalog, config }: MetricsPar
     isUp,
     clockSkewSeconds: writer.clockSkewSeconds(),
     view: catalog.inStore(name),
-    lacking: isUp === true ? lackingIn(question, catalog) : [],
+    lacking: isUp === true && stores.named.length > 1 ? lackingIn(question, catalog) : [],
   }
 }
 

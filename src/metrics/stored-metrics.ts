@@ -100,14 +100,12 @@ export const installationMetrics: readonly StoredMetric[] = [
     type: 'gauge',
     help: 'Snapshot time of the newest backup of which the store holds every object.',
     labels: [...perPlace, ...perStore],
-    *read({ stores, databases, isStoreRead }) {
+    *read({ stores, isStoreRead }) {
       if (!isStoreRead) return
       for (const { name, view } of stores)
-        for (const { server, database } of databases) {
-          const newest = view.backups({ server, database, kind: 'database' }).find(({ faults }) => faults.length === 0)
-          if (newest !== undefined)
-            yield { labels: { server, database, store: name }, value: newest.snapshotTime.getTime() / 1000 }
-        }
+        for (const { server, database, newestWhole } of view.totals())
+          if (database !== null && newestWhole !== null)
+            yield { labels: { server, database, store: name }, value: newestWhole.getTime() / 1000 }
     },
   },
   {
@@ -134,11 +132,8 @@ export const installationMetrics: readonly StoredMetric[] = [
       if (!isStoreRead) return
       for (const { name, view } of stores) {
         for (const { server, database } of databases) yield { labels: { server, database, store: name }, value: 0 }
-        for (const { manifest, storedBytes } of view.backups())
-          yield {
-            labels: { server: manifest.server, database: manifest.database ?? '', store: name },
-            value: storedBytes,
-          }
+        for (const { server, database, bytes } of view.totals())
+          yield { labels: { server, database: database ?? '', store: name }, value: bytes }
       }
     },
   },

@@ -62,7 +62,8 @@ export class StoreSet {
 
   /** Reads from the stores of these names, in this order; where one fails, the next goes on. Default all. */
   reading(names?: readonly string[]): StoreReader {
-    const readers = (names ?? this.named.map(({ name }) => name)).map((name) => this.one(name))
+    const all = this.named.flatMap(({ name }) => (this.#leftOut.has(name) ? [] : [name]))
+    const readers = (names ?? all).map((name) => this.one(name))
     const [only] = readers
     if (only === undefined) throw new Error('reading needs a store')
     return readers.length === 1 ? only.reader : new FallingOver(readers, this.#parts.log)

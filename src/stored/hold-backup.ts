@@ -25,8 +25,8 @@ type HoldParts = { readonly stores: StoreSet; readonly clock: Clock; readonly lo
  * removes the rest. So whoever holds first and then reads a manifest finds everything that the manifest names.
  *
  * What is left: a reader that stands still for longer than the lease, and a store that does not take the hold because the
- * credentials only read, because it is down, or because Object Lock would keep the hold for days (such a store keeps the
- * backup itself for as long). Then the reading goes on without. Throws only what an aborted `signal` says.
+ * credentials only read, because it is down, or because Object Lock would keep the hold for days (such a store keeps a
+ * backup that is younger than its lock anyway). Then the reading goes on without. Throws only what an aborted `signal` says.
  */
 export async function holdBackups(
   backups: readonly HeldBackup[],

@@ -364,3 +364,18 @@ describe('writing a backup', () => {
     expect([warnings, writing.lost.size]).toEqual([[], 0])
   })
 })
+
+describe('a store that was found to be somebody else’s', () => {
+  it('is not written, not read, and says why; the others go on', async () => {
+    const { a, b, stores, warnings } = pair({ isRequired: false })
+    const foreign = new PgproofError('STORE_FOREIGN', { name: 'b', url: 'memory://b', found: 'x', expected: 'y' })
+    stores.leaveOut('b', foreign)
+    expect(await stores.put('drills/one.json', body, { signal })).toEqual(['a'])
+    expect((await stores.begin(signal)).live.map(({ name }) => name)).toEqual(['a'])
+    await expect(stores.assertMarked(stores.one('b'), signal)).rejects.toBe(foreign)
+    await b.put('drills/other.json', body, { signal })
+    expect(await stores.reading().head('drills/other.json', { signal })).toBeUndefined()
+    expect([a.keys(), b.keys()]).toEqual([['drills/one.json'], ['drills/other.json']])
+    expect(warnings).toEqual(['b: no copy of drills/one.json', expect.stringMatching(/^b: this backup goes on/)])
+  })
+})
