@@ -41,7 +41,7 @@ const allowed: Record<string, readonly string[]> = {
   stored: ground,
   backup: ground,
   parts: ['catalog', 'domain', 'storage/store-set'],
-  catalog: ['domain', 'storage/object-store', 'storage/object-keys', 'storage/store-set'],
+  catalog: ['domain', 'storage/object-store', 'storage/object-keys', 'storage/store-set', 'streams/process-alive'],
   storage: ['domain', 'config'],
   structure: ['postgres/connect', 'domain'],
   postgres: ['streams', 'domain', 'config'],

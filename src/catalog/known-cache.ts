@@ -5,6 +5,7 @@ import { basename, dirname, join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { assertNotAborted, reasonOf } from '../errors.ts'
 import { type Log, logKeys } from '../log.ts'
+import { isAlive } from '../streams/process-alive.ts'
 import { version } from '../version.ts'
 import type { KnownDocument, KnownDocuments } from './contents.ts'
 import { parseRow, type Row, rowOf } from './known-row.ts'
@@ -161,14 +162,5 @@ async function removeLeftovers(path: string): Promise<void> {
   for (const name of await readdir(dirname(path))) {
     const [, pid] = name.startsWith(`${basename(path)}.`) ? (/\.(\d+)\.new$/.exec(name) ?? []) : []
     if (pid !== undefined && !isAlive(Number(pid))) await rm(join(dirname(path), name), { force: true })
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
   }
 }

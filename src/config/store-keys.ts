@@ -32,11 +32,12 @@ export const storeKeys = {
   }),
   partSize: withDefault(kinds.size(5 * 2 ** 20, 5 * 2 ** 30), '8MiB', {
     description:
-      'The size of one part of an upload. A bucket takes 10,000 parts, so 8MiB suffices up to 78 GiB. Each part in flight takes this much memory.',
+      'The size of one part of an upload, raised by itself where the size of the database demands larger ones (docs/operations.md tells the memory that takes).',
     example: '16MiB',
   }),
   partsInFlight: withDefault(kinds.whole(1, 64), 3, {
-    description: 'How many parts of one upload are on their way at the same time.',
+    description:
+      'How many parts of one upload are on their way at the same time, at most: fewer where parts are large.',
     example: '4',
   }),
   objectLock: optionalSection(

@@ -129,22 +129,6 @@ const transientNames = new Set([
   'ConditionalRequestConflict',
 ])
 
-const networkCodes = new Set([
-  'ECONNRESET',
-  'ECONNREFUSED',
-  'ECONNABORTED',
-  'EPIPE',
-  'ETIMEDOUT',
-  'EHOSTUNREACH',
-  'EHOSTDOWN',
-  'ENETUNREACH',
-  'ENETDOWN',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'EPROTO',
-  'ERR_STREAM_PREMATURE_CLOSE',
-])
-
 /** With these the request never left. */
 const unsentCodes = new Set([
   'ECONNREFUSED',
@@ -155,6 +139,15 @@ const unsentCodes = new Set([
   'ENOTFOUND',
   'EAI_AGAIN',
   'EPROTO',
+])
+
+const networkCodes = new Set([
+  ...unsentCodes,
+  'ECONNRESET',
+  'ECONNABORTED',
+  'EPIPE',
+  'ETIMEDOUT',
+  'ERR_STREAM_PREMATURE_CLOSE',
 ])
 
 function isNetworkError(error: unknown): boolean {

@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rename, rm, statfs, writeFile } from
 import { tmpdir } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
 import { PgproofError, reasonOf } from '../errors.ts'
+import { isAlive } from './process-alive.ts'
 
 /** One drill's or restore's files on disk, gone when the scope ends. */
 export type Spool = AsyncDisposable & { readonly folder: string }
@@ -120,15 +121,6 @@ export async function processIdentity(pid: number): Promise<ProcessIdentity> {
   const [state, ...fields] = stat?.slice(stat.lastIndexOf(')') + 2).split(' ') ?? []
   // A zombie is dead, though its parent has not asked yet.
   return { pid, startTime: state === 'Z' ? 'zombie' : (fields[18] ?? null) }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
-  }
 }
 
 /** Ends a scratch server that outlived its drill, and removes its socket; see "postmaster.pid" in miscadmin.h. */

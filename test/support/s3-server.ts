@@ -145,32 +145,37 @@ async function startMinio(): Promise<S3Server | undefined> {
 
 /** Ceph's gateway on a port of its own; throws what to install. */
 export async function startCeph(): Promise<S3Server> {
+  const login = { accessKeyId: 'pgproof', secretAccessKey: 'pgproof-secret', provider: 'ceph' as const }
+  return await startByScript('ceph-rgw.sh', await freePort(), login).catch((error: unknown) => {
+    throw new Error(
+      `no S3 server for tests: ${error instanceof Error ? error.message : String(error)}\n` +
+        'Start a container engine, or install Ceph: sudo apt-get install --no-install-recommends ' +
+        'radosgw ceph-mon ceph-osd ceph-common',
+      { cause: error },
+    )
+  })
+}
+
+/** A server that one of our scripts starts in a folder of its own; throws what the script says. */
+export async function startByScript(
+  name: string,
+  port: number,
+  login: Pick<S3Server, 'accessKeyId' | 'secretAccessKey' | 'provider'>,
+): Promise<S3Server> {
   const run = promisify(execFile)
-  const script = fileURLToPath(new URL('../../scripts/ceph-rgw.sh', import.meta.url))
-  const folder = await mkdtemp(join(tmpdir(), 'pgproof-ceph-'))
+  const script = fileURLToPath(new URL(`../../scripts/${name}`, import.meta.url))
+  const folder = await mkdtemp(join(tmpdir(), 'pgproof-s3-'))
   const stop = async () => {
     await run('bash', [script, 'stop', folder])
     await rm(folder, { recursive: true, force: true })
   }
   try {
-    const { stdout } = await run('bash', [script, 'start', folder, String(await freePort())])
-    return {
-      endpoint: stdout.trim(),
-      region: 'us-east-1',
-      accessKeyId: 'pgproof',
-      secretAccessKey: 'pgproof-secret',
-      provider: 'ceph',
-      stop,
-    }
+    const { stdout } = await run('bash', [script, 'start', folder, String(port)])
+    return { ...login, endpoint: stdout.trim(), region: 'us-east-1', stop }
   } catch (error) {
     await stop()
-    const reason = error instanceof Error && 'stderr' in error ? String(error.stderr).trim() : String(error)
-    throw new Error(
-      `no S3 server for tests: ${reason}\n` +
-        'Start a container engine, or install Ceph: sudo apt-get install --no-install-recommends ' +
-        'radosgw ceph-mon ceph-osd ceph-common',
-      { cause: error },
-    )
+    const said = error instanceof Error && 'stderr' in error ? String(error.stderr).trim() : String(error)
+    throw new Error(said, { cause: error })
   }
 }
 
