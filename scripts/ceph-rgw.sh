@@ -12,6 +12,7 @@
 # (default 6). It enforces signatures, multipart rules, versioning and Object Lock; If-None-Match is honoured on
 # unversioned buckets and ignored on versioned ones.
 set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/install-missing.sh"
 usage='usage: ceph-rgw.sh start|stop DIR [PORT]'
 verb=${1:?$usage} dir=$(realpath -m "${2:?$usage}") port=${3:-9400}
 mon_port=$((port + 1))
@@ -45,19 +46,8 @@ missing=()
 for pair in radosgw:radosgw radosgw-admin:radosgw ceph-mon:ceph-mon ceph-osd:ceph-osd ceph:ceph-common curl:curl; do
   command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
 done
-if ((${#missing[@]} > 0)); then
-  if ((EUID != 0)); then
-    echo "missing ${missing[*]}; install them: sudo apt-get install --no-install-recommends ${missing[*]}" >&2
-    exit 1
-  fi
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-fi
-
-if [[ -e $dir && ! -f $dir/ceph.conf && -n $(ls -A "$dir") ]]; then
-  echo "$dir is not empty and was not made by this script" >&2
-  exit 1
-fi
+install_missing "${missing[@]}"
+refuse_foreign "$dir" ceph.conf
 stop
 rm -rf "$dir"
 mkdir -p "$dir"/{mon,osd,run,rgw}

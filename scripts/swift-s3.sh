@@ -10,6 +10,7 @@
 # pgproof-secret, region us-east-1, path-style addressing. Ready in a few seconds once installed. It enforces
 # signatures and the rules of multipart uploads, and takes at most 1,000 parts; it has no Object Lock.
 set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/install-missing.sh"
 usage='usage: swift-s3.sh start|stop DIR [PORT]'
 verb=${1:?$usage} dir=$(realpath -m "${2:?$usage}") port=${3:-9600}
 # The one that Debian's packages belong to.
@@ -43,19 +44,8 @@ esac
 missing=()
 "$python" -c 'import swift.common.middleware.s3api' 2>/dev/null || missing+=(python3-swift)
 command -v curl >/dev/null || missing+=(curl)
-if ((${#missing[@]} > 0)); then
-  if ((EUID != 0)); then
-    echo "missing ${missing[*]}; install them: sudo apt-get install --no-install-recommends ${missing[*]}" >&2
-    exit 1
-  fi
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-fi
-
-if [[ -e $dir && ! -f $dir/swift.conf && -n $(ls -A "$dir") ]]; then
-  echo "$dir is not empty and was not made by this script" >&2
-  exit 1
-fi
+install_missing "${missing[@]}"
+refuse_foreign "$dir" swift.conf
 stop
 rm -rf "$dir"
 mkdir -p "$dir/disks/d1"
