@@ -481,7 +481,7 @@ export const register = {
     409,
     false,
     'prune holds back: {reason}',
-    'Nothing was removed. Look at `pgproof prune --dry-run`; if that is what you want, run `pgproof prune --force`.',
+    'Nothing was removed from that store. Look at `pgproof prune --dry-run`; if that is what you want, run `pgproof prune --force`.',
   ),
   PRUNE_INCOMPLETE: entry(
     3,

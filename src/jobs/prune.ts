@@ -60,16 +60,17 @@ export async function runPrune(
   }
   const plan = joined(planned.map((one) => one.plan))
   installation.onPlan?.(plan)
-  const heldBack =
-    planned.map((one) => shareError(one.plan, one.store.name, request, installation)).find((error) => error !== null) ??
-    null
+  const held = new Map(
+    planned.map((one) => [one, shareError(one.plan, one.store.name, request, installation)] as const),
+  )
+  const heldBack = [...held.values()].find((error) => error !== null) ?? null
   if (request.isDryRun) return { plan, removed: [], heldBack, isDryRun: true }
-  if (heldBack !== null) throw heldBack
 
-  // 3. Store by store; what fails in one does not keep the others from it.
+  // 3. Store by store; what fails or is held back in one does not keep the others from it.
   const removed: Removed[] = []
   const failures: string[] = []
   for (const one of planned) {
+    if (held.get(one) !== null) continue
     const removal = new Removal(one.store, one.holds, installation, failures, signal)
     try {
       await removal.carryOut(one.plan, one.doomed)
@@ -83,6 +84,7 @@ export async function runPrune(
     const count = failures.length === 1 ? '1 object' : `${failures.length} objects`
     throw new PgproofError('PRUNE_INCOMPLETE', { count }, { details: failures.join('\n') })
   }
+  if (heldBack !== null) throw heldBack
   return { plan, removed, heldBack: null, isDryRun: false }
 }
 

@@ -218,18 +218,26 @@ describe('a prune that does not come to its end', () => {
 })
 
 describe('limits', () => {
-  it('a larger share than is allowed would go from one store - PRUNE_HELD_BACK names it, nothing goes from any; forced it goes', async () => {
+  it('a larger share than is allowed would go from one store - PRUNE_HELD_BACK names it, the other is pruned; forced it goes', async () => {
     await using test = await filled(nights, {
-      settings: { PGPROOF_PRUNE__LARGEST_SHARE: '50%', PGPROOF_SERVERS__0__RETENTION__LAST: '9' },
+      settings: { PGPROOF_PRUNE__LARGEST_SHARE: '50%', PGPROOF_SERVERS__0__RETENTION__LAST: '7' },
       ofB: { retention: { ...none, last: 1 } },
     })
     expect(await caught(prune(test))).toMatchObject({
       code: 'PRUNE_HELD_BACK',
       message: expect.stringContaining('store "b"'),
     })
-    expect(deletesIn(test.b)).toEqual([])
-    expect(gone(await prune(test, { isDryRun: true }))).toEqual({})
+    expect([manifestsIn(test.a).length, deletesIn(test.b)]).toEqual([7, []])
+    const { heldBack, removed } = await prune(test, { isDryRun: true })
+    expect([heldBack?.code, removed]).toEqual(['PRUNE_HELD_BACK', []])
     expect(gone(await prune(test, { isForced: true }))).toEqual({ store: 0, b: 8 })
+  })
+
+  it('a store whose writer may not delete and that has no pruner - left to others, unless it is asked for', async () => {
+    await using test = await filled(four, { ofB: { isAppendOnly: true } })
+    expect(gone(await prune(test))).toEqual({ store: 3 })
+    expect(deletesIn(test.b)).toEqual([])
+    expect(gone(await prune(test, { store: 'b' }))).toEqual({ b: 3 })
   })
 
   it('the newest is older than its objective in one store only - only that store holds back, until forced', async () => {
