@@ -4,9 +4,23 @@ import { defineConfig } from 'vitest/config'
 // PostgreSQL and an S3 server, which its global set-up finds or starts. `plain` runs first: it fails sooner.
 const services = [
   ...[
-    ...['backup', 'commands', 'compare', 'daemon', 'drill', 'guard', 'http', 'jobs', 'library', 'postgres', 'restore'],
+    ...[
+      'backup',
+      'commands',
+      'compare',
+      'daemon',
+      'drill',
+      'faults',
+      'guard',
+      'http',
+      'jobs',
+      'library',
+      'postgres',
+      'restore',
+    ],
     ...['stored', 'structure', 'verification'],
   ].map((folder) => `test/${folder}/**/*.test.ts`),
+  'test/grafana/queries.test.ts',
   'test/storage/s3*.test.ts',
 ]
 

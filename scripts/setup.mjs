@@ -24,6 +24,10 @@ if (forTests && !onPath('pgbouncer') && !existsSync('/usr/sbin/pgbouncer')) want
 if (forTests && onPath('apt-get') && !onPath('swift-proxy-server') && !existsSync(swiftModule))
   wanted.push('python3-swift')
 if (forTests && !onPath('promtool')) wanted.push('prometheus')
+if (forTests && !onPath('openssl')) wanted.push('openssl')
+// The status page is tried in it.
+if (forTests && !['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'].some(onPath))
+  wanted.push('chromium')
 if (forTests && !onPath('rclone')) wanted.push('rclone')
 if (forTests && !onPath('s3cmd')) wanted.push('s3cmd')
 // Gets a newer PostgreSQL for the tests: see scripts/newer-postgres.sh.

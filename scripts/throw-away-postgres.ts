@@ -110,7 +110,8 @@ export async function query(url: string, sql: string, values?: unknown[]): Promi
   }
 }
 
-async function untilConnectable(url: string): Promise<void> {
+/** Throws what the last attempt threw, after a minute. */
+export async function untilConnectable(url: string): Promise<void> {
   const deadline = Date.now() + 60_000
   for (;;) {
     try {

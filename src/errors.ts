@@ -65,6 +65,13 @@ export const register = {
     'database "{database}" of server "{server}" is not configured for backup',
     'Add it to `databases` of that server, or check the spelling.',
   ),
+  DATABASE_NOT_FOUND: entry(
+    2,
+    404,
+    false,
+    'server "{server}" had no database "{database}" when it was last asked',
+    'Check the spelling; a new database is found within `daemon.catalogRefresh`, or at once by a SIGHUP.',
+  ),
   LABEL_UNKNOWN: entry(
     2,
     404,
@@ -96,9 +103,16 @@ export const register = {
     401,
     false,
     'a valid bearer token is required',
-    'Send `Authorization: Bearer …` with a token from `http.tokens`.',
+    'Send `Authorization: Bearer …` with a token from `http.tokens`; a browser that reads sends it as the password of any name.',
   ),
   FORBIDDEN: entry(2, 403, false, 'the token lacks the scope "{scope}"', 'Use a token whose scope allows this.'),
+  CROSS_SITE_REFUSED: entry(
+    2,
+    403,
+    false,
+    'a page of another site made this request',
+    'Order from the page of this daemon, or with `Authorization: Bearer …` from a program.',
+  ),
   ROUTE_UNKNOWN: entry(2, 404, false, 'no such route', 'GET /openapi.json lists the routes.'),
   METHOD_NOT_ALLOWED: entry(2, 405, false, 'this route does not take {method}', 'It takes {allowed}.'),
   REQUEST_TIMEOUT: entry(2, 408, true, 'the request took too long to arrive', 'Send it again.'),
@@ -110,6 +124,13 @@ export const register = {
     false,
     'this `Idempotency-Key` was sent before with another request',
     'Use a new key for a new order, and the old one only to repeat the same.',
+  ),
+  IDEMPOTENCY_EXPIRED: entry(
+    2,
+    409,
+    false,
+    'this `Idempotency-Key` was used for an order {age} ago and has expired',
+    'Look at the runs for what became of that order, and send a new one with a new key.',
   ),
   RATE_LIMITED: entry(2, 429, true, '{reason}', 'Try again after the time in `Retry-After`.'),
   NOT_READY: entry(
@@ -126,12 +147,33 @@ export const register = {
     'cannot listen on {address}: {reason}',
     'Set `http.listen` to an address of this machine and a free port.',
   ),
+  TLS_INVALID: entry(
+    2,
+    500,
+    false,
+    'cannot serve HTTPS with {path}: {reason}',
+    'Give `http.tls` a certificate and its private key, both PEM, the key without passphrase.',
+  ),
   RUN_UNKNOWN: entry(
     2,
     404,
     false,
     'no run "{id}" in this process',
     'Runs are kept in memory since the daemon started; backups and drills are in the store.',
+  ),
+  RUN_LOST: entry(
+    14,
+    502,
+    true,
+    'the daemon was restarted while {what} went on; what became of it is not known',
+    'Look with `pgproof list`, for a drill `pgproof list --drills`, or `pgproof runs --url {url}`, and order it again.',
+  ),
+  PAUSE_UNKNOWN: entry(
+    2,
+    404,
+    false,
+    'no pause "{label}" is in force',
+    'It has ended already; `pgproof status` and GET /v1/pauses show those in force.',
   ),
   RUN_FINISHED: entry(2, 409, false, 'run "{id}" has already finished', 'Nothing is left to cancel.'),
   SHUTTING_DOWN: entry(
@@ -140,6 +182,15 @@ export const register = {
     true,
     'the daemon is shutting down and starts nothing new',
     'Try again when it is back.',
+  ),
+
+  // Notices.
+  NOTICE_FAILED: entry(
+    11,
+    502,
+    true,
+    'the notice by {target} could not be delivered: {reason}',
+    'Check the entry of `notify`, and that this machine can reach it; `pgproof check --notify` tries again.',
   ),
 
   // Locks.
@@ -164,7 +215,7 @@ export const register = {
     502,
     false,
     'the store refused {operation}: {reason}',
-    'Check the access key, its secret and the rights on the bucket and prefix. Without `store.accessKeyId` they come from AWS_ACCESS_KEY_ID and its like, or from a profile or role of AWS.',
+    '{advice} docs/rights.md has what each job needs.',
   ),
   STORE_CREDENTIALS_MISSING: entry(
     11,
@@ -200,6 +251,13 @@ export const register = {
     false,
     'the store keeps {key} under Object Lock{until}',
     'That is what the lock is for; a prune after that time removes it.',
+  ),
+  STORE_LOCK_MISSING: entry(
+    11,
+    409,
+    false,
+    'the bucket {bucket} has no Object Lock, which `store.objectLock` asks for: {reason}',
+    'Take a bucket that was made with Object Lock (AWS can turn it on later as well), or remove `store.objectLock`.',
   ),
   STORE_READ_ONLY: entry(
     11,
@@ -626,7 +684,7 @@ export const register = {
     502,
     true,
     'cannot ask the daemon at {url}: {reason}',
-    'Check the address, `http.listen` there, the network and the TLS certificate (NODE_EXTRA_CA_CERTS names further ones).',
+    'Check the address, `http.listen` there, the network and the TLS certificate (--ca-file or NODE_EXTRA_CA_CERTS names a CA of your own).',
   ),
   DAEMON_UNAUTHORIZED: entry(
     2,
@@ -640,7 +698,14 @@ export const register = {
     403,
     false,
     'the daemon at {url} refuses the token',
-    'It needs the scope `read`; a proxy in between may have rules of its own.',
+    'It needs the scope `{scope}`; a proxy in between may have rules of its own.',
+  ),
+  DAEMON_REFUSED: entry(
+    2,
+    409,
+    false,
+    'the daemon at {url} refuses: {reason}',
+    '{hint} Another version of pgproof may run there.',
   ),
   DAEMON_STRANGE: entry(
     2,

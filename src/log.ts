@@ -8,6 +8,8 @@ export const logKeys = {
   job: 'job',
   server: 'server',
   database: 'database',
+  trigger: 'trigger',
+  attempt: 'attempt',
   label: 'label',
   outcome: 'outcome',
   code: 'code',

@@ -4,11 +4,16 @@ import { runCommandLine } from './commands/table.ts'
 import { PgproofError, reasonOf } from './errors.ts'
 
 // The first signal, also a terminal that hangs up, cancels: whatever the command holds is released before it ends. The
-// second one ends at once.
+// second one ends at once. Where no terminal can hang up, a daemon takes SIGHUP for "read the configuration again".
 const cancelled = 130
 const canceller = new AbortController()
+let reload: (() => void) | undefined
 for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
   process.on(name, () => {
+    if (name === 'SIGHUP' && reload !== undefined && !process.stderr.isTTY) {
+      reload()
+      return
+    }
     if (canceller.signal.aborted) process.exit(cancelled)
     if (process.stderr.isTTY) process.stderr.write('\ncancelling; once more ends at once\n')
     canceller.abort(new PgproofError('CANCELLED', { what: 'the command' }))
@@ -56,6 +61,9 @@ const exitCode = await runCommandLine(process.argv.slice(2), {
   env: process.env,
   cwd: process.cwd(),
   signal: canceller.signal,
+  onReload: (handler) => {
+    reload = handler
+  },
   clock: systemClock,
 })
 hasEnded = true

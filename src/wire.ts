@@ -16,6 +16,8 @@ import { sweepPasswordFiles, sweepSpool } from './streams/spool.ts'
 
 export type Wired = AsyncDisposable & {
   readonly installation: Installation
+  /** Another configuration from now on, with the same stores and spool; runs that have begun keep theirs. */
+  reconfigure(config: Config): void
 }
 
 export type WireOptions = {
@@ -38,6 +40,7 @@ export type WireOptions = {
 export async function wire(config: Config, options: WireOptions, signal: AbortSignal): Promise<Wired> {
   const clock = systemClock
   const log = options.log ?? createLog(config.log)
+  let current = config
   let storeId = ''
   const stores = await openStores(config.stores, {
     clock,
@@ -57,7 +60,7 @@ export async function wire(config: Config, options: WireOptions, signal: AbortSi
     for (const [name, error] of markers?.faults ?? []) if (error.code === 'STORE_FOREIGN') stores.leaveOut(name, error)
     const catalog = new Catalog({
       clock,
-      reportTrust: () => readReportTrust(config, clock.now(), storeId || null),
+      reportTrust: () => readReportTrust(current, clock.now(), storeId || null),
       cacheOf: (name) => {
         const { endpoint, url } = config.stores.find((store) => store.name === name) ?? config.stores[0]
         return new KnownCache(config.drill.spool, [storeId, name, endpoint ?? '', url], log)
@@ -67,7 +70,9 @@ export async function wire(config: Config, options: WireOptions, signal: AbortSi
     if (options.writes || options.usesSpool === true) await sweep(config.drill.spool, log)
     const random = (): number => randomInt(2 ** 32) / 2 ** 32
     const installation = {
-      config,
+      get config() {
+        return current
+      },
       store: stores.reading(),
       stores,
       storeId,
@@ -78,7 +83,11 @@ export async function wire(config: Config, options: WireOptions, signal: AbortSi
       random,
       askPassphrase: options.askPassphrase,
     }
-    return { installation, [Symbol.asyncDispose]: dispose }
+    const reconfigure = (next: Config): void => {
+      current = next
+      log.level = next.log.level
+    }
+    return { installation, reconfigure, [Symbol.asyncDispose]: dispose }
   } catch (error) {
     await dispose()
     throw error

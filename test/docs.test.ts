@@ -64,6 +64,7 @@ describe('the documents', () => {
       env: {},
       cwd: '/',
       signal: new AbortController().signal,
+      onReload: () => {},
       clock: systemClock,
     }
     const commands = createProgram(surroundings, async () => {}).commands.map((command) => command.name())

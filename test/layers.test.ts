@@ -25,13 +25,18 @@ const allowed: Record<string, readonly string[]> = {
   library: ['wire', 'jobs', 'restore', 'drill', 'catalog', 'domain', 'config', 'commands/target'],
   wire: ['config', 'storage', 'catalog', 'encryption', 'jobs', 'streams'],
   commands: [
-    ...['wire', 'guard', 'jobs', 'restore', 'catalog', 'domain', 'config', 'encryption'],
-    ...['stored/read-backup', 'storage/object-keys', 'storage/store-set', 'postgres/programs'],
+    ...['wire', 'guard', 'jobs', 'notify', 'restore', 'catalog', 'domain', 'config', 'encryption'],
+    ...['stored/read-backup', 'storage/object-keys', 'storage/store-set', 'storage/directory-errors'],
+    ...['postgres/programs', 'http/certificate'],
   ],
-  'commands/serve': ['wire', 'daemon', 'http', 'metrics', 'jobs', 'catalog', 'domain', 'config'],
+  'commands/reload': ['wire', 'metrics', 'config'],
+  'commands/serve': ['wire', 'daemon', 'http', 'metrics', 'notify', 'jobs', 'catalog', 'domain', 'config'],
+  notify: ['jobs/installation', 'catalog', 'domain', 'config'],
   daemon: ['jobs', 'drill/pick-for-drill', 'catalog', 'domain', 'config'],
-  http: ['jobs', 'metrics', 'catalog', 'domain', 'config'],
-  metrics: ['catalog', 'domain', 'config', 'storage/store-set'],
+  http: ['page', 'jobs', 'metrics', 'catalog', 'domain', 'config'],
+  // What a person sees of what the API answers.
+  page: ['http/status', 'http/answers', 'http/http-parts', 'catalog', 'domain'],
+  metrics: ['jobs/installation', 'catalog', 'domain', 'config', 'storage/store-set'],
   guard: [...ground, 'jobs', 'restore'],
   jobs: [...ground, 'backup', 'drill', 'restore', 'stored', 'config'],
   // A drill is a restore into a scratch server, and a comparison.

@@ -1,21 +1,21 @@
 import type { Clock } from '../clock.ts'
 import { type DrillReport, encodeDrillReport } from '../domain/drill-report.ts'
 import { encodeManifest } from '../domain/manifest.ts'
+import { type Pause, type PauseDocument, pausesInForce } from '../domain/pause.ts'
 import type { PruneRecord } from '../domain/prune-record.ts'
 import { assertNotAborted, PgproofError } from '../errors.ts'
-import { backupFolder, drillReportKey, objectNames, pruneRecordKey } from '../storage/object-keys.ts'
+import { backupFolder, drillReportKey, objectNames, pauseKey, pruneRecordKey } from '../storage/object-keys.ts'
 import type { StoreSet } from '../storage/store-set.ts'
 import {
   type DamagedObject,
   emptyContents,
   type FullDrillPlace,
-  type KnownDocuments,
   type OrphanFolder,
   type StoreContents,
   type StoredBackup,
 } from './contents.ts'
 import { type History, readHistory } from './history.ts'
-import type { KnownCache } from './known-cache.ts'
+import { type KnownCache, KnownCaches } from './known-cache.ts'
 import { type MergedContents, mergeContents } from './merge.ts'
 import { OneAtATime } from './one-at-a-time.ts'
 import type { ReportTrust } from './read-document.ts'
@@ -59,8 +59,7 @@ export class Catalog {
   readonly #clock: Clock
   readonly #runs: RunLog
   readonly #reportTrust: () => Promise<ReportTrust | null>
-  readonly #cacheOf: ((store: string) => KnownCache) | undefined
-  readonly #caches = new Map<string, KnownCache>()
+  readonly #caches: KnownCaches
   /** By the name of the store, in their order. */
   #contents: ReadonlyMap<string, StoreContents> = new Map()
   #standings: readonly StoreStanding[] = []
@@ -76,7 +75,7 @@ export class Catalog {
   constructor(parts: CatalogParts) {
     this.#clock = parts.clock
     this.#reportTrust = parts.reportTrust ?? (async () => null)
-    this.#cacheOf = parts.cacheOf
+    this.#caches = new KnownCaches(parts.cacheOf)
     this.#runs = new RunLog(parts.runCapacity ?? 1000)
   }
 
@@ -175,6 +174,11 @@ export class Catalog {
     return [...this.#all().prunes.values()].sort((a, b) => (a.label < b.label ? 1 : -1))
   }
 
+  /** The pauses of schedules that count now, the one that ends last first. */
+  pauses(): readonly Pause[] {
+    return pausesInForce(this.#all().pauses.values(), this.#clock.now())
+  }
+
   /**
    * Manifests, reports and records that are not what they should be, reports that nobody signed who is trusted, and
    * tables that a report lacks. Not counted anywhere else.
@@ -255,6 +259,14 @@ export class Catalog {
     })
   }
 
+  /** After the pause, or its end, is in these stores. */
+  addPause(document: PauseDocument, stores: readonly string[]): void {
+    this.#change(
+      ({ pauses }, store) => stores.includes(store) && pauses.set(pauseKey(document.label), document),
+      stores,
+    )
+  }
+
   /** After the manifest is gone from that store. `folder` as in `CatalogBackup`: a label alone may name two. */
   removeBackup(folder: string, store: string): void {
     this.#change(({ backups }, name) => name === store && backups.delete(folder))
@@ -268,6 +280,11 @@ export class Catalog {
         ? this.prunes().flatMap(({ at }) => (job === 'prune' ? [new Date(at)] : []))
         : lastStoredStart(this.#seen(), server, database, job, now)
     return latestUntil(now, [...stored, ...(attempt === undefined ? [] : [attempt.startedAt ?? attempt.queuedAt])])
+  }
+
+  /** The same by the store alone; with `conclusive`, without drills that found nothing out. */
+  lastStored({ server, database, job }: StartOf, now: Date, which: 'any' | 'conclusive' = 'any'): Date | null {
+    return latestUntil(now, lastStoredStart(this.#seen(), server, database, job, now, which))
   }
 
   addRun(run: Run): void {
@@ -304,7 +321,13 @@ export class Catalog {
     this.#changes = changes
     try {
       const trust = await this.#reportTrust()
-      const ends = await readStores(stores, (name) => this.#knownOf(name), trust, this.#clock, signal)
+      const ends = await readStores(
+        stores,
+        (name) => this.#caches.knownOf(name, this.#contents.get(name)),
+        trust,
+        this.#clock,
+        signal,
+      )
       const rejected = ends.find((end) => end.status === 'rejected')
       if (rejected !== undefined) assertNotAborted(signal, 'the reading of the store')
       const before = { contents: this.#contents, standings: this.#standings }
@@ -315,28 +338,13 @@ export class Catalog {
       this.#forget()
       if (rejected !== undefined && ends.every(({ status }) => status === 'rejected')) throw rejected.reason
       this.#lastRefreshedAt = startedAt
-      await this.#saveKnown(signal)
+      await this.#caches.save(this.#contents, signal)
     } catch (error) {
       this.#standings = this.#standings.map((standing) => ({ ...standing, isComplete: false }))
       throw error
     } finally {
       this.#changes = undefined
     }
-  }
-
-  /** What was read before; at the first time by an earlier process. */
-  async #knownOf(store: string): Promise<KnownDocuments> {
-    const contents = this.#contents.get(store)
-    if (contents !== undefined && contents.known.size > 0) return contents.known
-    if (this.#cacheOf === undefined) return new Map()
-    const cache = this.#caches.get(store) ?? this.#cacheOf(store)
-    this.#caches.set(store, cache)
-    return await cache.read()
-  }
-
-  async #saveKnown(signal: AbortSignal): Promise<void> {
-    for (const [name, { known }] of this.#contents)
-      if (known.size >= manyDocuments) await this.#caches.get(name)?.write(known, signal)
   }
 
   /** `stores` are those that it is about, should they not be known yet. */
@@ -381,7 +389,10 @@ export class Catalog {
   }
 }
 
-/** Fewer are read anew in no time, and a command that only looks leaves no file behind. */
-const manyDocuments = 500
+type StartOf = {
+  readonly server: string
+  readonly database: string | null
+  readonly job: Exclude<Job, 'prune' | 'sync'>
+}
 
 type Change = (contents: StoreContents, store: string) => unknown

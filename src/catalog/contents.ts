@@ -1,5 +1,6 @@
 import type { DrillReport } from '../domain/drill-report.ts'
 import type { Manifest } from '../domain/manifest.ts'
+import type { PauseDocument } from '../domain/pause.ts'
 import type { PruneRecord } from '../domain/prune-record.ts'
 import { PgproofError } from '../errors.ts'
 import { type BackupPlace, drillTablesKey, isOwnName, objectNames } from '../storage/object-keys.ts'
@@ -23,7 +24,7 @@ export type StoredBackup = {
   readonly faults: readonly string[]
 }
 
-/** An object that should describe a backup, drill or prune and does not; never counted as one. */
+/** An object that should describe a backup, drill, prune or pause and does not; never counted as one. */
 export type DamagedObject = {
   readonly key: string
   readonly bytes: number
@@ -55,6 +56,7 @@ export type StoreContents = {
   readonly backups: Map<string, StoredBackup>
   readonly drills: Map<string, DrillReport>
   readonly prunes: Map<string, PruneRecord>
+  readonly pauses: Map<string, PauseDocument>
   /** Where there are reports of full drills. They prove nothing besides the drills they name, so they are not read. */
   readonly fullDrills: readonly FullDrillPlace[]
   readonly damaged: Map<string, DamagedObject>
@@ -69,6 +71,7 @@ export function emptyContents(): StoreContents {
     backups: new Map(),
     drills: new Map(),
     prunes: new Map(),
+    pauses: new Map(),
     fullDrills: [],
     damaged: new Map(),
     orphans: new Map(),
@@ -95,6 +98,7 @@ export function arrange(
       if (tables !== null) contents.damaged.set(tables.key, { ...tables, modifiedAt: info.modifiedAt })
     }
     if (document.kind === 'prune') contents.prunes.set(key, document.record)
+    if (document.kind === 'pause') contents.pauses.set(key, document.pause)
     if (document.kind === 'damaged') contents.damaged.set(key, { ...info, error: document.error })
   }
   for (const [folder, group] of groupByFolder(objects)) {

@@ -82,7 +82,7 @@ export function guaranteeOf(
 }
 
 /** Since when a backup waits for a drill that passes. */
-export function waitsSince({ verifiedAt, snapshotTime }: CatalogBackup): Date {
+export function waitsSince({ verifiedAt, snapshotTime }: Pick<CatalogBackup, 'verifiedAt' | 'snapshotTime'>): Date {
   return verifiedAt ?? snapshotTime
 }
 

@@ -76,6 +76,37 @@ export class KnownCache {
   }
 }
 
+/** The copies of all stores, each read when it is needed first. `cacheOf` undefined: there are none. */
+export class KnownCaches {
+  readonly #cacheOf: ((store: string) => KnownCache) | undefined
+  readonly #caches = new Map<string, KnownCache>()
+
+  constructor(cacheOf: ((store: string) => KnownCache) | undefined) {
+    this.#cacheOf = cacheOf
+  }
+
+  /** What was read before; at the first time by an earlier process. */
+  async knownOf(store: string, read: { readonly known: KnownDocuments } | undefined): Promise<KnownDocuments> {
+    if (read !== undefined && read.known.size > 0) return read.known
+    if (this.#cacheOf === undefined) return new Map()
+    const cache = this.#caches.get(store) ?? this.#cacheOf(store)
+    this.#caches.set(store, cache)
+    return await cache.read()
+  }
+
+  /** By the name of the store. Throws only when aborted. */
+  async save(
+    stores: Iterable<readonly [string, { readonly known: KnownDocuments }]>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    for (const [name, { known }] of stores)
+      if (known.size >= manyDocuments) await this.#caches.get(name)?.write(known, signal)
+  }
+}
+
+/** Fewer are read anew in no time, and a command that only looks leaves no file behind. */
+const manyDocuments = 500
+
 /** Raised whenever rows look different or documents are judged by other rules. */
 const cacheFormat = 1
 /** So many documents are read anew in no time; writing all of them would take longer. */

@@ -1,5 +1,6 @@
 import { decodeDrillReport } from '../domain/drill-report.ts'
 import { decodeManifest } from '../domain/manifest.ts'
+import { decodePause } from '../domain/pause.ts'
 import { decodePruneRecord } from '../domain/prune-record.ts'
 import type { KnownDocument } from './contents.ts'
 import type { StoredDocument } from './read-document.ts'
@@ -36,5 +37,6 @@ function assertDecodes(document: Row['document'], key: string): void {
   const bytesOf = (content: object): Uint8Array => Buffer.from(JSON.stringify(content))
   if (document.kind === 'manifest') decodeManifest(bytesOf(document.manifest), key)
   else if (document.kind === 'drill') decodeDrillReport(bytesOf(document.report), key)
-  else decodePruneRecord(bytesOf(document.record), key)
+  else if (document.kind === 'prune') decodePruneRecord(bytesOf(document.record), key)
+  else decodePause(bytesOf(document.pause), key)
 }

@@ -1,4 +1,5 @@
 import type { DrillReport } from '../domain/drill-report.ts'
+import type { PauseDocument } from '../domain/pause.ts'
 import type { PruneRecord } from '../domain/prune-record.ts'
 import type {
   DamagedObject,
@@ -23,6 +24,7 @@ export type MergedContents = {
   readonly backups: ReadonlyMap<string, CopiedBackup>
   readonly drills: ReadonlyMap<string, DrillReport>
   readonly prunes: ReadonlyMap<string, PruneRecord>
+  readonly pauses: ReadonlyMap<string, PauseDocument>
   /** By the key of a prune's record, the stores that have it: each of them was pruned so. */
   readonly prunedStores: ReadonlyMap<string, readonly string[]>
   readonly fullDrills: readonly FullDrillPlace[]
@@ -64,6 +66,7 @@ export function mergeContents(stores: ReadonlyMap<string, StoreContents>): Merge
     backups: mergeBackups(each),
     drills: firstOfEach(each.map(([, { drills }]) => drills)),
     prunes: firstOfEach(each.map(([, { prunes }]) => prunes)),
+    pauses: firstOfEach(each.map(([, { pauses }]) => pauses)),
     fullDrills: [...fullDrills.values()],
     damaged,
     orphans: each.flatMap(([store, { orphans }]) => Array.from(orphans.values(), (orphan) => ({ ...orphan, store }))),

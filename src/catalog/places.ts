@@ -6,6 +6,8 @@ import {
   drillReportKey,
   drillsPrefix,
   fullDrillsPrefix,
+  pauseKey,
+  pausesPrefix,
   pruneRecordKey,
   prunesPrefix,
   rolesPrefix,
@@ -54,4 +56,12 @@ export function isPruneRecordKey(key: string): boolean {
 
 export function isOwnPruneKey(key: string, record: { label: string }): boolean {
   return key === pruneRecordKey(record.label)
+}
+
+export function isPauseKey(key: string): boolean {
+  return key.startsWith(pausesPrefix) && key.endsWith('.json')
+}
+
+export function isOwnPauseKey(key: string, document: { label: string }): boolean {
+  return key === pauseKey(document.label)
 }

@@ -1,17 +1,27 @@
 import { createHash } from 'node:crypto'
 import { type DrillReport, decodeDrillReport } from '../domain/drill-report.ts'
 import { decodeManifest, type Manifest } from '../domain/manifest.ts'
+import { decodePause, type PauseDocument } from '../domain/pause.ts'
 import { decodePruneRecord, type PruneRecord } from '../domain/prune-record.ts'
 import { PgproofError } from '../errors.ts'
 import { objectNames } from '../storage/object-keys.ts'
 import type { ObjectInfo, ObjectStore } from '../storage/object-store.ts'
-import { isDrillReportKey, isOwnDrillKey, isOwnFolder, isOwnPruneKey, isPruneRecordKey } from './places.ts'
+import {
+  isDrillReportKey,
+  isOwnDrillKey,
+  isOwnFolder,
+  isOwnPauseKey,
+  isOwnPruneKey,
+  isPauseKey,
+  isPruneRecordKey,
+} from './places.ts'
 
 /** What an object of the store turned out to be; the same key and bytes always give the same. */
 export type StoredDocument =
   | { readonly kind: 'manifest'; readonly manifest: Manifest; readonly sha256: string }
   | { readonly kind: 'drill'; readonly report: DrillReport }
   | { readonly kind: 'prune'; readonly record: PruneRecord }
+  | { readonly kind: 'pause'; readonly pause: PauseDocument }
   | { readonly kind: 'damaged'; readonly error: PgproofError }
 
 /** Whose reports count as proof. Without one, every report does. */
@@ -31,7 +41,7 @@ export type ReportJudge = {
 }
 
 /** Manifests and reports name no tables, so they stay small; prune records grow with what was removed. */
-const maxBytes = { manifest: 1 << 20, drill: 1 << 20, prune: 16 << 20, signature: 1 << 16 } as const
+const maxBytes = { manifest: 1 << 20, drill: 1 << 20, prune: 16 << 20, pause: 1 << 16, signature: 1 << 16 } as const
 
 /** Whether the catalog reads the object under this key. */
 export function isDocumentKey(key: string): boolean {
@@ -90,13 +100,16 @@ export function untrusted(key: string, reason: string): PgproofError {
   return new PgproofError('REPORT_UNTRUSTED', { key, reason: `not signed by a trusted signer: ${reason}` })
 }
 
-function documentKind(key: string): 'manifest' | 'drill' | 'prune' | undefined {
+type DocumentKind = Exclude<StoredDocument['kind'], 'damaged'>
+
+function documentKind(key: string): DocumentKind | undefined {
   if (isDrillReportKey(key)) return 'drill'
   if (isPruneRecordKey(key)) return 'prune'
+  if (isPauseKey(key)) return 'pause'
   return key.endsWith(`/${objectNames.manifest}`) ? 'manifest' : undefined
 }
 
-function decode(kind: 'manifest' | 'drill' | 'prune', key: string, bytes: Uint8Array): StoredDocument {
+function decode(kind: DocumentKind, key: string, bytes: Uint8Array): StoredDocument {
   const elsewhere = (): PgproofError => notOurs(key, 'it describes something of another place')
   if (kind === 'drill') {
     const report = decodeDrillReport(bytes, key)
@@ -107,6 +120,11 @@ function decode(kind: 'manifest' | 'drill' | 'prune', key: string, bytes: Uint8A
     const record = decodePruneRecord(bytes, key)
     if (!isOwnPruneKey(key, record)) throw elsewhere()
     return { kind, record }
+  }
+  if (kind === 'pause') {
+    const pause = decodePause(bytes, key)
+    if (!isOwnPauseKey(key, pause)) throw elsewhere()
+    return { kind, pause }
   }
   const manifest = decodeManifest(bytes, key)
   if (!isOwnFolder(key, manifest)) throw elsewhere()

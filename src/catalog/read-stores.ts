@@ -24,7 +24,7 @@ export type Reading = {
 
 /**
  * Reads all stores side by side. A store that is not required and hangs keeps nobody waiting for long: it gets three times
- * what the required ones took, and `leastMs` in any case. Never rejects.
+ * what the required ones took, and half a minute in any case. Never rejects.
  */
 export async function readStores(
   stores: StoreSet,
@@ -38,22 +38,19 @@ export async function readStores(
   const reading = stores.named.map(async (store) => {
     const until = store.isRequired ? signal : AbortSignal.any([signal, late.signal])
     await stores.assertMarked(store, until)
-    return await rebuildFromStore(store.reader, await knownOf(store.name), trust, until)
+    return await rebuildFromStore(store.reader, knownOf(store.name), trust, until)
   })
   const all = Promise.allSettled(reading)
   await Promise.allSettled(reading.filter((_one, index) => stores.named[index]?.isRequired === true))
-  const graceMs = Math.max(leastMs, 3 * (clock.monotonicMs() - startedMs))
+  const graceMs = Math.max(stores.optionalMs, Math.round(3 * (clock.monotonicMs() - startedMs)))
   AbortSignal.timeout(graceMs).addEventListener('abort', () =>
     late.abort(new PgproofError('STORE_FAILED', { operation: 'reading it', reason: tooSlow(graceMs) })),
   )
   return await all
 }
 
-/** In milliseconds. */
-const leastMs = 30_000
-
 function tooSlow(ms: number): string {
-  return `it gave no answer within ${Math.round(ms / 1000)} s, and is not waited for`
+  return `it gave no answer within ${Math.round(ms / 100) / 10} s, and is not waited for`
 }
 
 /** What is known after a reading: of a store that could not be read, what was known before. */

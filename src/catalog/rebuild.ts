@@ -1,6 +1,13 @@
 import { createHash } from 'node:crypto'
 import { assertNotAborted, PgproofError } from '../errors.ts'
-import { backupsPrefix, drillsPrefix, fullDrillsPrefix, prunesPrefix, rolesPrefix } from '../storage/object-keys.ts'
+import {
+  backupsPrefix,
+  drillsPrefix,
+  fullDrillsPrefix,
+  pausesPrefix,
+  prunesPrefix,
+  rolesPrefix,
+} from '../storage/object-keys.ts'
 import type { ObjectInfo, ObjectStore } from '../storage/object-store.ts'
 import {
   arrange,
@@ -22,13 +29,13 @@ import { isDocumentKey, type ReportJudge, type ReportTrust, readDocument } from 
  */
 export async function rebuildFromStore(
   store: ObjectStore,
-  known: KnownDocuments,
+  knownBefore: KnownDocuments | Promise<KnownDocuments>,
   trust: ReportTrust | null,
   signal: AbortSignal,
 ): Promise<StoreContents> {
-  const objects: ObjectInfo[] = []
-  for (const prefix of listingOrder)
-    for (const info of await listInParallel(store, prefix, known.keys(), signal)) objects.push(info)
+  // Only what comes in pages is listed in pieces, cut by what was known; else the cache is read meanwhile.
+  const cuts = store.listsInPages === true ? [...(await knownBefore).keys()] : []
+  const [objects, known] = await Promise.all([listAll(store, cuts, signal), knownBefore])
 
   const refusals: DamagedObject[] = []
   const judge = trust === null ? null : judgeBy(trust, objects)
@@ -60,7 +67,18 @@ export async function rebuildFromStore(
  * Reports before the backups that they name, records of prunes after the backups that they removed: whatever happens
  * meanwhile, nothing looks as if it had vanished.
  */
-const listingOrder = [fullDrillsPrefix, drillsPrefix, backupsPrefix, rolesPrefix, prunesPrefix]
+const listingOrder = [fullDrillsPrefix, drillsPrefix, backupsPrefix, rolesPrefix, prunesPrefix, pausesPrefix]
+
+async function listAll(
+  store: ObjectStore,
+  cuts: readonly string[],
+  signal: AbortSignal,
+): Promise<readonly ObjectInfo[]> {
+  const objects: ObjectInfo[] = []
+  for (const prefix of listingOrder)
+    for (const info of await listInParallel(store, prefix, cuts, signal)) objects.push(info)
+  return objects
+}
 
 /** Of a store that takes 50 ms for each, 10,000 manifests come in 10 s. */
 const parallelReads = 48

@@ -18,6 +18,8 @@ export type Run = {
   readonly server: string
   readonly database: string | null
   readonly trigger: 'schedule' | 'http' | 'cli'
+  /** 1 for the first; the scheduler tries again what failed. */
+  readonly attempt: number
   readonly state: RunState
   readonly queuedAt: Date
   /** Null while queued. */
@@ -37,9 +39,11 @@ export type PlannedJob = {
   readonly nextAt: Date
   /** The longest gap between two due times. */
   readonly intervalSeconds: number
+  /** Until when nothing of it is started; null unless it is paused. */
+  readonly pausedUntil: Date | null
 }
 
-export type RunChanges = Partial<Omit<Run, 'id' | 'job' | 'server' | 'database' | 'trigger' | 'queuedAt'>>
+export type RunChanges = Partial<Omit<Run, 'id' | 'job' | 'server' | 'database' | 'trigger' | 'attempt' | 'queuedAt'>>
 
 /** The newest runs of this process. Runs that have not finished are never forgotten, finished ones oldest first. */
 export class RunLog {
@@ -104,6 +108,10 @@ export class RunLog {
 
 export function isFinished({ state }: Run): boolean {
   return state !== 'queued' && state !== 'running'
+}
+
+export function isFailure({ state }: Pick<Run, 'state'>): boolean {
+  return state === 'failed' || state === 'inconclusive'
 }
 
 function attemptKey({ server, database, job }: Pick<Run, 'server' | 'database' | 'job'>): string {

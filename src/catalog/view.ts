@@ -96,10 +96,12 @@ export function lastStoredStart(
   database: string | null,
   job: Exclude<Job, 'prune' | 'sync'>,
   now: Date,
+  which: 'any' | 'conclusive' = 'any',
 ): readonly Date[] {
   const key = job === 'roles' ? placeKey('roles', server, null) : placeKey('database', server, database)
   const newestFirst = job === 'drill' ? (view.drillsByPlace.get(key) ?? []) : (view.backupsByPlace.get(key) ?? [])
   for (const entry of newestFirst) {
+    if (which === 'conclusive' && 'verdict' in entry && entry.verdict === 'inconclusive') continue
     const start = new Date('manifest' in entry ? entry.manifest.startedAt : entry.startedAt)
     if (start <= now) return [start]
   }

@@ -1,7 +1,7 @@
 import type { CatalogBackup } from '../catalog/catalog.ts'
-import type { DrillReport } from '../domain/drill-report.ts'
 import type { Evidence } from '../domain/evidence.ts'
 import type { Manifest } from '../domain/manifest.ts'
+import type { ListedDrill } from './documents.ts'
 import { drillTable } from './list.ts'
 import {
   type Cell,
@@ -20,12 +20,20 @@ import {
 import { placeName } from './target.ts'
 import { evidenceText, omissionText, proofCell } from './wording.ts'
 
+/** A backup, but for where its copies are. */
+type ShownBackup = Pick<
+  CatalogBackup,
+  'manifest' | 'manifestSha256' | 'folder' | 'storedBytes' | 'snapshotTime' | 'hasSignature'
+> &
+  Pick<CatalogBackup, 'faults' | 'verifiedAt' | 'lastDrilledAt' | 'lastVerdict'>
+
 export type BackupPage = {
-  readonly backup: CatalogBackup
+  readonly backup: ShownBackup
   /** Newest first. */
-  readonly drills: readonly DrillReport[]
-  /** `daily 2026-11-20`; null where no policy decides about this backup, empty where none keeps it. */
-  readonly keepReasons: readonly string[] | null
+  readonly drills: readonly ListedDrill[]
+  /** `daily 2026-11-20`; null where no policy decides about this backup, empty where none keeps it; undefined where
+   * nobody said. */
+  readonly keepReasons: readonly string[] | null | undefined
   /** `valid`, or what is wrong with it; null where no signature is demanded. */
   readonly signature: string | null
   /** Null without a private key, and for roles. */
@@ -73,10 +81,7 @@ function facts({ backup, keepReasons, signature }: BackupPage, now: Date): (read
     ['encrypted to', encryption.recipients.join(', ')],
     ['signed by', signerCell(encryption.signer, signature)],
     ['follows', previous?.label ?? 'nothing: it is the first, or the one before it was gone already'],
-    [
-      'kept because',
-      keepReasons === null ? 'its server is not configured here: no policy decides about it' : keepCell(keepReasons),
-    ],
+    ['kept because', keepReasons === undefined ? null : keepCell(keepReasons)],
     ['manifest', `SHA-256 ${backup.manifestSha256}, pgproof ${manifest.pgproofVersion}`],
   ]
 }
@@ -98,7 +103,8 @@ function rolePasswordsCell(passwords: 'present' | 'absent'): Cell {
     : { text: 'absent: the role of the backup may not read pg_authid', tone: 'doubtful' }
 }
 
-function keepCell(reasons: readonly string[]): Cell {
+function keepCell(reasons: readonly string[] | null): Cell {
+  if (reasons === null) return 'its server is not configured here: no policy decides about it'
   return reasons.length > 0
     ? reasons.join(', ')
     : { text: 'no rule keeps it: the next prune removes it', tone: 'doubtful' }

@@ -4,6 +4,7 @@ import { PgproofError } from '../errors.ts'
 import { runCheck } from '../jobs/check.ts'
 import type { Finding } from '../jobs/findings.ts'
 import { wire } from '../wire.ts'
+import { checkHttp } from './check-http.ts'
 import type { Answer, CommandContext } from './context.ts'
 import { commandLog, openConfig } from './open.ts'
 import { printable } from './print.ts'
@@ -20,13 +21,14 @@ export async function checkCommand(context: CommandContext): Promise<Answer> {
   )
   const findings = await (async () => {
     using _looking = context.progress.begin('looking')
-    return await runCheck({ ...wired.installation, catalog: new Catalog(context) }, context.signal)
+    const ofBackups = await runCheck({ ...wired.installation, catalog: new Catalog(context) }, context.signal)
+    return [...ofBackups, ...(await checkHttp(config.http, context.clock.now()))]
   })()
   const problems = findings.filter(({ result }) => result === 'problem').length
   const count = problems === 1 ? '1 problem' : `${problems} problems`
   return {
     document: { findings },
-    text: pageOf(findings, context),
+    text: findingsPage(findings, context),
     error: problems === 0 ? null : new PgproofError('CHECK_FAILED', { count, what: whatFails(findings, config) }),
   }
 }
@@ -35,6 +37,7 @@ function whatFails(findings: readonly Finding[], { stores }: Config): string {
   const optional = new Set(stores.filter(({ isRequired }) => !isRequired).map(({ name }) => `store ${name}`))
   const failing = ({ subject, code }: Finding): string => {
     if (code === 'STORE_UNPROTECTED') return 'the protection of a store'
+    if (subject === 'http') return '`pgproof serve` or its clients'
     if (subject === 'drills' || subject === 'private keys') return 'drills and restores'
     return optional.has(subject) ? 'the copies in a store that is not required' : 'tonight’s backup'
   }
@@ -42,7 +45,8 @@ function whatFails(findings: readonly Finding[], { stores }: Config): string {
   return all.size === 1 ? [...all].join('') : `${[...all].join(', or ')},`
 }
 
-function pageOf(findings: readonly Finding[], { paint }: CommandContext): string {
+/** By subject, with a hint for whatever is not well. */
+export function findingsPage(findings: readonly Finding[], { paint }: Pick<CommandContext, 'paint'>): string {
   const lines: string[] = []
   let subject = ''
   for (const finding of findings) {

@@ -15,6 +15,8 @@ export type Surroundings = {
   /** Aborted with a register error by the first signal to the process. */
   readonly signal: AbortSignal
   readonly clock: Clock
+  /** From now on SIGHUP calls `handler`. */
+  onReload(handler: () => void): void
 }
 
 /** The flags that every command has. */
@@ -60,7 +62,7 @@ export type Answer = {
 }
 
 export function createContext(surroundings: Surroundings, flags: GlobalFlags): CommandContext {
-  const { stdin, stdout, stderr, env, cwd, signal, clock } = surroundings
+  const { stdin, stdout, stderr, env, cwd, signal, clock, onReload } = surroundings
   const isTerminal = stderr.isTTY === true && env['TERM'] !== 'dumb'
   const mode = isTerminal ? 'terminal' : flags.json === true ? 'off' : 'plain'
   const progress = new Progress(stderr, { clock, mode })
@@ -76,6 +78,7 @@ export function createContext(surroundings: Surroundings, flags: GlobalFlags): C
     cwd,
     signal,
     clock,
+    onReload,
     flags,
     isTerminal,
     canAsk,

@@ -1,10 +1,36 @@
 import type { CatalogBackup } from '../catalog/catalog.ts'
 import type { DrillReport } from '../domain/drill-report.ts'
+import type { Manifest } from '../domain/manifest.ts'
 
 /** The shapes of backups and drills in the documents of `--json`. Times are ISO 8601 in UTC, spans are in seconds. */
 export type JsonDocument = Readonly<Record<string, unknown>>
 
-export function backupDocument(backup: CatalogBackup, now: Date): JsonDocument {
+/** As much of a backup as lists show; a daemon says no more. */
+export type ListedBackup = Pick<
+  CatalogBackup,
+  'snapshotTime' | 'storedBytes' | 'hasSignature' | 'faults' | 'verifiedAt' | 'lastDrilledAt' | 'lastVerdict'
+> & {
+  readonly manifest: Pick<
+    Manifest,
+    'kind' | 'label' | 'server' | 'database' | 'snapshotTime' | 'finishedAt' | 'evidence' | 'omissions'
+  > & { readonly dump: Pick<Manifest['dump'], 'bytes'> }
+}
+
+/** As much of a drill. */
+export type ListedDrill = Pick<
+  DrillReport,
+  | 'label'
+  | 'server'
+  | 'database'
+  | 'verdict'
+  | 'reason'
+  | 'startedAt'
+  | 'finishedAt'
+  | 'restoreTimeSeconds'
+  | 'compared'
+> & { readonly backup: Pick<DrillReport['backup'], 'label'> }
+
+export function backupDocument(backup: ListedBackup, now: Date): JsonDocument {
   const { kind, label, server, database, snapshotTime, finishedAt, dump, evidence, omissions } = backup.manifest
   return {
     label,
@@ -26,7 +52,7 @@ export function backupDocument(backup: CatalogBackup, now: Date): JsonDocument {
   }
 }
 
-export function drillSummary(report: DrillReport): JsonDocument {
+export function drillSummary(report: ListedDrill): JsonDocument {
   const { label, server, database, verdict, reason, startedAt, finishedAt, restoreTimeSeconds, compared } = report
   const backup = report.backup.label
   return { label, server, database, backup, verdict, reason, startedAt, finishedAt, restoreTimeSeconds, compared }

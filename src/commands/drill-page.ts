@@ -295,7 +295,7 @@ function objective(meaning: string, seconds: number, rtoSeconds: number | null):
 
 function circumstances({ report, isSignatureChecked }: DrillPage): (readonly [string, Cell | null])[] {
   const { pick, environment, backup, signer } = report
-  const { jobs, cpus, cpuModel, memoryBytes, scratch, serverVersion } = environment
+  const { jobs, cpus, cpuModel, memoryBytes } = environment
   const seed = pick.seed === null ? '' : ` with seed ${pick.seed}`
   return [
     [
@@ -305,7 +305,7 @@ function circumstances({ report, isSignatureChecked }: DrillPage): (readonly [st
     ['manifest', `SHA-256 ${backup.manifestSha256}`],
     ['roles', report.rolesBackup === null ? null : `from backup ${report.rolesBackup.label}`],
     ['time', `${formatInstant(new Date(report.startedAt))} to ${formatInstant(new Date(report.finishedAt))}`],
-    ['scratch server', `${scratch}${serverVersion === null ? ', not started' : `, PostgreSQL ${serverVersion}`}`],
+    ['scratch server', scratchText(environment)],
     [
       'machine',
       `${counted(cpus, 'CPU')} (${cpuModel}), ${formatBytes(memoryBytes)} of memory; ${counted(jobs, 'job')} of pg_restore`,
@@ -313,6 +313,14 @@ function circumstances({ report, isSignatureChecked }: DrillPage): (readonly [st
     ['signed by', signerText(signer, isSignatureChecked)],
     ['by', `pgproof ${report.pgproofVersion}`],
   ]
+}
+
+/** Which server it was, and whether what was restored there could reach anything. */
+export function scratchText({ scratch, serverVersion, network }: DrillReport['environment']): Cell {
+  if (serverVersion === null) return `${scratch}, not started`
+  const text = `${scratch}, PostgreSQL ${serverVersion}`
+  if (network === 'none') return `${text}, without any network`
+  return network === 'machine' ? { text: `${text}, with this machine’s network`, tone: 'doubtful' } : text
 }
 
 function signerText(signer: string | null, isChecked: boolean | undefined): Cell {

@@ -1,15 +1,16 @@
 import { PgproofError, toPgproofError } from '../errors.ts'
-import { choosePlace } from '../jobs/choose-place.ts'
+import { type ChosenPlace, choosePlace } from '../jobs/choose-place.ts'
 import { type DrillWish, executeRun } from '../jobs/execute.ts'
 import { newRun } from '../jobs/run-job.ts'
 import type { Answer, CommandContext } from './context.ts'
+import type { DaemonFlags } from './daemon-client.ts'
 import { drillPage } from './drill-page.ts'
 import { followRun } from './follow-run.ts'
 import { openConfig, openInstallation } from './open.ts'
 import { formatAge } from './print.ts'
 import { parseTarget, placeName } from './target.ts'
 
-export type DrillFlags = {
+export type DrillFlags = DaemonFlags & {
   readonly backup?: string
   readonly pick?: 'latest' | 'random'
   readonly seed?: number
@@ -17,6 +18,8 @@ export type DrillFlags = {
   readonly from?: string
   /** Then `fullDrillCommand` carries it out. */
   readonly full?: boolean
+  /** At a daemon: only order, without waiting. */
+  readonly detach?: boolean
 }
 
 /** One drill, now. The exit code goes by the verdict: 0 passed, 3 failed, 14 inconclusive, 130 cancelled. */
@@ -25,20 +28,17 @@ export async function drillCommand(
   operand: string | undefined,
   flags: DrillFlags,
 ): Promise<Answer> {
+  if (flags.detach === true)
+    throw new PgproofError('USAGE_INVALID', { reason: '--detach has no meaning without --url' })
   const config = await openConfig(context)
   const target = operand === undefined ? undefined : parseTarget(operand, config.servers)
   assertMeaningful(flags)
   await using wired = await openInstallation(context, config, { writes: true, needsCatalog: true })
   const { installation } = wired
   const { catalog } = installation
-  const { among, lastPassedAt, ...place } = choosePlace(target, flags.backup, installation)
-  if (among > 1) {
-    const proof =
-      lastPassedAt === null
-        ? 'no drill of it has passed yet'
-        : `its last drill passed ${formatAge(lastPassedAt, context.clock.now())}`
-    context.note(`drilling ${placeName(place)}, whose proof is the oldest of ${among} databases: ${proof}`)
-  }
+  const chosen = choosePlace(target, flags.backup, installation)
+  const place = { server: chosen.server, database: chosen.database }
+  if (chosen.among > 1) context.note(proofNote(chosen, context.clock.now()))
 
   const run = newRun({ job: 'drill', ...place, trigger: 'cli' }, installation)
   const before = { drill: catalog.drills(place).find(({ verdict }) => verdict === 'passed') }
@@ -60,7 +60,15 @@ export async function drillCommand(
   return { document, text, error: new PgproofError('DRILL_FAILED', { reason: error.message, label }, more) }
 }
 
-function assertMeaningful({ backup, pick, seed }: DrillFlags): void {
+/** Why this database, where nobody named one. */
+export function proofNote({ among, lastPassedAt, ...place }: ChosenPlace, now: Date): string {
+  const proof =
+    lastPassedAt === null ? 'no drill of it has passed yet' : `its last drill passed ${formatAge(lastPassedAt, now)}`
+  return `drilling ${placeName(place)}, whose proof is the oldest of ${among} databases: ${proof}`
+}
+
+/** Throws USAGE_INVALID. */
+export function assertMeaningful({ backup, pick, seed }: DrillFlags): void {
   if (backup !== undefined && (pick !== undefined || seed !== undefined))
     throw new PgproofError('USAGE_INVALID', {
       reason: '--backup names the backup, so --pick and --seed have no meaning',

@@ -1,6 +1,7 @@
 import { formatDuration } from '../config/units.ts'
 import type { FullDrillReport } from '../domain/full-drill-report.ts'
 import { drillReportKey, fullDrillReportKey } from '../storage/object-keys.ts'
+import { scratchText } from './drill-page.ts'
 import { verdictTones } from './list.ts'
 import {
   type Cell,
@@ -185,12 +186,12 @@ function timeTable({ seconds }: FullDrillReport, paint: Painter): string {
 
 function circumstances({ report, checkedSigner }: FullDrillPage): (readonly [string, Cell | null])[] {
   const { rolesBackup, environment, signer } = report
-  const { scratch, serverVersion, jobs, cpus, cpuModel, memoryBytes } = environment
+  const { jobs, cpus, cpuModel, memoryBytes } = environment
   const passwords = rolesBackup?.passwords === 'present' ? 'with passwords' : 'without passwords'
   return [
     ['roles', rolesBackup === null ? 'none replayed' : `from backup ${rolesBackup.label}, ${passwords}`],
     ['time', `${formatInstant(new Date(report.startedAt))} to ${formatInstant(new Date(report.finishedAt))}`],
-    ['scratch server', `${scratch}${serverVersion === null ? ', not started' : `, PostgreSQL ${serverVersion}`}`],
+    ['scratch server', scratchText(environment)],
     [
       'machine',
       `${counted(cpus, 'CPU')} (${cpuModel}), ${formatBytes(memoryBytes)} of memory; ${counted(jobs, 'job')} of pg_restore`,

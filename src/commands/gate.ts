@@ -18,17 +18,17 @@ import { PgproofError } from '../errors.ts'
 import { type Installation, isExcluded, readSigners } from '../jobs/installation.ts'
 import { checkSignature, readManifest } from '../stored/read-backup.ts'
 import type { Answer, CommandContext } from './context.ts'
+import { type Daemon, type DaemonFlags, namedDaemon } from './daemon-client.ts'
 import type { JsonDocument } from './documents.ts'
 import { openConfig, openInstallation } from './open.ts'
 import { counted, printable } from './print.ts'
 import { placeName } from './target.ts'
 
-export type GateFlags = StoreFlags & {
-  readonly maxAge?: string
-  readonly verifiedWithin?: string
-  readonly url?: string
-  readonly tokenFile?: string
-}
+export type GateFlags = StoreFlags &
+  DaemonFlags & {
+    readonly maxAge?: string
+    readonly verifiedWithin?: string
+  }
 
 /** Open (exit 0) if every database has a fresh backup and a fresh proof; else GATE_CLOSED, with a line for each. */
 export async function gateCommand(
@@ -37,7 +37,8 @@ export async function gateCommand(
   flags: GateFlags,
 ): Promise<Answer> {
   const rules = rulesOf(flags)
-  const known = flags.url === undefined ? await readOwn(context, flags) : await readDaemon(flags.url, flags, context)
+  const daemon = await namedDaemon(flags, context)
+  const known = daemon === undefined ? await readOwn(context, flags) : await readDaemon(daemon)
   // Of two clocks the later one counts: nothing gets younger by one that is behind.
   const now = new Date(Math.max(context.clock.now().getTime(), known.time?.getTime() ?? 0))
   const closed = [...known.closed]
@@ -53,14 +54,10 @@ export async function gateCommand(
   return { document, error: closedError(lines, verdicts.length) }
 }
 
-function rulesOf({ maxAge, verifiedWithin, url, tokenFile, store }: GateFlags): GateRules {
+function rulesOf({ maxAge, verifiedWithin }: GateFlags): GateRules {
   const rules = { maxAge: limitOf('--max-age', maxAge), verifiedWithin: limitOf('--verified-within', verifiedWithin) }
   if (rules.maxAge === null && rules.verifiedWithin === null)
     throw new PgproofError('USAGE_INVALID', { reason: 'a gate needs --max-age or --verified-within, or both' })
-  if (url === undefined && tokenFile !== undefined)
-    throw new PgproofError('USAGE_INVALID', { reason: '--token-file has no meaning without --url' })
-  if (url !== undefined && store !== undefined)
-    throw new PgproofError('USAGE_INVALID', { reason: '--store has no meaning with --url: the daemon has its store' })
   return rules
 }
 
@@ -72,9 +69,9 @@ function limitOf(flag: string, text: string | undefined): GateLimit | null {
   return { ms, text }
 }
 
-async function readDaemon(url: string, flags: GateFlags, context: CommandContext): Promise<GateSource> {
+async function readDaemon(daemon: Daemon): Promise<GateSource> {
   const { readGateOfDaemon } = await import('./gate-daemon.ts')
-  return await readGateOfDaemon({ url, tokenFile: flags.tokenFile }, context)
+  return await readGateOfDaemon(daemon)
 }
 
 /** By the store alone: no database server is asked. */

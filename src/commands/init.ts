@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import type { Config } from '../config/config.ts'
 import { PgproofError, reasonOf } from '../errors.ts'
 import { type SettledMarkers, settleMarkers } from '../jobs/store-marker.ts'
+import { directoryAdvice } from '../storage/directory-errors.ts'
 import { wire } from '../wire.ts'
 import type { Answer, CommandContext } from './context.ts'
 import { commandLog, openConfig } from './open.ts'
@@ -83,7 +84,11 @@ async function makeDirectory(path: string): Promise<boolean> {
     if (code === 'EEXIST') return false
     if (code === 'ENOENT') throw new PgproofError('STORE_BUCKET_MISSING', { bucket: dirname(path) }, { cause: error })
     if (code === 'EROFS') throw new PgproofError('STORE_READ_ONLY', { reason: reasonOf(error) }, { cause: error })
-    throw new PgproofError('STORE_DENIED', { operation: `making ${path}`, reason: reasonOf(error) }, { cause: error })
+    throw new PgproofError(
+      'STORE_DENIED',
+      { operation: `making ${path}`, reason: reasonOf(error), advice: directoryAdvice },
+      { cause: error },
+    )
   }
 }
 

@@ -1,10 +1,11 @@
-import type { BackupFilter, CatalogBackup } from '../catalog/catalog.ts'
+import type { BackupFilter } from '../catalog/catalog.ts'
 import type { HistoryChain } from '../catalog/history.ts'
 import type { StoreFlags } from '../config/store-flags.ts'
-import type { DrillReport, Verdict } from '../domain/drill-report.ts'
+import type { Verdict } from '../domain/drill-report.ts'
 import type { Installation } from '../jobs/installation.ts'
 import type { Answer, CommandContext } from './context.ts'
-import { backupDocument, drillSummary, troubleDocument } from './documents.ts'
+import type { DaemonFlags } from './daemon-client.ts'
+import { backupDocument, drillSummary, type ListedBackup, type ListedDrill, troubleDocument } from './documents.ts'
 import { openConfig, openInstallation } from './open.ts'
 import {
   type Cell,
@@ -22,7 +23,9 @@ import { historyGapLines, proofCell, troubleLines } from './wording.ts'
 
 /** Which backups or drills are meant. */
 export type PlaceFlags = { readonly server?: string; readonly database?: string }
-export type ListFlags = PlaceFlags & StoreFlags & { readonly drills?: boolean; readonly history?: boolean }
+export type ListFlags = PlaceFlags &
+  StoreFlags &
+  DaemonFlags & { readonly drills?: boolean; readonly history?: boolean }
 
 /** Backups or drills, newest first, and what is wrong in the store. */
 export async function listCommand(context: CommandContext, flags: ListFlags): Promise<Answer> {
@@ -52,7 +55,7 @@ export async function listCommand(context: CommandContext, flags: ListFlags): Pr
 export const verdictTones: Readonly<Record<Verdict, Tone>> = { passed: 'good', failed: 'bad', inconclusive: 'doubtful' }
 
 /** One line for each drill. */
-export function drillTable(drills: readonly DrillReport[], now: Date, paint: Painter): string {
+export function drillTable(drills: readonly ListedDrill[], now: Date, paint: Painter): string {
   if (drills.length === 0) return 'No drills.'
   const rows = drills.map((report): Cell[] => [
     report.label,
@@ -72,7 +75,8 @@ export function drillTable(drills: readonly DrillReport[], now: Date, paint: Pai
   )
 }
 
-function backupTable(backups: readonly CatalogBackup[], now: Date, paint: Painter): string {
+/** One line for each backup. */
+export function backupTable(backups: readonly ListedBackup[], now: Date, paint: Painter): string {
   if (backups.length === 0) return 'No backups.'
   const rows = backups.map((backup): Cell[] => {
     const { label, dump, evidence, kind } = backup.manifest

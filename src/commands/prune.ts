@@ -18,7 +18,8 @@ export async function pruneCommand(context: CommandContext, flags: PruneFlags): 
   await using wired = await openInstallation(context, config, {
     // One store may be pruned while another one is missing.
     writes: !isDryRun && flags.in === undefined,
-    needsCatalog: true,
+    // The prune itself reads the stores first.
+    needsCatalog: false,
   })
   const { installation } = wired
   const request = { isDryRun, isForced: flags.force === true, store: flags.in }

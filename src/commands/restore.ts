@@ -58,7 +58,8 @@ export async function restoreCommand(
     jobs,
   } as const
   const asRequested = await restoreRequest(wish, installation)
-  const { backup } = chooseBackup(asRequested, installation.catalog)
+  const { backup, skipped } = chooseBackup(asRequested, installation.catalog)
+  for (const { manifest, faults } of skipped) context.warn(`passed over ${manifest.label}: ${faults.join('; ')}`)
   const request = { ...asRequested, target: await letIn(target, context) }
   announce(backup, { request, what: ofTables ? 'tables of ' : '' }, installation, context)
   if (ofTables) {

@@ -1,56 +1,84 @@
-import { redactedConfig } from '../config/config.ts'
 import { Daemon } from '../daemon/daemon.ts'
-import { startHttp } from '../http/server.ts'
-import type { Installation } from '../jobs/installation.ts'
-import { createLog, type Log } from '../log.ts'
+import { type HttpServer, startHttp } from '../http/server.ts'
+import { createLog } from '../log.ts'
+import { registerCertificateMetric } from '../metrics/certificate-metric.ts'
 import { createMetrics } from '../metrics/metrics.ts'
+import { registerNoticeMetrics } from '../metrics/notice-metrics.ts'
+import { Notifier } from '../notify/notifier.ts'
 import { version } from '../version.ts'
 import { wire } from '../wire.ts'
+import { announce } from './announce.ts'
 import type { Answer, CommandContext } from './context.ts'
 import { openConfig } from './open.ts'
+import { reloadOnHangUp } from './reload.ts'
+
+/** What a notice still gets when everything else has stopped. */
+const noticesGraceMs = 3_000
 
 /** The daemon: until the first SIGTERM or SIGINT, then a clean end within `daemon.grace`. */
 export async function serveCommand(context: CommandContext): Promise<Answer> {
+  // Until there is something to reload, a SIGHUP must not end what is starting.
+  context.onReload(() => {})
   const config = await openConfig(context)
   const log = createLog(config.log)
-  log.info({ version, config: redactedConfig(config) }, 'pgproof starts')
+  log.info({ version }, 'pgproof starts')
   await using wired = await wire(config, { writes: true, needsCatalog: false, log }, context.signal)
   const { installation } = wired
   const { stores, catalog, clock } = installation
   const daemon = new Daemon(installation)
+  let http: HttpServer | null = null
+  const reloading = reloadOnHangUp(context, wired, log, () => {
+    daemon.reload()
+    void http?.reload()
+  })
   const planned = (): ReturnType<Daemon['planned']> => daemon.planned()
   const metrics = createMetrics({
     catalog,
-    config,
+    get config() {
+      return installation.config
+    },
     clock,
     stores,
     planned,
     keyExpiries: () => daemon.keyExpiries(),
     version,
+    configReload: () => reloading.state(),
   })
+  const notifier = new Notifier({
+    installation,
+    planned,
+    keyExpiries: () => daemon.keyExpiries(),
+    configReload: () => reloading.state(),
+    retryAt: (run) => daemon.retryAt(run),
+  })
+  registerNoticeMetrics(metrics.registry, notifier)
   try {
     // The index first, the port after it: the first scrape after a restart is answered with the truth. Runs come last:
     // a second daemon on this port must not have begun one.
     await daemon.prepare(context.signal)
-    const http =
+    http =
       config.http.listen === null
         ? null
         : await startHttp({
-            config: config.http,
             installation,
             orders: daemon.queue,
             metrics: () => metrics.text(),
             planned,
+            keyExpiries: () => daemon.keyExpiries(),
+            configReload: () => reloading.state(),
             isReady: () => daemon.isReady(),
             version,
           })
+    if (http?.certificateExpiresAt != null) registerCertificateMetric(metrics.registry, http.certificateExpiresAt)
     try {
+      notifier.start()
       daemon.start()
-      announce(log, daemon, installation, http?.address ?? null)
+      announce(log, daemon.planned(), installation, http?.address ?? null)
       await untilAborted(context.signal)
       log.info({ graceSeconds: config.daemon.graceMs / 1000 }, 'stopping')
     } finally {
       await daemon.stop(config.daemon.graceMs)
+      await notifier.close(noticesGraceMs)
       await http?.close()
     }
   } finally {
@@ -58,22 +86,6 @@ export async function serveCommand(context: CommandContext): Promise<Answer> {
   }
   log.info('stopped')
   return { document: {}, exitCode: 0 }
-}
-
-/** What it protects, when it runs next and what worries it, for whoever looks at the log's beginning. */
-function announce(log: Log, daemon: Daemon, { config, catalog }: Installation, address: string | null): void {
-  for (const { job, server, database, nextAt } of daemon.planned().slice(0, 50))
-    log.info({ job, server, ...(database === null ? {} : { database }), nextAt }, 'scheduled')
-  for (const server of config.servers) {
-    if (server.schedule.backup === undefined) log.warn({ server: server.name }, 'no backup schedule')
-    if (server.schedule.roles === undefined)
-      log.warn({ server: server.name }, 'no roles schedule: drills need the roles')
-    if (server.schedule.drill === undefined)
-      log.warn({ server: server.name }, 'no drill schedule: nothing will be proven')
-  }
-  for (const { key, error } of catalog.damaged().slice(0, 10))
-    log.warn({ key, reason: error.message }, 'an object in the store is damaged')
-  log.info({ address, backups: catalog.backups().length, drills: catalog.drills().length }, 'ready')
 }
 
 async function untilAborted(signal: AbortSignal): Promise<void> {

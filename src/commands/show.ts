@@ -10,6 +10,7 @@ import { planPrune } from '../jobs/plan-prune.ts'
 import { checkSignature, readEvidence, readManifest } from '../stored/read-backup.ts'
 import { backupPage } from './backup-page.ts'
 import type { Answer, CommandContext } from './context.ts'
+import type { DaemonFlags } from './daemon-client.ts'
 import { drillSummary } from './documents.ts'
 import { drillPage } from './drill-page.ts'
 import type { PlaceFlags } from './list.ts'
@@ -17,7 +18,7 @@ import { openConfig, openInstallation } from './open.ts'
 import { readDrillTables } from './read-drill-tables.ts'
 import { showFullDrill } from './show-full-drill.ts'
 
-export type ShowFlags = PlaceFlags & StoreFlags
+export type ShowFlags = PlaceFlags & StoreFlags & DaemonFlags
 
 /** One backup, drill or full drill. What is encrypted is shown where a private key is configured. */
 export async function showCommand(context: CommandContext, label: string, flags: ShowFlags): Promise<Answer> {

@@ -2,33 +2,40 @@ import type { Catalog, CatalogBackup } from '../catalog/catalog.ts'
 import { type Guarantee, guaranteeOf, readDatabaseStatus } from '../catalog/database-status.ts'
 import type { Config } from '../config/config.ts'
 import { formatDuration } from '../config/units.ts'
-import type { DrillReport } from '../domain/drill-report.ts'
 import { judgeObjectives, type ObjectivesAnswer } from '../domain/objectives.ts'
 import { scheduleIntervalSeconds } from '../domain/schedule.ts'
+import type { ListedDrill } from './documents.ts'
 import { formatSeconds } from './print.ts'
 import { type KnownServer, knownServers, placeName } from './target.ts'
+
+/** As much of a backup as a standing tells; a daemon says no more. */
+export type StandingBackup = Pick<CatalogBackup, 'snapshotTime' | 'verifiedAt'> & {
+  readonly manifest: Pick<CatalogBackup['manifest'], 'label' | 'snapshotTime'>
+}
 
 /** How one database stands. */
 export type DatabaseStanding = {
   readonly server: string
   readonly database: string
   /** The newest backup whose objects are all in the store. */
-  readonly newest: CatalogBackup | null
+  readonly newest: StandingBackup | null
   /** Those that cannot be restored, because objects are missing. */
-  readonly damaged: readonly CatalogBackup[]
-  readonly lastDrill: DrillReport | null
-  readonly lastPassed: DrillReport | null
+  readonly damaged: readonly DamagedBackup[]
+  readonly lastDrill: ListedDrill | null
+  readonly lastPassed: ListedDrill | null
   /** How many backups can be restored, and how many of them passed a drill. */
   readonly retained: number
   readonly verified: number
-  readonly oldestUnverified: CatalogBackup | null
+  readonly oldestUnverified: StandingBackup | null
   /** The one that waits longest since a drill of it passed, or since it was taken. */
-  readonly leastRecentlyVerified: CatalogBackup | null
+  readonly leastRecentlyVerified: StandingBackup | null
   readonly guarantee: Guarantee
   /** What a restore of the newest backup would take. */
   readonly forecastSeconds: number | null
   readonly objectives: ObjectivesAnswer
 }
+
+type DamagedBackup = Pick<CatalogBackup, 'faults'> & { readonly manifest: Pick<CatalogBackup['manifest'], 'label'> }
 
 /** Every database that is configured by name, or of which a known server has a backup; by server, then by name. */
 export function readStandings(config: StandingConfig, catalog: Catalog, now: Date): DatabaseStanding[] {
@@ -83,7 +90,7 @@ export function worriesOf(standing: DatabaseStanding): string[] {
 const faultsShown = 5
 
 /** Which objects of which backups, newest first. */
-function faultLines(place: string, damaged: readonly CatalogBackup[]): string[] {
+function faultLines(place: string, damaged: readonly DamagedBackup[]): string[] {
   const lines = damaged.map(({ manifest, faults }) => `${place}: backup ${manifest.label}: ${faults.join('; ')}`)
   const rest = lines.length - faultsShown
   if (rest <= 0) return lines

@@ -2,51 +2,97 @@ import type { CatalogBackup } from '../catalog/catalog.ts'
 import type { StoreFlags } from '../config/store-flags.ts'
 import { formatDuration } from '../config/units.ts'
 import type { Answer, CommandContext } from './context.ts'
+import type { DaemonFlags } from './daemon-client.ts'
 import { ageSeconds, drillSummary, type JsonDocument, troubleDocument } from './documents.ts'
 import { verdictTones } from './list.ts'
 import { openConfig, openInstallation } from './open.ts'
+import { pauseDocuments, pauseLines } from './pause-lines.ts'
 import { type Cell, formatAge, formatSeconds, formatTable, type Painter, printable } from './print.ts'
 import { type DatabaseStanding, readStandings, worriesOf } from './standing.ts'
 import { storeDocuments, storeLines, storeWorries } from './store-lines.ts'
-import { type KnownServer, knownServers, placeName } from './target.ts'
+import { knownServers, placeName } from './target.ts'
 import { turnDocument, turnTable } from './turn-table.ts'
 import { historyGapLines, troubleLines } from './wording.ts'
 
-/** What is protected, what is proven and what worries, by the store alone: no database server is asked. Always exits with 0. */
-export async function statusCommand(context: CommandContext, flags: StoreFlags): Promise<Answer> {
+export type StatusFlags = StoreFlags & DaemonFlags
+
+/**
+ * What is protected, what is proven and what worries, by the store alone or by what a daemon says: no database server is
+ * asked. Always exits with 0.
+ */
+export async function statusCommand(context: CommandContext, flags: StatusFlags): Promise<Answer> {
   const config = await openConfig(context, flags)
   await using wired = await openInstallation(context, config, { writes: false, needsCatalog: true })
   const { catalog, clock, stores, storeId } = wired.installation
   const now = clock.now()
-  const standings = readStandings(config, catalog, now)
   const servers = knownServers(config, catalog)
-  const roles = servers.map((server) => ({
-    server,
-    newest: catalog.backups({ kind: 'roles', server: server.name })[0],
-  }))
+  const facts: StatusFacts = {
+    now,
+    standings: readStandings(config, catalog, now),
+    roles: servers.map(({ name }) => ({
+      server: name,
+      newest: catalog.backups({ kind: 'roles', server: name })[0],
+    })),
+    stores: storeLines(stores, catalog, storeId, now),
+    worries: [
+      ...pauseLines(catalog.pauses()),
+      ...storeWorries(wired.installation),
+      ...troubleLines(catalog, now),
+      ...historyGapLines(catalog),
+    ],
+    knowsRuns: false,
+  }
+  const head = { storeId: storeId === '' ? null : storeId, stores: storeDocuments(stores, catalog) }
+  return statusAnswer(
+    facts,
+    { ...head, ...troubleDocument(catalog), pauses: pauseDocuments(catalog.pauses()) },
+    context.paint,
+  )
+}
+
+const nothingStored =
+  'Nothing worries, as far as the store tells; runs that fail are known to the daemon (pgproof status --url, or its log).'
+
+/** What a status tells of, wherever it comes from. */
+export type StatusFacts = {
+  readonly now: Date
+  readonly standings: readonly DatabaseStanding[]
+  readonly roles: readonly RolesStanding[]
+  /** One line for each store. */
+  readonly stores: readonly string[]
+  /** What worries besides databases and roles; not yet escaped. */
+  readonly worries: readonly string[]
+  /** Whether the worries hold the runs that failed: only a daemon knows of those that left nothing in a store. */
+  readonly knowsRuns: boolean
+  /** What else there is to say, at the end; not yet escaped. */
+  readonly notes?: readonly string[]
+}
+
+export function statusAnswer(facts: StatusFacts, more: JsonDocument, paint: Painter): Answer {
+  const { now, standings, roles } = facts
   const worries = [
-    ...servers.filter(({ name }) => !standings.some(({ server }) => server === name)).map(nothingYet),
+    ...roles.flatMap(({ server }) => (standings.some((one) => one.server === server) ? [] : nothingYet(server))),
     ...standings.flatMap(worriesOf),
     ...roles.flatMap(({ server, newest }) => rolesWorry(server, newest, standings)),
-    ...storeWorries(wired.installation),
-    ...troubleLines(catalog, now),
-    ...historyGapLines(catalog),
+    ...facts.worries,
   ]
   const sections = [
-    databaseTable(standings, now, context.paint),
-    turnTable(standings, now, context.paint),
-    rolesTable(roles, now, context.paint),
-    storeLines(stores, catalog, storeId, now).join('\n'),
+    databaseTable(standings, now, paint),
+    turnTable(standings, now, paint),
+    rolesTable(roles, now, paint),
+    facts.stores.join('\n'),
     worries.length === 0
-      ? context.paint('Nothing worries.', 'good')
-      : [context.paint('What worries', 'bad'), ...worries.map((worry) => `  ${printable(worry)}`)].join('\n'),
+      ? paint(facts.knowsRuns ? 'Nothing worries.' : nothingStored, 'good')
+      : [paint('What worries', 'bad'), ...worries.map((worry) => `  ${printable(worry)}`)].join('\n'),
+    (facts.notes ?? []).map(printable).join('\n'),
   ]
+  const { storeId, stores, ...troubles } = more
   const document = {
-    storeId: storeId === '' ? null : storeId,
-    stores: storeDocuments(stores, catalog),
+    storeId,
+    stores,
     databases: standings.map((standing) => standingDocument(standing, now)),
     roles: roles.map(({ server, newest }) => rolesDocument(server, newest, now)),
-    ...troubleDocument(catalog),
+    ...troubles,
     worries,
   }
   return { document, text: sections.filter((section) => section !== '').join('\n\n') }
@@ -89,32 +135,36 @@ function databaseTable(standings: readonly DatabaseStanding[], now: Date, paint:
   )
 }
 
-type RolesStanding = { readonly server: KnownServer; readonly newest: CatalogBackup | undefined }
+export type RolesStanding = {
+  readonly server: string
+  readonly newest:
+    | (Pick<CatalogBackup, 'snapshotTime'> & {
+        readonly manifest: Pick<CatalogBackup['manifest'], 'label' | 'snapshotTime'> &
+          Partial<Pick<CatalogBackup['manifest'], 'rolePasswords'>>
+      })
+    | undefined
+}
 
 function rolesTable(roles: readonly RolesStanding[], now: Date, paint: Painter): string {
   const rows = roles.map(({ server, newest }): Cell[] => {
-    if (newest === undefined) return [server.name, { text: 'never', tone: 'doubtful' }, '']
+    if (newest === undefined) return [server, { text: 'never', tone: 'doubtful' }, '']
     const passwords = newest.manifest.rolePasswords === 'absent' ? 'without passwords' : ''
-    return [server.name, formatAge(newest.snapshotTime, now), passwords]
+    return [server, formatAge(newest.snapshotTime, now), passwords]
   })
   return formatTable([{ title: 'ROLES OF' }, { title: 'LAST BACKUP', align: 'right' }, { title: '' }], rows, paint)
 }
 
 /** Before the first backup nothing else can be said of a server. */
-function nothingYet({ name }: KnownServer): string {
-  return `${name}: no database was ever backed up`
+function nothingYet(server: string): string[] {
+  return [`${server}: no database was ever backed up`]
 }
 
 /** A server whose databases are backed up and whose roles are not cannot be restored elsewhere as it was. */
-function rolesWorry(
-  server: KnownServer,
-  newest: CatalogBackup | undefined,
-  standings: readonly DatabaseStanding[],
-): string[] {
-  const isUsed = standings.some((standing) => standing.server === server.name && standing.newest !== null)
+function rolesWorry(server: string, newest: RolesStanding['newest'], standings: readonly DatabaseStanding[]): string[] {
+  const isUsed = standings.some((standing) => standing.server === server && standing.newest !== null)
   return newest === undefined && isUsed
     ? [
-        `${server.name}: its roles were never backed up; a restore on a new server would lack them (pgproof backup ${server.name} --roles)`,
+        `${server}: its roles were never backed up; a restore on a new server would lack them (pgproof backup ${server} --roles)`,
       ]
     : []
 }
@@ -151,9 +201,9 @@ function standingDocument(standing: DatabaseStanding, now: Date): JsonDocument {
   }
 }
 
-function rolesDocument(server: KnownServer, newest: CatalogBackup | undefined, now: Date): JsonDocument {
+function rolesDocument(server: string, newest: RolesStanding['newest'], now: Date): JsonDocument {
   return {
-    server: server.name,
+    server,
     newestBackup:
       newest === undefined
         ? null
@@ -161,7 +211,7 @@ function rolesDocument(server: KnownServer, newest: CatalogBackup | undefined, n
             label: newest.manifest.label,
             snapshotTime: newest.manifest.snapshotTime,
             ageSeconds: ageSeconds(newest.snapshotTime, now),
-            passwords: newest.manifest.rolePasswords,
+            passwords: newest.manifest.rolePasswords ?? null,
           },
   }
 }

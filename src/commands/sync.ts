@@ -15,8 +15,13 @@ export type SyncFlags = { readonly dryRun?: boolean; readonly to?: string }
 export async function syncCommand(context: CommandContext, flags: SyncFlags): Promise<Answer> {
   const isDryRun = flags.dryRun === true
   const config = await openConfig(context)
-  await using wired = await openInstallation(context, config, { writes: !isDryRun, needsCatalog: true })
+  // The sync itself reads the stores first.
+  await using wired = await openInstallation(context, config, { writes: !isDryRun, needsCatalog: false })
   const { installation } = wired
+  const stated: { result?: SyncResult } = {}
+  const onResult = (result: SyncResult): void => {
+    stated.result = result
+  }
   const run = newRun({ job: 'sync', server: '', database: null, trigger: 'cli' }, installation)
   try {
     using _following = followRun(run, {}, installation, context)
@@ -25,14 +30,18 @@ export async function syncCommand(context: CommandContext, flags: SyncFlags): Pr
       run,
       { deadlineMs },
       async (signal, onProgress) => {
-        return { label: null, sync: await runSync(request, installation, signal, onProgress) }
+        return { label: null, sync: await runSync(request, { ...installation, onResult }, signal, onProgress) }
       },
       installation,
       context.signal,
     )
     return { document: syncDocument(end.sync), text: syncText(end.sync, installation, context.paint) }
   } catch (thrown) {
-    return { document: { isDryRun, stores: [] }, error: toPgproofError(thrown, 'the sync') }
+    const error = toPgproofError(thrown, 'the sync')
+    const { result } = stated
+    if (result === undefined) return { document: { isDryRun, stores: [] }, error }
+    // What could be copied is done, and whoever looks at what could not wants to know it.
+    return { document: syncDocument(result), text: syncText(result, installation, context.paint), error }
   }
 }
 

@@ -1,4 +1,4 @@
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { Command, CommanderError, Option } from 'commander'
 import { PgproofError, toPgproofError } from '../errors.ts'
 import { version } from '../version.ts'
 import {
@@ -10,6 +10,7 @@ import {
   type Surroundings,
 } from './context.ts'
 import { failureDocument, failureText, jsonText } from './failure.ts'
+import { daemonOptions, hereOrAt, oneMore, placeOptions, storeOptions, wholeNumber } from './options.ts'
 import { createPainter } from './print.ts'
 
 /**
@@ -96,26 +97,38 @@ export function createProgram(
     'backup [server/database...]',
     'back up databases, or roles, now',
     (command) =>
-      command
+      daemonOptions(command)
         .option('--roles', 'the roles of the named servers (without any: of all) instead of their databases')
+        .option('--detach', 'with --url: only order them, and print the ids of the runs')
         .addHelpText('after', '\nWithout arguments: every configured database. A server alone: all of its databases.'),
-    async (context, flags, targets) => (await import('./backup.ts')).backupCommand(context, targets, flags),
+    async (context, flags, targets) =>
+      await hereOrAt(
+        async (daemon) => (await import('./backup-daemon.ts')).backUpAtDaemon(daemon, targets, flags),
+        async () => (await import('./backup.ts')).backupCommand(context, targets, flags),
+        { context, flags },
+      ),
   )
   add<import('./drill.ts').DrillFlags>(
     'drill [server/database]',
     'restore a backup into a scratch server and compare it with what the database held',
     (command) =>
-      command
+      daemonOptions(command)
         .option('--backup <label>', 'this backup')
+        .option('--detach', 'with --url: only order it, and print the id of the run')
         .addOption(new Option('--pick <rule>', 'which backup (default: as configured)').choices(['latest', 'random']))
         .option('--seed <number>', 'repeats the choice of a random drill', wholeNumber)
         .option('--from <store>', 'the copy in the store of this name (default: each in turn)')
         .option('--full', 'every database of one server and its roles in one scratch server, timed, with a report')
         .addHelpText('after', '\nWithout arguments: the database whose proof is the oldest.'),
     async (context, flags, [target]) =>
-      flags.full === true
-        ? (await import('./full-drill.ts')).fullDrillCommand(context, target, flags)
-        : (await import('./drill.ts')).drillCommand(context, target, flags),
+      await hereOrAt(
+        async (daemon) => (await import('./drill-daemon.ts')).drillAtDaemon(daemon, target, flags),
+        async () =>
+          flags.full === true
+            ? (await import('./full-drill.ts')).fullDrillCommand(context, target, flags)
+            : (await import('./drill.ts')).drillCommand(context, target, flags),
+        { context, flags },
+      ),
   )
   add<import('./restore-flags.ts').RestoreFlags>(
     'restore [label|latest] [server/database]',
@@ -151,16 +164,26 @@ export function createProgram(
     'list',
     'list backups or drills, newest first',
     (command) =>
-      storeOptions(placeOptions(command), 'store')
+      daemonOptions(storeOptions(placeOptions(command), 'store'))
         .option('--drills', 'drills instead of backups')
         .option('--history', 'also where somebody other than a prune removed or replaced a backup'),
-    async (context, flags) => (await import('./list.ts')).listCommand(context, flags),
+    async (context, flags) =>
+      await hereOrAt(
+        async (daemon) => (await import('./list-daemon.ts')).listOfDaemon(daemon, flags),
+        async () => (await import('./list.ts')).listCommand(context, flags),
+        { context, flags },
+      ),
   )
   add<import('./show.ts').ShowFlags>(
     'show <label>',
     'show everything about one backup or drill',
-    (command) => storeOptions(placeOptions(command, 'where two share the label: '), 'store and keys'),
-    async (context, flags, [label]) => (await import('./show.ts')).showCommand(context, label ?? '', flags),
+    (command) => daemonOptions(storeOptions(placeOptions(command, 'where two share the label: '), 'store and keys')),
+    async (context, flags, [label = '']) =>
+      await hereOrAt(
+        async (daemon) => (await import('./show-daemon.ts')).showOfDaemon(daemon, label, flags),
+        async () => (await import('./show.ts')).showCommand(context, label, flags),
+        { context, flags },
+      ),
   )
   add<import('./prune.ts').PruneFlags>(
     'prune',
@@ -179,27 +202,62 @@ export function createProgram(
       command.option('--dry-run', 'only say what is lacking').option('--to <store>', 'only the store of this name'),
     async (context, flags) => (await import('./sync.ts')).syncCommand(context, flags),
   )
-  add<import('../config/store-flags.ts').StoreFlags>(
-    'status',
-    'what is protected, what is proven, and what worries',
-    (command) => storeOptions(command, 'store'),
-    async (context, flags) => (await import('./status.ts')).statusCommand(context, flags),
+  add<import('./pause.ts').PauseFlags>(
+    'pause [server/database]',
+    'keep schedules from starting anything for a while, in every daemon of the stores',
+    (command) =>
+      command
+        .requiredOption('--for <time>', 'how long, such as 4h or 2d; 30d at most')
+        .requiredOption('--reason <text>', 'why, for whoever misses a backup')
+        .option('--job <job>', 'only backup, roles or drill; may be repeated', oneMore)
+        .addHelpText('after', '\nWithout a name: every server. What runs goes on, and so do orders by hand.'),
+    async (context, flags, [target]) => (await import('./pause.ts')).pauseCommand(context, target, flags),
   )
   add(
+    'resume [server/database]',
+    'end pauses of schedules before their time',
+    (command) => command.addHelpText('after', '\nWithout a name: every pause.'),
+    async (context, _flags, [target]) => (await import('./pause.ts')).resumeCommand(context, target),
+  )
+  add<import('./status.ts').StatusFlags>(
+    'status',
+    'what is protected, what is proven, and what worries',
+    (command) => daemonOptions(storeOptions(command, 'store')),
+    async (context, flags) =>
+      await hereOrAt(
+        async (daemon) => (await import('./status-daemon.ts')).statusOfDaemon(daemon),
+        async () => (await import('./status.ts')).statusCommand(context, flags),
+        { context, flags },
+      ),
+  )
+  add<import('./runs.ts').RunsFlags>(
+    'runs',
+    'list the runs of a daemon, newest first',
+    (command) => daemonOptions(command),
+    async (context, flags) => (await import('./runs.ts')).runsCommand(context, flags),
+  )
+  add<import('./runs.ts').RunsFlags>(
+    'cancel <run>',
+    'cancel a run of a daemon',
+    (command) => daemonOptions(command),
+    async (context, flags, [id]) => (await import('./runs.ts')).cancelCommand(context, id ?? '', flags),
+  )
+  add<{ readonly notify?: boolean }>(
     'check',
     'look whether everything is in place for backups and drills; changes nothing',
-    (command) => command,
-    async (context) => (await import('./check.ts')).checkCommand(context),
+    (command) => command.option('--notify', 'only send a test notice through every entry of notify'),
+    async (context, { notify }) =>
+      notify === true
+        ? (await import('./check-notify.ts')).checkNotifyCommand(context)
+        : (await import('./check.ts')).checkCommand(context),
   )
   add<import('./gate.ts').GateFlags>(
     'gate [server/database...]',
     'for CI/CD: exit 0 only if backups are fresh and proven, else 3 and why not',
     (command) =>
-      storeOptions(command, 'store')
+      daemonOptions(storeOptions(command, 'store'))
         .option('--max-age <time>', 'how old the newest backup may be, such as 26h')
         .option('--verified-within <time>', 'how long ago a drill must have passed, such as 8d')
-        .option('--url <url>', 'ask a daemon, such as http://host:9432, instead of the store; needs no configuration')
-        .option('--token-file <file>', 'the bearer token for --url (default: what PGPROOF_TOKEN holds)')
         .addHelpText('after', '\nWithout arguments: every database that is configured or has a backup in the store.'),
     async (context, flags, targets) => (await import('./gate.ts')).gateCommand(context, targets, flags),
   )
@@ -254,30 +312,6 @@ export function createProgram(
   return program
 }
 
-function placeOptions(command: Command, prefix = ''): Command {
-  return command
-    .option('--server <name>', `${prefix}only of this server`)
-    .option('--database <name>', `${prefix}only of this database`)
-}
-
-/** What takes the place of a configuration; the keys also go with one. */
-function storeOptions(command: Command, what: 'store' | 'store and keys'): Command {
-  command
-    .option('--store <url>', 'this store, without a configuration: s3://bucket/prefix or a directory')
-    .option('--endpoint <url>', 'address of the S3 server of --store (default: AWS)')
-    .option('--region <name>', 'region of the bucket of --store')
-    .option('--provider <name>', 'whose S3 it is: aws, minio, r2, b2, ceph or generic')
-    .option('--trusted-signer <file>', 'public key whose signatures are demanded; may be repeated', oneMore)
-  if (what === 'store') return command
-  return command
-    .option('--key <file>', 'private key that opens backups, also beside a configuration; may be repeated', oneMore)
-    .option('--passphrase-file <file>', 'passphrase of the private keys (default: asked on a terminal)')
-}
-
-function oneMore(value: string, before: readonly string[] | undefined): readonly string[] {
-  return [...(before ?? []), value]
-}
-
 /** What stands behind `guard … --` belongs to another program; Commander would look for our flags in it. */
 function splitGuarded(argv: readonly string[]): {
   readonly own: readonly string[]
@@ -318,10 +352,4 @@ function usageError(thrown: unknown): PgproofError {
     .replaceAll(/\s*\n\s*/g, ' ')
     .replace(/\.$/, '')
   return new PgproofError('USAGE_INVALID', { reason }, { cause: thrown })
-}
-
-function wholeNumber(text: string): number {
-  if (!/^\d{1,10}$/.test(text) || Number(text) > 0xffff_ffff)
-    throw new InvalidArgumentError('It must be a whole number below 4294967296.')
-  return Number(text)
 }

@@ -1,8 +1,7 @@
-import type { CatalogBackup } from '../catalog/catalog.ts'
 import { waitsSince } from '../catalog/database-status.ts'
 import { ageSeconds, type JsonDocument } from './documents.ts'
 import { type Cell, counted, formatAge, formatSeconds, formatTable, type Painter } from './print.ts'
-import type { DatabaseStanding } from './standing.ts'
+import type { DatabaseStanding, StandingBackup } from './standing.ts'
 import { placeName } from './target.ts'
 
 /** Whose turn it is to be drilled: how much is proven, what waits longest, and when every backup will have been drilled. */
@@ -70,7 +69,7 @@ function percent(part: number, whole: number): number {
   return Math.floor((100 * part) / whole)
 }
 
-function waitText(backup: CatalogBackup, now: Date): string {
+function waitText(backup: StandingBackup, now: Date): string {
   const age = formatAge(waitsSince(backup), now)
   return `${backup.manifest.label}, ${backup.verifiedAt === null ? `never, taken ${age}` : `verified ${age}`}`
 }

@@ -1,6 +1,7 @@
-import type { Catalog, CatalogBackup } from '../catalog/catalog.ts'
+import type { Catalog } from '../catalog/catalog.ts'
 import type { HistoryGap, HistoryWitness } from '../catalog/history.ts'
 import type { Manifest } from '../domain/manifest.ts'
+import type { ListedBackup } from './documents.ts'
 import { type Cell, counted, formatAge, formatBytes, formatCount } from './print.ts'
 import { placeName } from './target.ts'
 
@@ -18,8 +19,10 @@ export function omissionText(omissions: Manifest['omissions']): string {
   return omissions.map(({ kind, objects }) => `${kind} (${formatCount(objects)})`).join(', ')
 }
 
+type Proof = Pick<ListedBackup, 'faults' | 'verifiedAt' | 'lastDrilledAt' | 'lastVerdict'>
+
 /** What drills have shown of a backup. */
-export function proofCell({ faults, verifiedAt, lastDrilledAt, lastVerdict }: CatalogBackup, now: Date): Cell {
+export function proofCell({ faults, verifiedAt, lastDrilledAt, lastVerdict }: Proof, now: Date): Cell {
   if (faults.length > 0) return { text: `damaged: ${faults.join('; ')}`, tone: 'bad' }
   if (verifiedAt !== null) return { text: `verified ${formatAge(verifiedAt, now)}`, tone: 'good' }
   if (lastDrilledAt === null) return { text: 'never drilled', tone: 'doubtful' }
@@ -27,12 +30,15 @@ export function proofCell({ faults, verifiedAt, lastDrilledAt, lastVerdict }: Ca
   return { text: `drill ${lastVerdict} ${formatAge(lastDrilledAt, now)}`, tone }
 }
 
+const underWayMs = 3_600_000
+
 /** What should not be in the store, or should be and is not; one line each. */
 export function troubleLines(catalog: Pick<Catalog, 'damaged' | 'orphans'>, now: Date): string[] {
   const damaged = catalog.damaged().map(({ key, error }) => {
     return `damaged: ${error.message.includes(key) ? '' : `${key}: `}${error.message}`
   })
-  const orphans = catalog.orphans()
+  // What was written a moment ago belongs to a backup that is under way.
+  const orphans = catalog.orphans().filter(({ modifiedAt }) => now.getTime() - modifiedAt.getTime() > underWayMs)
   if (orphans.length === 0) return damaged
   const bytes = orphans.reduce((sum, orphan) => sum + orphan.bytes, 0)
   const youngest = new Date(Math.max(...orphans.map(({ modifiedAt }) => modifiedAt.getTime())))

@@ -3,7 +3,7 @@ import type { EvidenceLevel } from '../domain/evidence.ts'
 import type { RetentionPolicy } from '../domain/retention.ts'
 import type { LogSettings } from '../log.ts'
 import type { Path } from './keys.ts'
-import type { CredentialsSettings, Settings, StoreSettings } from './schema.ts'
+import type { CredentialsSettings, NotifySettings, Settings, StoreSettings } from './schema.ts'
 import { Secret } from './secret.ts'
 import { resolveSslFiles, type ServerUrl } from './server-url.ts'
 import { defaultStoreName } from './store-keys.ts'
@@ -22,7 +22,8 @@ export type Config = {
   readonly drill: DrillConfig
   readonly postgres: { readonly binDirs: readonly string[] }
   readonly http: HttpConfig
-  readonly daemon: { readonly graceMs: number; readonly maxConcurrent: number; readonly catalogRefreshMs: number }
+  readonly notify: readonly NotifyConfig[]
+  readonly daemon: DaemonConfig
   readonly log: Readonly<LogSettings>
 }
 
@@ -88,8 +89,10 @@ export type ServerConfig = {
   readonly name: string
   /** Names user, host and database, and holds no password. */
   readonly url: string
-  /** Undefined: PGPASSFILE, or none is needed. */
+  /** Undefined: PGPASSFILE, or none is needed. As it was when the configuration was read. */
   readonly password: Secret | undefined
+  /** Where the password stands, if in a file: it may have been changed there since. */
+  readonly passwordFile: string | undefined
   readonly databases: 'all' | readonly string[]
   /** Names, or patterns with `*`. */
   readonly exclude: readonly string[]
@@ -99,6 +102,11 @@ export type ServerConfig = {
     readonly roles?: string | undefined
     readonly drill?: string | undefined
   }
+  /** A scheduled run starts up to this much after its due time. */
+  readonly jitterMs: number
+  readonly retry: RetryConfig
+  /** How many runs of this server go on at the same time; undefined: as many as in all. */
+  readonly maxConcurrent: number | undefined
   readonly retention: RetentionPolicy
   readonly rolesRetention: RetentionPolicy
   readonly compression: CompressionConfig
@@ -110,6 +118,9 @@ export type ServerConfig = {
   readonly backupDeadlineMs: number
   readonly censusConnections: number
 }
+
+/** `attempts` counts the first one; each further one waits twice as long as the one before. */
+export type RetryConfig = { readonly attempts: number; readonly delayMs: number }
 
 /** `level` is 0 for `none`. */
 export type CompressionConfig = { readonly method: 'zstd' | 'gzip' | 'lz4' | 'none'; readonly level: number }
@@ -140,7 +151,49 @@ export type HttpConfig = {
   readonly listen: { readonly host: string; readonly port: number } | null
   readonly tokens: readonly TokenConfig[]
   readonly metricsToken: boolean
+  /** Undefined: plain HTTP. Both are paths of PEM files. */
+  readonly tls: { readonly certificateFile: string; readonly keyFile: string } | undefined
+  /** Requests of one address within a minute. */
+  readonly rateLimit: number
 }
+
+export type DaemonConfig = {
+  readonly graceMs: number
+  readonly maxConcurrent: number
+  readonly catalogRefreshMs: number
+  /** A cron expression; undefined: never. */
+  readonly notifyTest: string | undefined
+}
+
+export type NotifyEvent = 'failure' | 'recovery' | 'success'
+
+/** Who is told, and of what. */
+export type NotifyConfig = NotifyTarget & {
+  /** Empty for a ping, which is told of every start and end. */
+  readonly on: readonly NotifyEvent[]
+  /** Null: of all, and of what concerns no job. */
+  readonly jobs: readonly ('backup' | 'roles' | 'drill' | 'prune' | 'sync')[] | null
+  /** Null: of all. */
+  readonly servers: readonly string[] | null
+}
+
+/** The URLs of webhooks and pings are secrets: whoever knows one may use it. */
+export type NotifyTarget =
+  | {
+      readonly kind: 'webhook'
+      readonly url: Secret
+      readonly format: 'json' | 'slack'
+      readonly token: Secret | undefined
+    }
+  | { readonly kind: 'ping'; readonly url: Secret }
+  | {
+      readonly kind: 'email'
+      readonly to: readonly string[]
+      readonly from: string
+      /** Names user, host and port, and holds no password. */
+      readonly smtp: string
+      readonly password: Secret | undefined
+    }
 
 export type TokenScope = 'read' | 'drill' | 'backup'
 /** `sha256` of the token in lower-case hexadecimal. */
@@ -165,7 +218,7 @@ export function buildConfig(settings: Settings, { folder, secrets, isTerminal, i
   const absolute: Absolute = (path) => resolve(folder, path)
   const absoluteOrNone = (path: string | undefined) => (path === undefined ? undefined : absolute(path))
   const read: ReadSecret = (...path) => secrets.get(JSON.stringify(path))
-  const { encryption, drill, postgres, http, daemon, log } = settings
+  const { encryption, drill, postgres, http, notify, daemon, log } = settings
 
   return deepFreeze({
     isStoreOnly,
@@ -185,9 +238,17 @@ export function buildConfig(settings: Settings, { folder, secrets, isTerminal, i
       name: server.name,
       url: resolveSslFiles(server.url.url, absolute),
       password: secret(server.url.password ?? read('servers', index, 'passwordFile')),
+      passwordFile: absoluteOrNone(server.passwordFile),
       databases: server.databases,
       exclude: server.exclude,
-      schedule: server.schedule,
+      schedule: {
+        backup: server.schedule.backup,
+        roles: server.schedule.roles,
+        drill: server.schedule.drill,
+      },
+      jitterMs: server.schedule.jitter,
+      retry: { attempts: server.retry.attempts, delayMs: server.retry.delay },
+      maxConcurrent: server.maxConcurrent,
       retention: server.retention,
       rolesRetention: server.rolesRetention,
       compression: {
@@ -222,8 +283,16 @@ export function buildConfig(settings: Settings, { folder, secrets, isTerminal, i
         sha256: hash?.toLowerCase() ?? read('http', 'tokens', index, 'hashFile') ?? '',
       })),
       metricsToken: http.metricsToken,
+      tls: http.tls && { certificateFile: absolute(http.tls.certificateFile), keyFile: absolute(http.tls.keyFile) },
+      rateLimit: http.rateLimit,
     },
-    daemon: { graceMs: daemon.grace, maxConcurrent: daemon.maxConcurrent, catalogRefreshMs: daemon.catalogRefresh },
+    notify: notify.map((entry, index) => buildNotify(entry, index, read)),
+    daemon: {
+      graceMs: daemon.grace,
+      maxConcurrent: daemon.maxConcurrent,
+      catalogRefreshMs: daemon.catalogRefresh,
+      notifyTest: daemon.notifyTest,
+    },
     log: { level: log.level, format: log.format ?? (isTerminal ? 'text' : 'json') },
   })
 }
@@ -270,6 +339,20 @@ function buildStore(store: StoreSettings, index: number, absolute: Absolute, rea
     tags: store.tags,
     versions: store.versions,
   }
+}
+
+function buildNotify(entry: NotifySettings, index: number, read: ReadSecret): NotifyConfig {
+  const { webhook, ping, email, from, smtp, format, job, server, on } = entry
+  const file = (key: string): string | undefined => read('notify', index, key)
+  const filter = { on: on ?? (['failure', 'recovery'] as const), jobs: job ?? null, servers: server ?? null }
+  const webhookUrl = secret(webhook ?? file('webhookFile'))
+  if (webhookUrl !== undefined)
+    return { kind: 'webhook', url: webhookUrl, format: format ?? 'json', token: secret(file('tokenFile')), ...filter }
+  const pingUrl = secret(ping ?? file('pingFile'))
+  if (pingUrl !== undefined) return { kind: 'ping', url: pingUrl, ...filter, on: [] }
+  // Those of an e-mail are all there, or notify-contradictions.ts would have said so.
+  const password = secret(file('smtpPasswordFile'))
+  return { kind: 'email', to: email ?? [], from: from ?? '', smtp: smtp ?? '', password, ...filter }
 }
 
 function buildCredentials(given: CredentialsSettings, path: Path, read: ReadSecret): CredentialsConfig {

@@ -1,6 +1,7 @@
 import { type Draft, elementsOf, valueAt } from './draft.ts'
 import { type Fault, faultAt, givenTwice, quoted } from './faults.ts'
 import type { Path } from './keys.ts'
+import { notifyFaults, notifyTestFaults } from './notify-contradictions.ts'
 import { parseServerUrl, type ServerUrl } from './server-url.ts'
 import { storesFaults } from './store-contradictions.ts'
 
@@ -13,6 +14,8 @@ export function contradictions(draft: Draft): { faults: Fault[]; warnings: Fault
     ...serversFaults(draft),
     ...drillFaults(draft, has),
     ...httpFaults(draft, has),
+    ...notifyFaults(draft),
+    ...notifyTestFaults(draft),
   ]
   return { faults, warnings: [...signingWarnings(draft, has), ...listenWarnings(draft)] }
 }

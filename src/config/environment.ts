@@ -42,7 +42,7 @@ export function applyEnvironment(draft: Draft, env: NodeJS.ProcessEnv): { faults
 /** Names without this prefix that mean a key all the same. */
 const plainNames: Readonly<Record<string, Path>> = { LOG_LEVEL: ['log', 'level'], LOG_FORMAT: ['log', 'format'] }
 
-const notKeys = /^PGPROOF_(CONFIG$|TEST_)/
+const notKeys = /^PGPROOF_(CONFIG$|TOKEN$|URL$|TEST_)/
 
 type Given = { readonly variable: string; readonly path: Path | undefined; readonly text: string }
 

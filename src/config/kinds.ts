@@ -240,6 +240,23 @@ export const listen = () => ({
   hint: 'such as 127.0.0.1:9432, 0.0.0.0:9432 or [::1]:9432',
 })
 
+/** The address of a program that is told something; whoever knows it may use it. */
+export const hookUrl = (): Kind<z.ZodString> => ({
+  ...kind(z.string().refine(isHookUrl), 'a URL like https://hooks.example.com/…'),
+  isShown: false,
+  isSecret: true,
+})
+
+/** The address of a mail server. */
+export const smtpUrl = (): Kind<z.ZodString> => ({
+  ...kind(z.string().refine(isSmtpUrl), 'a URL like smtp://user@mail.example.com:587'),
+  isShown: false,
+  hint: 'smtp:// (port 587 and 25; TLS if the server offers it) or smtps:// (port 465); the password belongs in smtpPasswordFile',
+})
+
+export const emailAddress = (): Kind<z.ZodString> =>
+  kind(z.string().regex(/^[^\s@<>,;"\p{C}]+@[^\s@<>,;"\p{C}]+$/u), 'an e-mail address')
+
 const uuidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 const tagValuePattern = /^[\p{L}\p{Z}\p{N}_.:/=+\-@]{0,256}$/u
 const mostTags = 10
@@ -305,6 +322,16 @@ function isEndpoint(value: string): boolean {
   if (!/^https?:\/\//.test(value) || !URL.canParse(value)) return false
   const url = new URL(value)
   return url.username === '' && url.password === '' && url.search === '' && url.hash === '' && url.pathname === '/'
+}
+
+function isHookUrl(value: string): boolean {
+  return /^https?:\/\/[^\s]+$/.test(value) && URL.canParse(value) && new URL(value).hash === ''
+}
+
+function isSmtpUrl(value: string): boolean {
+  if (!/^smtps?:\/\/[^\s]+$/.test(value) || !URL.canParse(value)) return false
+  const { hostname, password, pathname, search, hash } = new URL(value)
+  return hostname !== '' && password === '' && (pathname === '' || pathname === '/') && search === '' && hash === ''
 }
 
 function toListen(value: string, ctx: z.RefinementCtx): { host: string; port: number } | null {

@@ -8,6 +8,7 @@ import { applyEnvironment } from './environment.ts'
 import { type Fault, faultLines, isCovered } from './faults.ts'
 import { fileReason, givenTexts, readFiles } from './files.ts'
 import { type Path, variablePrefix } from './keys.ts'
+import { notifyFileFaults } from './notify-contradictions.ts'
 import { schema, storeSchema } from './schema.ts'
 import { expectation, schemaFaults } from './schema-faults.ts'
 import { type GivenFlag, givenFlags, type StoreFlags } from './store-flags.ts'
@@ -56,7 +57,7 @@ export async function loadConfig({ file, env, cwd, isTerminal, flags = {} }: Con
   const together = contradictions(draft)
   faults.push(...together.faults)
   const files = await readFiles(draft, folder, faults)
-  faults.push(...files.faults)
+  faults.push(...files.faults, ...notifyFileFaults(draft, files.secrets))
   if (!parsed.success || faults.length > 0) throw invalid(faults, draft)
 
   // 3. Nothing is wrong.
@@ -141,7 +142,7 @@ function hasVariables(env: NodeJS.ProcessEnv): boolean {
   return Object.keys(env).some((name) => name.startsWith(variablePrefix) && !noSettings.has(name))
 }
 
-const noSettings = new Set(['PGPROOF_CONFIG', 'PGPROOF_TOKEN'])
+const noSettings = new Set(['PGPROOF_CONFIG', 'PGPROOF_TOKEN', 'PGPROOF_URL'])
 
 /** Somebody in the folder of the configuration has most likely forgotten to name it. */
 async function missing(cwd: string): Promise<PgproofError> {

@@ -136,7 +136,7 @@ comment; \`config/pgproof.schema.json\` lets editors complete and check a file.
 **Variables.** Each key has one: its path in upper snake case, joined by two underscores, after \`PGPROOF_\`. Elements of a
 list of sections are counted from 0: \`PGPROOF_SERVERS__0__NAME\`. A list of plain values is separated by commas,
 \`evidence.tables\` is written as \`public.a=count,public.b=off\`, and \`store.tags\` likewise. An empty variable counts as not
-set. A variable that starts with \`PGPROOF_\` and means no key is a fault, apart from \`PGPROOF_CONFIG\`, \`PGPROOF_TEST_…\` and
+set. A variable that starts with \`PGPROOF_\` and means no key is a fault, apart from \`PGPROOF_CONFIG\`, \`PGPROOF_URL\` and \`PGPROOF_TOKEN\` (of commands that talk to a daemon), \`PGPROOF_TEST_…\` and
 what Kubernetes sets for a Service of the name pgproof. One server and one store need no file:
 
 \`\`\`sh
@@ -151,7 +151,7 @@ PGPROOF_SERVERS__0__SCHEDULE__BACKUP="0 2 * * *"
 **Variables inside the file.** \`\${NAME}\` in a value is replaced from the environment; a variable that is not set is a fault.
 \`$\${\` stands for a literal \`\${\`.
 
-**Secrets.** A key that ends in \`File\` names a file whose text is the secret; it is read once, at start, without its last
+**Secrets.** A key that ends in \`File\` names a file whose text is the secret; it is read at the start and at a SIGHUP, a server’s password at each connection, without its last
 line break. A secret is never printed. A warning is logged if users other than the owner may read such a file.
 
 **Durations** are a whole number and a unit: \`30s\`, \`15m\`, \`26h\`, \`14d\`, \`2w\`. **Sizes** too: \`8MiB\`, \`500MB\` (units B, kB,

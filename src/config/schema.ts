@@ -1,6 +1,7 @@
 import { z } from 'zod'
-import { optional, policy, required, section, sections, withDefault } from './declare.ts'
+import { optional, optionalSection, policy, required, section, sections, withDefault } from './declare.ts'
 import * as kinds from './kinds.ts'
+import { notifyKeys } from './notify-keys.ts'
 import { retentionKeys } from './retention-keys.ts'
 import { storeKeys } from './store-keys.ts'
 
@@ -142,8 +143,34 @@ export const schema = z.strictObject({
             description: 'When to restore a backup of each database into a scratch server and verify it.',
             example: '"0 5 * * *"',
           }),
+          jitter: withDefault(kinds.duration(0), '0s', {
+            description:
+              'Each run starts up to this much after its due time: by as much for a database as its name decides, so that many databases do not start at once.',
+            example: '20m',
+          }),
         },
       ),
+      retry: section(
+        {
+          description:
+            'What follows a scheduled run that failed or was inconclusive. A drill that failed is a verdict, and is not repeated.',
+        },
+        {
+          attempts: withDefault(kinds.whole(1, 20), 3, {
+            description: 'How often a run is attempted at most before its next due time; 1: once.',
+            example: '5',
+          }),
+          delay: withDefault(kinds.duration(), '5m', {
+            description: 'How long after a failure the second attempt begins; each further one waits twice as long.',
+            example: '1m',
+          }),
+        },
+      ),
+      maxConcurrent: optional(kinds.whole(1, 64), {
+        description: 'How many runs of this server go on at the same time.',
+        example: '1',
+        default: 'that of daemon.maxConcurrent',
+      }),
       retention: policy(
         'Which backups of each database to keep; a backup is kept if any of these rules keeps it. A policy is taken as written: once one key is given, the others are 0.',
         retentionKeys,
@@ -322,7 +349,30 @@ export const schema = z.strictObject({
         description: 'Whether /metrics, /healthz and /readyz demand a token as well.',
         example: 'true',
       }),
+      tls: optionalSection('Serves HTTPS. Renewed files are taken without a restart.', {
+        certificateFile: required(kinds.path('file'), {
+          description: 'The certificate and those between it and the root, as PEM.',
+          example: '/run/secrets/tls.crt',
+        }),
+        keyFile: required(kinds.path('key'), {
+          description: 'The private key of the certificate, as PEM, without passphrase.',
+          example: '/run/secrets/tls.key',
+        }),
+      }),
+      rateLimit: withDefault(kinds.whole(10, 1_000_000), 600, {
+        description: 'How many requests one address may make within a minute.',
+        example: '120',
+      }),
     },
+  ),
+
+  notify: sections(
+    {
+      description:
+        'Who is told of failures, for those without Prometheus. Each entry has exactly one of webhook, ping and email.',
+      isRequired: false,
+    },
+    notifyKeys,
   ),
 
   daemon: section(
@@ -340,6 +390,11 @@ export const schema = z.strictObject({
       catalogRefresh: withDefault(kinds.duration(), '5m', {
         description: 'How often the store is read again, to see what other processes did.',
         example: '15m',
+      }),
+      notifyTest: optional(kinds.cron(), {
+        description:
+          'When to send a failure that is none, marked as a test, through every entry of notify: it shows that the pager still rings.',
+        example: '"0 10 1 * *"',
       }),
     },
   ),
@@ -372,4 +427,5 @@ export const storeSchema = schema.extend({
 /** The configuration as the schema gives it: defaults filled in, durations in milliseconds, sizes in bytes. */
 export type Settings = z.output<typeof schema>
 export type StoreSettings = Settings['store'][number]
+export type NotifySettings = Settings['notify'][number]
 export type CredentialsSettings = NonNullable<StoreSettings['reader']>

@@ -1,9 +1,9 @@
-import { schedule } from 'node-cron'
-import type { PlannedJob } from '../catalog/runs.ts'
+import type { PlannedJob, Run } from '../catalog/runs.ts'
 import { reasonOf } from '../errors.ts'
 import { type Installation, readBackupKeys, readDrillKeys } from '../jobs/installation.ts'
 import { RunQueue } from './run-queue.ts'
 import { Scheduler } from './scheduler.ts'
+import { Stopwatch } from './stopwatch.ts'
 
 export type KeyExpiry = {
   readonly fingerprint: string
@@ -11,8 +11,12 @@ export type KeyExpiry = {
   readonly expiresAt: Date | null
 }
 
-/** How often due runs are looked for; being late by this much is the price of not trusting ticks. */
-const wakeEvery = '*/5 * * * * *'
+/**
+ * How often due runs are looked for, in milliseconds; being late by this much is the price of not trusting ticks. By the
+ * monotonic clock: a waker that waits for a time of day sleeps on when the clock is put back, and one that counts what it
+ * missed counts for minutes after a long sleep.
+ */
+const wakeEveryMs = 5_000
 
 /** The long-lived process: schedule, queue, and an index that follows the store. */
 export class Daemon {
@@ -24,13 +28,19 @@ export class Daemon {
   readonly #storesDown = new Set<string>()
   #storeProblem = 'the store has not been read yet'
   #keyExpiries: readonly KeyExpiry[] = []
-  #task: ReturnType<typeof schedule> | undefined
+  #waker: NodeJS.Timeout | undefined
   #ticking: Promise<void> | undefined
-  #nextRefreshAt = 0
+  readonly #sinceLook: Stopwatch
+  #isLookWanted = true
 
   constructor(installation: Installation) {
     this.#installation = installation
-    this.queue = new RunQueue(installation)
+    this.#sinceLook = new Stopwatch(installation.clock)
+    this.queue = new RunQueue(
+      installation,
+      (run) => this.#scheduler.isWanted(run),
+      (server, database) => this.#scheduler.knows(server, database),
+    )
     this.#scheduler = new Scheduler(installation, this.queue, () => this.#refresh())
   }
 
@@ -42,7 +52,7 @@ export class Daemon {
 
   /** Orders what is due from now on. */
   start(): void {
-    this.#task = schedule(wakeEvery, () => this.wake(), { name: 'pgproof', timezone: 'UTC' })
+    this.#waker = setInterval(() => this.wake(), wakeEveryMs)
     this.wake()
   }
 
@@ -59,8 +69,21 @@ export class Daemon {
       })
   }
 
+  /** Another configuration is in force: servers, schedules and keys are looked at again, soon. */
+  reload(): void {
+    this.#scheduler.reloaded()
+    this.#isLookWanted = true
+    this.queue.look()
+    this.wake()
+  }
+
   planned(): readonly PlannedJob[] {
     return this.#scheduler.planned()
+  }
+
+  /** When a run is tried again that ended badly; null if it is not, or was not ordered by a schedule. */
+  retryAt(run: Run): Date | null {
+    return this.#scheduler.retryAt(run)
   }
 
   keyExpiries(): readonly KeyExpiry[] {
@@ -79,26 +102,28 @@ export class Daemon {
 
   /** Takes nothing new, lets running jobs finish within the grace, then aborts them cleanly. */
   async stop(graceMs: number): Promise<void> {
-    await this.#task?.destroy()
+    clearInterval(this.#waker)
     this.#stopping.abort()
     await this.#ticking
     await this.queue.close(graceMs)
   }
 
   async #tick(): Promise<void> {
-    if (this.#installation.clock.monotonicMs() >= this.#nextRefreshAt) await this.#lookAround()
+    const { catalogRefreshMs } = this.#installation.config.daemon
+    if (this.#isLookWanted || this.#sinceLook.elapsed() >= catalogRefreshMs) await this.#lookAround()
     // Without the store it is unknown what was done already; a backup could not be stored either.
     if (this.#isStoreUp === true) await this.#scheduler.tick()
     else await this.#refresh()
+    this.queue.look()
   }
 
   async #lookAround(): Promise<void> {
-    const { clock, config } = this.#installation
+    this.#isLookWanted = false
     await this.#refresh()
     await this.#scheduler.discover(this.#stopping.signal)
     this.#scheduler.orderSync()
     await this.#readKeyExpiries()
-    this.#nextRefreshAt = clock.monotonicMs() + config.daemon.catalogRefreshMs
+    this.#sinceLook.restart()
   }
 
   /** Whether the store answers. */

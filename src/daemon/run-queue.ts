@@ -1,10 +1,13 @@
 import { isFinished, type Run } from '../catalog/runs.ts'
+import { covers } from '../domain/pause.ts'
 import { pickForDrill } from '../drill/pick-for-drill.ts'
 import { PgproofError, toPgproofError } from '../errors.ts'
 import { type DrillWish, executeRun } from '../jobs/execute.ts'
 import { type Installation, isConfigured, serverNamed } from '../jobs/installation.ts'
 import type { Order, Orders } from '../jobs/orders.ts'
 import { describe, newRun } from '../jobs/run-job.ts'
+import { logKeys } from '../log.ts'
+import { inTurns } from './turns.ts'
 
 type Waiting = { readonly run: Run; readonly wish: DrillWish }
 type Working = { readonly run: Run; readonly controller: AbortController; readonly ended: Promise<void> }
@@ -12,15 +15,34 @@ type Working = { readonly run: Run; readonly controller: AbortController; readon
 /** Node's timers take no more; who grants longer than 24 days means for ever. */
 const longestTimerMs = 2 ** 31 - 1
 
-/** The orders of this process: backups before drills, one run per database at a time, so many in all. */
+/**
+ * The orders of this process: backups before drills, one run per database at a time, so many of a server and so many in
+ * all, one server after the other. What a schedule ordered waits while it is paused.
+ */
 export class RunQueue implements Orders {
   readonly #installation: Installation
   readonly #waiting: Waiting[] = []
   readonly #working = new Map<string, Working>()
+  readonly #isWanted: (run: Run) => Promise<boolean>
+  readonly #isThere: (server: string, database: string) => boolean
+  /** Servers, the one that was served last at the end. */
+  #served: readonly string[] = []
+  /** Of those that wait; made when it is asked for. */
+  #order: readonly Waiting[] | undefined
   #isClosed = false
 
-  constructor(installation: Installation) {
+  /**
+   * `isWanted` is asked before a run begins, which may be long after it was ordered; `isThere` whether a server has a
+   * database, as far as is known.
+   */
+  constructor(
+    installation: Installation,
+    isWanted: (run: Run) => Promise<boolean> = async () => true,
+    isThere: (server: string, database: string) => boolean = () => true,
+  ) {
     this.#installation = installation
+    this.#isWanted = isWanted
+    this.#isThere = isThere
   }
 
   order(order: Order): Run {
@@ -28,9 +50,14 @@ export class RunQueue implements Orders {
     this.#assertPossible(order)
     const run = newRun(order, this.#installation)
     this.#waiting.push({ run, wish: order.wish ?? {} })
-    this.#waiting.sort((one, other) => urgency(one.run) - urgency(other.run))
-    queueMicrotask(() => this.#startWaiting())
+    this.#order = undefined
+    queueMicrotask(() => this.look())
     return run
+  }
+
+  /** Starts what may start: after a pause has ended or the limits have changed. */
+  look(): void {
+    if (!this.#isClosed) this.#startWaiting()
   }
 
   cancel(id: string): Run {
@@ -44,7 +71,7 @@ export class RunQueue implements Orders {
   }
 
   position(id: string): number | null {
-    const index = this.#waiting.findIndex(({ run }) => run.id === id)
+    const index = this.#inOrder().findIndex(({ run }) => run.id === id)
     return index === -1 ? null : index
   }
 
@@ -72,63 +99,115 @@ export class RunQueue implements Orders {
     for (const { controller } of this.#working.values()) controller.abort(new PgproofError('SHUTTING_DOWN'))
   }
 
-  #assertPossible({ job, server, database, wish }: Order): void {
+  #assertPossible({ job, server, database, trigger, wish }: Order): void {
     const { config, catalog } = this.#installation
     if (job === 'prune' || job === 'sync') return
     const configured = serverNamed(config, server)
     if (database !== null && !isConfigured(configured, database))
       throw new PgproofError('DATABASE_NOT_CONFIGURED', { server, database })
+    if (job === 'backup' && database !== null && !this.#isThere(server, database))
+      throw new PgproofError('DATABASE_NOT_FOUND', { server, database })
     if (job === 'drill')
       pickForDrill({ server, database: database ?? '', backup: wish?.backup ?? null, rule: 'latest', seed: 0 }, catalog)
     const same = catalog
       .runs()
       .find((run) => !isFinished(run) && run.job === job && run.server === server && run.database === database)
-    if (same !== undefined) throw new PgproofError('LOCKED', { what: describe(same) })
+    if (same === undefined) return
+    // A pause holds back what the schedule ordered; a person need not wait for its end.
+    const isHeldBack = same.state === 'queued' && trigger !== 'schedule' && this.#isPaused(same)
+    if (!isHeldBack) throw new PgproofError('LOCKED', { what: describe(same) })
+    this.#dropWaiting(same.id, new PgproofError('CANCELLED', { what: describe(same) }))
   }
 
   #startWaiting(): void {
-    const { maxConcurrent } = this.#installation.config.daemon
-    for (const waiting of [...this.#waiting]) {
-      if (this.#working.size >= maxConcurrent) return
-      const { server, database } = waiting.run
-      const working = [...this.#working.values()].map(({ run }) => run)
-      if (working.some((run) => run.server === server && run.database === database)) continue
-      // One place is left for the backups that come due meanwhile.
-      const isOneTooMany = working.filter(takesLong).length >= Math.max(1, maxConcurrent - 1)
-      if (takesLong(waiting.run) && isOneTooMany) continue
-      this.#waiting.splice(this.#waiting.indexOf(waiting), 1)
-      this.#start(waiting)
+    for (;;) {
+      const next = this.#inOrder().find(({ run }) => this.#mayStart(run))
+      if (next === undefined) return
+      this.#waiting.splice(this.#waiting.indexOf(next), 1)
+      this.#order = undefined
+      this.#served = [...this.#served.filter((server) => server !== next.run.server), next.run.server]
+      this.#start(next)
     }
+  }
+
+  #inOrder(): readonly Waiting[] {
+    if (this.#order !== undefined) return this.#order
+    const waiting = this.#waiting.map((one) => ({ one, server: one.run.server, takesLong: takesLong(one.run) }))
+    this.#order = inTurns(waiting, this.#served).map(({ one }) => one)
+    return this.#order
+  }
+
+  #mayStart(run: Run): boolean {
+    const { daemon, servers } = this.#installation.config
+    const working = [...this.#working.values()].map((one) => one.run)
+    if (working.some(({ server, database }) => server === run.server && database === run.database)) return false
+    const ofServer = servers.find(({ name }) => name === run.server)?.maxConcurrent ?? daemon.maxConcurrent
+    const isFree = (others: readonly Run[], most: number): boolean => {
+      // One place is left for the backups that come due meanwhile.
+      const hasPlace = !takesLong(run) || others.filter(takesLong).length < Math.max(1, most - 1)
+      return others.length < most && hasPlace
+    }
+    return (
+      isFree(working, daemon.maxConcurrent) &&
+      isFree(
+        working.filter(({ server }) => server === run.server),
+        ofServer,
+      ) &&
+      !this.#isPaused(run)
+    )
+  }
+
+  #isPaused({ trigger, job, server, database }: Run): boolean {
+    if (trigger !== 'schedule' || job === 'prune' || job === 'sync') return false
+    return this.#installation.catalog.pauses().some((pause) => covers(pause, { job, server, database }))
   }
 
   #start({ run, wish }: Waiting): void {
     const controller = new AbortController()
-    const ended = executeRun(run, wish, this.#installation, controller.signal)
-      .then(
-        () => {},
-        (error: unknown) => void toPgproofError(error), // already recorded and logged by runJob
-      )
-      .then(() => {
-        this.#working.delete(run.id)
-        if (!this.#isClosed) this.#startWaiting()
-      })
+    const ended = this.#carryOut(run, wish, controller.signal).then(() => {
+      this.#working.delete(run.id)
+      this.look()
+    })
     this.#working.set(run.id, { run, controller, ended })
   }
 
-  #dropWaiting(id: string, { code, message, hint }: PgproofError): Run | undefined {
+  /** Never rejects. */
+  async #carryOut(run: Run, wish: DrillWish, signal: AbortSignal): Promise<void> {
+    const { catalog, log } = this.#installation
+    try {
+      const isWanted = await this.#isWanted(run)
+      if (this.#isClosed) this.#end(run.id, 'cancelled', new PgproofError('SHUTTING_DOWN'))
+      else if (isWanted || signal.aborted) await executeRun(run, wish, this.#installation, signal)
+      else {
+        const what = `${describe(run)}, done elsewhere meanwhile,`
+        log.info({ [logKeys.run]: run.id }, `${what} is not started`)
+        this.#end(run.id, 'cancelled', new PgproofError('CANCELLED', { what }))
+      }
+    } catch (thrown) {
+      // Recorded and logged by runJob, but for what a new configuration does not know any more.
+      const known = catalog.findRun(run.id)
+      if (known === undefined || isFinished(known)) return
+      const error = toPgproofError(thrown, describe(run))
+      log.error({ [logKeys.run]: run.id, [logKeys.code]: error.code, reason: error.message }, 'run not started')
+      this.#end(run.id, 'failed', error)
+    }
+  }
+
+  #dropWaiting(id: string, error: PgproofError): Run | undefined {
     const index = this.#waiting.findIndex(({ run }) => run.id === id)
     if (index === -1) return undefined
     this.#waiting.splice(index, 1)
+    this.#order = undefined
+    return this.#end(id, 'cancelled', error)
+  }
+
+  #end(id: string, state: 'cancelled' | 'failed', { code, message, hint }: PgproofError): Run | undefined {
     const { catalog, clock } = this.#installation
-    return catalog.updateRun(id, { state: 'cancelled', finishedAt: clock.now(), error: { code, message, hint } })
+    return catalog.updateRun(id, { state, finishedAt: clock.now(), error: { code, message, hint } })
   }
 }
 
 /** What takes hours never delays backups. */
-function urgency(run: Run): number {
-  return takesLong(run) ? 1 : 0
-}
-
 function takesLong({ job }: Run): boolean {
   return job === 'drill' || job === 'sync'
 }

@@ -1,47 +1,105 @@
-import { isFinished, type PlannedJob } from '../catalog/runs.ts'
+import { isFinished, type PlannedJob, type Run } from '../catalog/runs.ts'
 import type { Config, ServerConfig } from '../config/config.ts'
-import { isDue, nextDue, scheduleIntervalSeconds } from '../domain/schedule.ts'
+import { covers, type PausableJob, type Pause } from '../domain/pause.ts'
+import { type NextAttempt, nextAttemptAt } from '../domain/retry.ts'
+import { type DueAnswer, type DueTimes, isDue, shareOf } from '../domain/schedule.ts'
 import { PgproofError, reasonOf } from '../errors.ts'
 import { databasesOf, type Installation, isConfigured } from '../jobs/installation.ts'
 import type { Order, Orders } from '../jobs/orders.ts'
 import { planSync } from '../jobs/sync.ts'
+import { logKeys } from '../log.ts'
+import { Stopwatch } from './stopwatch.ts'
+import { Timetable } from './timetable.ts'
 
 type Place = {
-  readonly job: PlannedJob['job']
+  readonly job: PausableJob
   readonly server: ServerConfig
   readonly database: string | null
   readonly expression: string
 }
+
+/** The last run of a place that this process ordered by its schedule. */
+type Scheduled = {
+  readonly run: Run
+  /** The due time that it is of, and the one after it. */
+  readonly dueTime: Date
+  readonly until: Date
+  /** How many there were of that due time so far. */
+  readonly runs: number
+}
+
+/** `attempt` and `runs` begin with 1 at each due time. */
+type DuePlace = Place & { readonly attempt: number; readonly runs: number }
 
 /** Early enough that a daemon which never lives for a day prunes, too; late enough to stop one that was set up wrong. */
 const firstPruneMs = 3_600_000
 const pruneIntervalMs = 24 * 3_600_000
 /** What cannot be copied is downloaded in vain each time. */
 const syncRetryMs = 3_600_000
+/** What was read longer ago is read again before a run that had to wait begins. */
+const freshMs = 15_000
 
 /**
  * Orders what is due. Due is computed from the schedule and from what the catalog says was started last, not from a
- * clock's tick: a restart, a missed tick or a blocked event loop loses no night and runs none twice.
+ * clock's tick: a restart, a missed tick or a blocked event loop loses no night and runs none twice. What failed is tried
+ * again before its next due time; what is paused waits until the pause ends.
  */
 export class Scheduler {
   readonly #installation: Installation
   readonly #orders: Orders
   readonly #refresh: () => Promise<boolean>
+  readonly #timetable = new Timetable()
   #databases = new Map<string, readonly string[]>()
   readonly #unanswered = new Set<string>()
+  readonly #scheduled = new Map<string, Scheduled>()
+  readonly #noted = new Set<string>()
   #planned: readonly PlannedJob[] = []
-  #nextPruneMs: number
+  #reloadedAt: Date | null = null
+  readonly #sincePrune: Stopwatch
+  #pruneAfterMs = firstPruneMs
 
   /** `refresh` reads the store again, so that what another process did since counts; false if it does not answer. */
   constructor(installation: Installation, orders: Orders, refresh: () => Promise<boolean>) {
     this.#installation = installation
     this.#orders = orders
     this.#refresh = refresh
-    this.#nextPruneMs = installation.clock.monotonicMs() + firstPruneMs
+    this.#sincePrune = new Stopwatch(installation.clock)
+    installation.catalog.watchRuns((run) => this.#follow(run))
   }
 
+  /** As of the last tick. */
   planned(): readonly PlannedJob[] {
     return this.#planned
+  }
+
+  /** When a run is tried again that ended badly; null if it is not, or was not ordered by a schedule of this process. */
+  retryAt(run: Run): Date | null {
+    const known = this.#scheduled.get(keyOf(run))
+    return known?.run.id === run.id ? (this.#nextAttempt({ ...known, run })?.at ?? null) : null
+  }
+
+  /** Whether the server has such a database; true as well where it has not answered yet. */
+  knows(server: string, database: string): boolean {
+    const found = this.#databases.get(server)
+    return found === undefined || found.includes(database)
+  }
+
+  /** From now on what failed for want of another configuration is due again. */
+  reloaded(): void {
+    this.#reloadedAt = this.#installation.clock.now()
+  }
+
+  /**
+   * Whether a run that was ordered a while ago is still wanted: another daemon may have done it meanwhile. A store that
+   * does not answer leaves it to the run to say so.
+   */
+  async isWanted(run: Run): Promise<boolean> {
+    const { catalog, clock } = this.#installation
+    const known = this.#scheduled.get(keyOf(run))
+    if (known?.run.id !== run.id) return true
+    const asked = Math.max(run.queuedAt.getTime(), catalog.lastRefreshedAt?.getTime() ?? 0)
+    if (Math.abs(clock.now().getTime() - asked) > freshMs) await this.#refresh()
+    return !this.#isDone(known)
   }
 
   /**
@@ -68,14 +126,13 @@ export class Scheduler {
 
   /** Orders everything that is due now. Cheap when nothing is. */
   async tick(): Promise<void> {
-    const due = this.#duePlaces()
-    if (due.length > 0) {
-      // Another daemon or a person may have done it meanwhile: ask the store before doing it again.
+    if (this.#duePlaces().length > 0) {
+      // Another daemon or a person may have done it meanwhile, or paused it: ask the store before doing it again.
       if (!(await this.#refresh())) return
-      for (const { job, server, database } of this.#duePlaces())
-        this.#give({ job, server: server.name, database, trigger: 'schedule' })
-      this.#plan()
+      for (const place of this.#duePlaces()) this.#start(place)
     }
+    this.#notePauses()
+    this.#plan()
     this.#orderDailyPrune()
   }
 
@@ -86,7 +143,9 @@ export class Scheduler {
     if (catalog.runs().some((run) => run.job === 'sync' && !isFinished(run))) return
     const last = catalog.runs().find((run) => run.job === 'sync')
     const failedAt = last?.state === 'failed' ? last.finishedAt : null
-    if (failedAt !== null && clock.now().getTime() - failedAt.getTime() < syncRetryMs) return
+    const sinceMs = failedAt === null ? Number.POSITIVE_INFINITY : clock.now().getTime() - failedAt.getTime()
+    // Below zero if the clock was put back: who knows how long ago it was.
+    if (sinceMs >= 0 && sinceMs < syncRetryMs) return
     const isLacking = catalog
       .standings()
       .filter(({ error }) => error === null)
@@ -95,32 +154,104 @@ export class Scheduler {
     if (isLacking) this.#give({ job: 'sync', server: '', database: null, trigger: 'schedule' })
   }
 
-  #duePlaces(): Place[] {
-    const { catalog, clock, config, storeCreatedAt } = this.#installation
+  #duePlaces(): DuePlace[] {
+    const { catalog, clock } = this.#installation
     const now = clock.now()
-    return this.#places().filter(({ job, server, database, expression }) => {
-      if (job === 'drill' && catalog.newest(server.name, database ?? '') === undefined) return false
-      const lastStart = catalog.lastStart(server.name, database, job, now)
-      return isDue({ expression, timezone: config.timezone, now, lastStart, since: storeCreatedAt }).due
+    const pauses = catalog.pauses()
+    const open = new Set(catalog.runs().flatMap((run) => (isFinished(run) ? [] : [keyOf(run)])))
+    return this.#places().flatMap((place) => {
+      if (open.has(keyOf(placeOf(place))) || pausing(place, pauses) !== undefined) return []
+      if (!this.#isPossible(place)) return []
+      if (this.#ask(place, now).due) return [{ ...place, attempt: 1, runs: 1 }]
+      const last = this.#scheduled.get(keyOf(placeOf(place)))
+      const next = last === undefined ? null : this.#nextAttempt(last)
+      if (last === undefined || next === null) return []
+      // A run that ended later than now shows that the clock was put back: rather early than late.
+      if (now < next.at && now >= (last.run.finishedAt ?? now)) return []
+      return [{ ...place, attempt: next.attempt, runs: last.runs + 1 }]
     })
   }
 
-  #give(order: Order): void {
+  #isPossible({ job, server, database }: Place): boolean {
+    return job !== 'drill' || this.#installation.catalog.newest(server.name, database ?? '') !== undefined
+  }
+
+  #ask(place: Place, now: Date): DueAnswer {
+    const { catalog, storeCreatedAt } = this.#installation
+    const times = this.#timesOf(place, now)
+    const end = new Date(times.next.getTime() - 1)
+    const stored = catalog.lastStored(placeOf(place), end)
+    const own = this.#scheduled.get(keyOf(placeOf(place)))?.run
+    const started = own === undefined ? null : (own.startedAt ?? own.queuedAt)
+    const isOwnLater = started !== null && started <= end && (stored === null || started > stored)
+    const { server } = place
+    const jitter = { mostMs: server.jitterMs, share: shareOf(keyOf(placeOf(place))) }
+    return isDue({ times, now, lastStart: isOwnLater ? started : stored, since: storeCreatedAt, jitter })
+  }
+
+  #timesOf({ expression }: Place, now: Date): DueTimes {
+    return this.#timetable.around(expression, this.#installation.config.timezone, now)
+  }
+
+  #start(place: DuePlace): void {
+    const { catalog, clock } = this.#installation
+    const { job, server, database, attempt, runs } = place
+    const { latest: dueTime, next: until } = this.#timesOf(place, clock.now())
+    const run = this.#give({ job, server: server.name, database, trigger: 'schedule', attempt })
+    if (run === undefined) return
+    this.#scheduled.set(keyOf(run), { run: catalog.findRun(run.id) ?? run, dueTime, until, runs })
+  }
+
+  #give(order: Order): Run | undefined {
     try {
-      this.#orders.order(order)
+      return this.#orders.order(order)
     } catch (error) {
       // Still running since last time, or on the way down: the next tick asks again.
       if (!(error instanceof PgproofError)) throw error
       const { job, server, database } = order
       this.#installation.log.debug({ job, server, database, reason: error.message }, 'not ordered')
+      return undefined
     }
+  }
+
+  #follow(run: Run): void {
+    const known = this.#scheduled.get(keyOf(run))
+    if (known?.run.id !== run.id) return
+    const hasEnded = isFinished(run) && !isFinished(known.run)
+    this.#scheduled.set(keyOf(run), { ...known, run })
+    const at = hasEnded ? this.retryAt(run) : null
+    if (at === null) return
+    const { id, job, server, database } = run
+    const line = { [logKeys.run]: id, job, server, ...(database === null ? {} : { database }), at }
+    this.#installation.log.info(line, 'run is tried again')
+  }
+
+  #nextAttempt(scheduled: Scheduled): NextAttempt | null {
+    const { config } = this.#installation
+    const { run, runs, until } = scheduled
+    const { job, state, finishedAt, error, attempt } = run
+    const server = config.servers.find(({ name }) => name === run.server)
+    if (server === undefined || !isTimed(job) || finishedAt === null) return null
+    if (state === 'queued' || state === 'running' || this.#isDone(scheduled)) return null
+    const share = shareOf(JSON.stringify([keyOf(run), until, runs]))
+    const rule = { ...server.retry, until, share, reloadedAt: this.#reloadedAt }
+    return nextAttemptAt({ job, state, code: error?.code ?? null, attempt, runs, endedAt: finishedAt }, rule)
+  }
+
+  /** Whether somebody else has done it since it was due. A drill that found nothing out is not done. */
+  #isDone({ run, dueTime, until }: Pick<Scheduled, 'run' | 'dueTime' | 'until'>): boolean {
+    const { job, server, database } = run
+    if (!isTimed(job)) return false
+    const end = new Date(until.getTime() - 1)
+    const stored = this.#installation.catalog.lastStored({ job, server, database }, end, 'conclusive')
+    return stored !== null && stored >= dueTime
   }
 
   /** Orphans and old reports belong to no backup's own prune. */
   #orderDailyPrune(): void {
-    const nowMs = this.#installation.clock.monotonicMs()
-    if (nowMs < this.#nextPruneMs) return
-    this.#nextPruneMs = nowMs + pruneIntervalMs
+    if (this.#sincePrune.elapsed() < this.#pruneAfterMs) return
+    this.#sincePrune.restart()
+    this.#pruneAfterMs = pruneIntervalMs
     this.#give({ job: 'prune', server: '', database: null, trigger: 'schedule' })
   }
 
@@ -149,16 +280,63 @@ export class Scheduler {
   }
 
   #plan(): void {
-    const { clock, config } = this.#installation
+    const { catalog, clock, config } = this.#installation
     const now = clock.now()
-    const timing = new Map<string, { nextAt: Date; intervalSeconds: number }>()
-    this.#planned = this.#places().map(({ job, server, database, expression }) => {
-      const known = timing.get(expression) ?? {
-        nextAt: nextDue(expression, config.timezone, now),
-        intervalSeconds: scheduleIntervalSeconds(expression, config.timezone, now),
+    const pauses = catalog.pauses()
+    this.#planned = this.#places().map((place): PlannedJob => {
+      const { job, server, database, expression } = place
+      const pausedUntil = pausing(place, pauses)?.until
+      const earliest = pausedUntil === undefined ? 0 : Date.parse(pausedUntil)
+      return {
+        job,
+        server: server.name,
+        database,
+        nextAt: new Date(Math.max(earliest, this.#nextStart(place, now).getTime())),
+        intervalSeconds: this.#timetable.intervalSeconds(expression, config.timezone, now),
+        pausedUntil: pausedUntil === undefined ? null : new Date(pausedUntil),
       }
-      timing.set(expression, known)
-      return { job, server: server.name, database, ...known }
     })
   }
+
+  #nextStart(place: Place, now: Date): Date {
+    const { due, startsAt } = this.#ask(place, now)
+    if (due) return this.#isPossible(place) ? now : this.#timesOf(place, now).next
+    const last = this.#scheduled.get(keyOf(placeOf(place)))
+    const again = last === undefined ? null : this.#nextAttempt(last)
+    return again !== null && again.at < startsAt ? again.at : startsAt
+  }
+
+  /** When each of them begins and ends, once. */
+  #notePauses(): void {
+    const { catalog, log } = this.#installation
+    const pauses = catalog.pauses()
+    for (const { label, server, database, jobs, until, by, reason } of pauses) {
+      if (this.#noted.has(label)) continue
+      this.#noted.add(label)
+      const place = { ...(server === null ? {} : { server }), ...(database === null ? {} : { database }) }
+      log.warn({ ...place, jobs, until, by, reason }, 'schedules are paused')
+    }
+    for (const label of this.#noted) {
+      if (pauses.some((pause) => pause.label === label)) continue
+      this.#noted.delete(label)
+      log.info({ pause: label }, 'a pause of schedules is over')
+    }
+  }
+}
+
+/** The pause of this place that ends last; undefined if it is not paused. */
+function pausing(place: Place, pauses: readonly Pause[]): Pause | undefined {
+  return pauses.find((pause) => covers(pause, placeOf(place)))
+}
+
+function placeOf({ job, server, database }: Place): { job: PausableJob; server: string; database: string | null } {
+  return { job, server: server.name, database }
+}
+
+function isTimed(job: Run['job']): job is PausableJob {
+  return job === 'backup' || job === 'roles' || job === 'drill'
+}
+
+function keyOf({ job, server, database }: Pick<Run, 'job' | 'server' | 'database'>): string {
+  return JSON.stringify([server, database, job])
 }

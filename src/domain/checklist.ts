@@ -26,7 +26,7 @@ export const rungs = [
 export type Rung = (typeof rungs)[number]
 
 /** What the backup itself is to blame for; every other error says nothing about it. */
-const blamesTheBackup = new Set([
+export const blamesTheBackup: ReadonlySet<string> = new Set([
   'STORE_NOT_FOUND',
   'STORE_FORMAT_INVALID',
   'OBJECT_MISMATCH',

@@ -57,6 +57,8 @@ export const reportSchema = z.strictObject({
   environment: z.strictObject({
     scratch: z.enum(['embedded', 'server']),
     serverVersion: z.string().nullable(),
+    /** What the restored database could reach; `unknown` of a server kept for drills, null if none was started. */
+    network: z.enum(['none', 'machine', 'unknown']).nullable(),
     jobs: z.int().positive(),
     cpus: z.int().positive(),
     cpuModel: z.string(),

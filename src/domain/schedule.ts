@@ -56,25 +56,78 @@ export function previousDue(expression: string, timezone: string, atOrBefore: Da
   }
 }
 
+/** The due times around an instant. */
+export type DueTimes = {
+  readonly before: Date
+  /** The last one that is not after it. */
+  readonly latest: Date
+  readonly next: Date
+  readonly afterNext: Date
+}
+
+/** Throws like `nextDue`. They stay the same until `next`. */
+export function dueTimesAround(expression: string, timezone: string, now: Date): DueTimes {
+  const latest = previousDue(expression, timezone, now)
+  const next = nextDue(expression, timezone, now)
+  const before = previousDue(expression, timezone, new Date(latest.getTime() - 1))
+  return { before, latest, next, afterNext: nextDue(expression, timezone, next) }
+}
+
 export type DueQuestion = {
-  readonly expression: string
-  readonly timezone: string
+  readonly times: DueTimes
   readonly now: Date
-  /** When the job last started, whatever came of it; the caller leaves out starts after `now` (clock set back). */
+  /**
+   * When the job last started before `times.next`, whatever came of it. A start belongs to the due time before it; so one
+   * that lies after `now`, because the clock was put back, stands for its due time all the same.
+   */
   readonly lastStart: Date | null
   /** When the job was first seen in the configuration; counts only if it has never started. */
   readonly since: Date
+  /** A run starts after its due time by this share (0 to 1) of `mostMs`, and always before the next one. Default: at once. */
+  readonly jitter?: { readonly mostMs: number; readonly share: number } | undefined
+}
+
+export type DueAnswer = {
+  readonly due: boolean
+  /** As the expression says. */
+  readonly dueTime: Date
+  /** With the jitter. */
+  readonly startsAt: Date
 }
 
 /**
- * Due exactly if a due time lies in (last start, now]; however many were missed, the job is due once. `dueTime` is the
- * latest of them, or else the next one.
+ * Due exactly if a due time whose start has come lies after the last start; however many were missed, the job is due once.
+ * `dueTime` is the latest of them, or else the next one that is not done.
  */
-export function isDue(question: DueQuestion): { readonly due: boolean; readonly dueTime: Date } {
-  const { expression, timezone, now } = question
-  const latest = previousDue(expression, timezone, now)
-  if (latest > (question.lastStart ?? question.since)) return { due: true, dueTime: latest }
-  return { due: false, dueTime: nextDue(expression, timezone, now) }
+export function isDue({ times, now, lastStart, since, jitter }: DueQuestion): DueAnswer {
+  const { before, latest, next, afterNext } = times
+  const isOpen = (dueTime: Date): boolean => dueTime > (lastStart ?? since)
+  const latestStarts = startAfter(latest, next, jitter)
+  if (now >= latestStarts) {
+    if (isOpen(latest)) return { due: true, dueTime: latest, startsAt: latestStarts }
+    return { due: false, dueTime: next, startsAt: startAfter(next, afterNext, jitter) }
+  }
+  // Missed earlier; what runs now stands for the latest, too.
+  if (isOpen(before)) return { due: true, dueTime: before, startsAt: startAfter(before, latest, jitter) }
+  if (isOpen(latest)) return { due: false, dueTime: latest, startsAt: latestStarts }
+  return { due: false, dueTime: next, startsAt: startAfter(next, afterNext, jitter) }
+}
+
+/** By whole seconds. */
+function startAfter(dueTime: Date, next: Date, jitter: DueQuestion['jitter']): Date {
+  if (jitter === undefined) return dueTime
+  const room = Math.min(jitter.mostMs, next.getTime() - dueTime.getTime())
+  return new Date(dueTime.getTime() + Math.floor((room * jitter.share) / 1000) * 1000)
+}
+
+/** A number from 0 to 1 (never 1) that a text decides: the same in every process, and evenly spread over many texts. */
+export function shareOf(text: string): number {
+  // FNV-1a, stirred once more: names that differ in their last character only must not end up side by side.
+  let hash = 0x811c9dc5
+  for (const byte of Buffer.from(text, 'utf8')) hash = Math.imul(hash ^ byte, 0x01000193)
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
+  return ((hash ^ (hash >>> 16)) >>> 0) / 2 ** 32
 }
 
 /**

@@ -42,7 +42,14 @@ export async function runDrill(request: DrillRequest, parts: DrillParts, signal:
   const reading = { ...parts, store: parts.stores.reading([copy]) }
   const checklist = new Checklist()
   const phases = createPhases<DrillPhase>(parts.clock, (phase) => parts.onProgress?.({ phase }))
-  const findings: DrillFindings = { tables: null, serverVersion: null, rolesBackup: null, restoreMs: null, notes: [] }
+  const findings: DrillFindings = {
+    tables: null,
+    serverVersion: null,
+    network: null,
+    rolesBackup: null,
+    restoreMs: null,
+    notes: [],
+  }
 
   const climb = async (): Promise<void> => {
     // 1. No prune takes away what is read from here on. Trust the manifest in the store, not the catalog, and only as far
@@ -88,6 +95,7 @@ export async function runDrill(request: DrillRequest, parts: DrillParts, signal:
             branch,
           )
           findings.serverVersion = opened.scratch.version
+          findings.network = opened.scratch.network
         }),
       ),
     ])

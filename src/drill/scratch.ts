@@ -37,12 +37,16 @@ export type ScratchSettings =
 export type OpenedScratch = AsyncDisposable & {
   readonly kind: 'embedded' | 'server'
   readonly version: string
+  readonly network: ScratchNetwork
   /** For one drill, whose scope ends nothing. Throws SCRATCH_IS_SOURCE or SCRATCH_FAILED. */
   lend(source: ScratchSource): ScratchServer
 }
 
 /** What must be known of the server that a backup comes from. */
 export type ScratchSource = Pick<Manifest['source'], 'major' | 'systemIdentifier'>
+
+/** What a restored database could reach: nothing, whatever this machine can, or what a kept server can. */
+export type ScratchNetwork = 'none' | 'machine' | 'unknown'
 
 /** The server that a drill restores into; whatever the drill put there is gone when the scope ends. */
 export type ScratchServer = AsyncDisposable & {
@@ -51,6 +55,7 @@ export type ScratchServer = AsyncDisposable & {
   readonly major: number
   /** Null for an embedded one, which is nobody's source. */
   readonly systemIdentifier: string | null
+  readonly network: ScratchNetwork
   replayRoles(script: string, signal: AbortSignal): Promise<ReplayedRoles>
   createDatabase(name: string, properties: Evidence['properties'], signal: AbortSignal): Promise<ScratchDatabase>
 }
@@ -69,11 +74,16 @@ export async function openScratchServer(
   const { major } = source
   const request = { ...settings, folder, major, bootstrapRole }
   const server = await startEmbeddedServer(request, parts.clock, signal)
+  if (server.hasNetwork)
+    parts.log.warn(
+      'the scratch server shares this machine’s network: the system lets it have none of its own (docs/security.md)',
+    )
   return {
     connection: server.connection,
     version: server.version,
     major,
     systemIdentifier: null,
+    network: server.hasNetwork ? 'machine' : 'none',
     replayRoles: async (script, replaySignal) => {
       await using admin = await connect(server.connection, replaySignal, 'pgproof drill')
       return await replayRoles(admin.client, script, replaySignal)
@@ -130,6 +140,7 @@ async function openKeptServer(
       version: facts.version,
       major: facts.major,
       systemIdentifier: facts.systemIdentifier,
+      network: 'unknown',
       replayRoles: async (script, replaySignal) => {
         const replayed = await replayRoles(holder.client, script, replaySignal, (role) => createdRoles.push(role))
         return replayed

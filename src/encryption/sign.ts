@@ -51,11 +51,39 @@ export async function verifyDetached(
 
 async function readDetached(bytes: Uint8Array): Promise<Signature> {
   const text = Buffer.from(bytes).toString('latin1')
-  const signature = text.startsWith('-----BEGIN')
-    ? await readSignature({ armoredSignature: text })
-    : await readSignature({ binarySignature: bytes })
+  const binarySignature = text.startsWith('-----BEGIN') ? dearmored(text) : bytes
+  const signature = await readSignature({ binarySignature })
   // A signature over text would let line endings change.
   if (signature.packets.some(({ signatureType }) => signatureType !== enums.signature.binary))
     throw new Error('it is not a signature over binary data')
   return signature
+}
+
+const armorPattern =
+  /^-----BEGIN PGP SIGNATURE-----\r?\n(?:[A-Za-z]+: [^\r\n]*\r?\n)*\r?\n((?:[A-Za-z0-9+/=]+\r?\n)+?)(?:=([A-Za-z0-9+/]{4})\r?\n)?-----END PGP SIGNATURE-----\s*$/
+
+/**
+ * The bytes in an armored signature (RFC 9580, 6.2). Readers are lenient about what follows it and about its checksum; here
+ * a file that is not what was written is damaged, even where it could still be read.
+ */
+function dearmored(text: string): Uint8Array {
+  const [, lines = '', checksum] = armorPattern.exec(text) ?? []
+  const base64 = lines.replaceAll(/[\r\n]/g, '')
+  const bytes = Buffer.from(base64, 'base64')
+  const isRight = bytes.toString('base64') === base64 && (checksum === undefined || checksum === crc24(bytes))
+  if (bytes.length === 0 || !isRight) throw new Error('its armor is damaged')
+  return bytes
+}
+
+/** RFC 9580, 6.1.1. */
+function crc24(bytes: Uint8Array): string {
+  let crc = 0xb704ce
+  for (const byte of bytes) {
+    crc ^= byte << 16
+    for (let bit = 0; bit < 8; bit += 1) {
+      crc <<= 1
+      if ((crc & 0x1000000) !== 0) crc ^= 0x1864cfb
+    }
+  }
+  return Buffer.from([crc >> 16, crc >> 8, crc].map((part) => part & 0xff)).toString('base64')
 }

@@ -2,7 +2,8 @@ import { z } from 'zod'
 import type { CatalogBackup } from '../catalog/catalog.ts'
 import type { Run } from '../catalog/runs.ts'
 import type { DrillReport } from '../domain/drill-report.ts'
-import { publicMessage } from './problem.ts'
+import { type Pause, pausableJobs } from '../domain/pause.ts'
+import { publicMessage } from '../domain/public-message.ts'
 
 /** What answers hold, and how it is made from what the catalog knows. Times are ISO 8601, sizes bytes. */
 
@@ -18,6 +19,7 @@ export const runSchema = z.strictObject({
   server: z.string(),
   database: z.string().nullable(),
   trigger: z.enum(['schedule', 'http', 'cli']),
+  attempt: z.int().positive().describe('1 for the first; what failed is tried again as `retry` says.'),
   state: z.enum(['queued', 'running', 'succeeded', 'failed', 'cancelled', 'inconclusive']),
   position: count.nullable().describe('How many runs wait before this one; null when it does not wait.'),
   queuedAt: instant,
@@ -38,6 +40,12 @@ export const runSchema = z.strictObject({
 })
 export type RunAnswer = z.infer<typeof runSchema>
 
+export const failedRunSchema = runSchema.extend({
+  isOver: z.boolean().describe('Whether the same job has succeeded there since.'),
+})
+
+const omissionSchema = z.strictObject({ kind: z.string(), objects: count })
+
 export const backupSchema = z.strictObject({
   label: z.string(),
   kind: z.enum(['database', 'roles']),
@@ -47,6 +55,11 @@ export const backupSchema = z.strictObject({
   startedAt: instant,
   finishedAt: instant,
   dumpBytes: count.describe('Before compression and encryption.'),
+  evidence: z
+    .strictObject({ level: z.string(), tables: count, rows: count })
+    .nullable()
+    .describe('What the dump’s snapshot held, as far as it was counted; null for roles.'),
+  omissions: z.array(omissionSchema).describe('What the backup does not hold.'),
   storedBytes: count.describe('All objects of the backup in the store.'),
   isSigned: z.boolean(),
   verifiedAt: instant.nullable().describe('When a drill of this backup passed, unless one failed since.'),
@@ -58,6 +71,8 @@ export type BackupAnswer = z.infer<typeof backupSchema>
 
 export const backupDetailsSchema = backupSchema.extend({
   manifest: z.record(z.string(), z.unknown()).describe('As docs/format.md describes it.'),
+  manifestSha256: z.string(),
+  folder: z.string().describe('Where its objects are in the store.'),
 })
 
 export const drillSchema = z.strictObject({
@@ -73,6 +88,14 @@ export const drillSchema = z.strictObject({
   reason: failureSchema.nullable().describe('Why it did not pass.'),
   restoreTimeSeconds: seconds.nullable(),
   rtoSeconds: seconds.nullable(),
+  compared: z.strictObject({
+    tables: count,
+    rows: count,
+    objects: count,
+    differences: count,
+    countOnly: count,
+    off: count,
+  }),
 })
 export type DrillAnswer = z.infer<typeof drillSchema>
 
@@ -85,22 +108,26 @@ export const drillDetailsSchema = drillSchema.extend({
     }),
   ),
   phases: z.array(z.strictObject({ name: z.string(), seconds })),
-  compared: z.strictObject({
-    tables: count,
-    rows: count,
-    objects: count,
-    differences: count,
-    countOnly: count,
-    off: count,
-  }),
   forecastSeconds: seconds.nullable().describe('What a restore of the newest backup would take, as known then.'),
   objective: z.enum(['met', 'missed', 'unmeasured', 'none']).describe('The restore time against the RTO.'),
-  omissions: z.array(z.strictObject({ kind: z.string(), objects: count })).describe('What the backup does not hold.'),
+  omissions: z.array(omissionSchema).describe('What the backup does not hold.'),
   signer: z.string().nullable().describe('Fingerprint of the key that signed the report.'),
   environment: z.record(z.string(), z.unknown()),
   pgproofVersion: z.string(),
   tablesSha256: z.string().nullable(),
 })
+
+export const pauseSchema = z.strictObject({
+  id: z.string(),
+  server: z.string().nullable().describe('Null: every server.'),
+  database: z.string().nullable().describe('Null: every database of the server, and its roles.'),
+  jobs: z.array(z.enum(pausableJobs)),
+  since: instant,
+  until: instant,
+  reason: z.string(),
+  by: z.string().describe('Who asked for it.'),
+})
+export type PauseAnswer = z.infer<typeof pauseSchema>
 
 export const pageOfSchema = <T extends z.ZodType>(item: T) =>
   z.strictObject({
@@ -109,10 +136,10 @@ export const pageOfSchema = <T extends z.ZodType>(item: T) =>
   })
 
 export function runAnswer(run: Run, position: number | null): RunAnswer {
-  const { id, job, server, database, trigger, state, label, error, progress } = run
+  const { id, job, server, database, trigger, attempt, state, label, error, progress } = run
   const { queuedAt, startedAt, finishedAt } = run
   return {
-    ...{ id, job, server, database, trigger, state, position },
+    ...{ id, job, server, database, trigger, attempt, state, position },
     queuedAt: queuedAt.toISOString(),
     startedAt: startedAt?.toISOString() ?? null,
     finishedAt: finishedAt?.toISOString() ?? null,
@@ -124,9 +151,12 @@ export function runAnswer(run: Run, position: number | null): RunAnswer {
 
 export function backupAnswer(backup: CatalogBackup): BackupAnswer {
   const { label, kind, server, database, snapshotTime, startedAt, finishedAt, dump } = backup.manifest
+  const { evidence, omissions } = backup.manifest
   return {
     ...{ label, kind, server, database, snapshotTime, startedAt, finishedAt },
     dumpBytes: dump.bytes,
+    evidence: kind === 'roles' ? null : evidence,
+    omissions,
     storedBytes: backup.storedBytes,
     isSigned: backup.hasSignature,
     verifiedAt: backup.verifiedAt?.toISOString() ?? null,
@@ -137,28 +167,33 @@ export function backupAnswer(backup: CatalogBackup): BackupAnswer {
 }
 
 export function backupDetailsAnswer(backup: CatalogBackup): z.infer<typeof backupDetailsSchema> {
-  return { ...backupAnswer(backup), manifest: { ...backup.manifest } }
+  const { manifest, manifestSha256, folder } = backup
+  return { ...backupAnswer(backup), manifest: { ...manifest }, manifestSha256, folder }
 }
 
 export function drillAnswer(report: DrillReport): DrillAnswer {
   const { label, server, database, backup, rolesBackup, pick, startedAt, finishedAt, verdict } = report
-  const { restoreTimeSeconds, rtoSeconds } = report
+  const { restoreTimeSeconds, rtoSeconds, compared } = report
   return {
     ...{ label, server, database, backup, rolesBackup, pick, startedAt, finishedAt, verdict },
     reason: failureAnswer(report.reason),
-    ...{ restoreTimeSeconds, rtoSeconds },
+    ...{ restoreTimeSeconds, rtoSeconds, compared },
   }
 }
 
 export function drillDetailsAnswer(report: DrillReport): z.infer<typeof drillDetailsSchema> {
-  const { phases, compared, environment, pgproofVersion, tablesSha256, checks } = report
+  const { phases, environment, pgproofVersion, tablesSha256, checks } = report
   const { forecastSeconds, objective, omissions, signer } = report
   return {
     ...drillAnswer(report),
     checks: checks.map((check) => ({ ...check, detail: publicDetail(check) })),
-    ...{ phases, compared, forecastSeconds, objective, omissions, signer },
+    ...{ phases, forecastSeconds, objective, omissions, signer },
     ...{ environment, pgproofVersion, tablesSha256 },
   }
+}
+
+export function pauseAnswer({ label, server, database, jobs, since, until, reason, by }: Pause): PauseAnswer {
+  return { id: label, server, database, jobs, since, until, reason, by }
 }
 
 export function failureAnswer(error: Run['error']): Run['error'] {

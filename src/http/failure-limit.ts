@@ -2,7 +2,8 @@ import { isIPv6 } from 'node:net'
 import type { Clock } from '../clock.ts'
 
 const windowMs = 60_000
-const failuresPerWindow = 20
+/** With so many, an address is blocked. */
+export const failuresPerWindow = 20
 /** Addresses are remembered up to this many; the oldest is forgotten first. */
 const addressCapacity = 10_000
 
@@ -23,25 +24,27 @@ export class FailureLimit {
     return leftMs > 0 ? Math.ceil(leftMs / 1000) : null
   }
 
-  add(address: string): void {
+  /** How many there were from the address within this minute, this one included. */
+  add(address: string): number {
     const network = networkOf(address)
     const now = this.#clock.monotonicMs()
     const window = this.#windows.get(network)
     if (window !== undefined && now < window.startedMs + windowMs) {
       window.failures += 1
-      return
+      return window.failures
     }
     this.#windows.delete(network)
     this.#windows.set(network, { startedMs: now, failures: 1 })
     for (const oldest of this.#windows.keys()) {
-      if (this.#windows.size <= addressCapacity) return
+      if (this.#windows.size <= addressCapacity) break
       this.#windows.delete(oldest)
     }
+    return 1
   }
 }
 
-/** Whoever has one IPv6 address has the whole /64. */
-function networkOf(address: string): string {
+/** The address, or the /64 of it: whoever has one IPv6 address has all of those. */
+export function networkOf(address: string): string {
   if (!isIPv6(address) || address.startsWith('::ffff:')) return address
   const [head = [], tail = []] = address.split('::').map((part) => (part === '' ? [] : part.split(':')))
   const zeros = Array<string>(8 - head.length - tail.length).fill('0')

@@ -1,18 +1,24 @@
 import type { PlannedJob } from '../catalog/runs.ts'
-import type { HttpConfig } from '../config/config.ts'
 import type { Installation } from '../jobs/installation.ts'
 import type { Orders } from '../jobs/orders.ts'
+import type { ConfigReload, KeyExpiry } from '../metrics/scrape.ts'
 
 /** What the HTTP API works with. */
 export type HttpParts = {
-  readonly config: HttpConfig
+  /** Tokens and the rate limit are those of its configuration at each request; address and TLS those at the start. */
   readonly installation: Installation
   readonly orders: Orders
   /** Everything in Prometheus' text format. */
   readonly metrics: () => Promise<string>
   readonly planned: () => readonly PlannedJob[]
+  /** Of the OpenPGP keys. */
+  readonly keyExpiries: () => readonly KeyExpiry[]
+  /** What became of the last reload of the configuration. */
+  readonly configReload: () => ConfigReload
   readonly isReady: () => { readonly ready: boolean; readonly reasons: readonly string[] }
   readonly version: string
   /** How long a request may take to arrive; 30 seconds. Tests shorten it. */
   readonly requestTimeoutMs?: number
+  /** How often renewed certificate files are looked for; a minute. Tests shorten it. */
+  readonly certificateLookMs?: number
 }

@@ -3,11 +3,14 @@ import type { Catalog } from '../catalog/catalog.ts'
 import type { Run } from '../catalog/runs.ts'
 import type { Clock } from '../clock.ts'
 import type { TokenConfig } from '../config/config.ts'
+import { spellAge } from '../domain/gate.ts'
 import { PgproofError } from '../errors.ts'
 
 const keptMs = 24 * 3_600_000
+/** For another week it is known that the key was used: whoever sends it then orders nothing by mistake. */
+const rememberedMs = keptMs + 7 * 24 * 3_600_000
 /** Of each token; the oldest is forgotten first. */
-const keysPerToken = 1000
+const keysPerToken = 5000
 
 type Kept = { readonly requestSha256: string; readonly orderedMs: number; run: Run }
 
@@ -26,13 +29,17 @@ export class IdempotencyKeys {
     })
   }
 
-  /** The run that was ordered under this key; undefined if none was. Throws IDEMPOTENCY_CONFLICT or REQUEST_INVALID. */
+  /**
+   * The run that was ordered under this key; undefined if none was. Throws IDEMPOTENCY_CONFLICT, IDEMPOTENCY_EXPIRED or
+   * REQUEST_INVALID.
+   */
   find(token: TokenConfig, key: string, request: unknown): Run | undefined {
     if (!/^[\x20-\x7e]{1,255}$/.test(key))
       throw new PgproofError('REQUEST_INVALID', { reason: 'Idempotency-Key has 1 to 255 printable ASCII characters' })
-    const keys = this.#byToken.get(token.sha256)
-    const kept = keys?.get(key)
-    if (kept === undefined || this.#isOver(kept)) return undefined
+    const kept = this.#byToken.get(token.sha256)?.get(key)
+    if (kept === undefined || this.#ageMs(kept) > rememberedMs) return undefined
+    if (this.#ageMs(kept) > keptMs)
+      throw new PgproofError('IDEMPOTENCY_EXPIRED', { age: spellAge(this.#ageMs(kept) / 1000) })
     if (kept.requestSha256 !== sha256Of(request)) throw new PgproofError('IDEMPOTENCY_CONFLICT')
     return kept.run
   }
@@ -44,8 +51,16 @@ export class IdempotencyKeys {
     this.#forget(keys, key)
     keys.set(key, kept)
     this.#byRun.set(run.id, kept)
-    for (const [oldest, { orderedMs }] of keys) {
-      if (keys.size <= keysPerToken && !this.#isOver({ orderedMs })) return
+    for (const [other, otherKeys] of this.#byToken) {
+      this.#forgetOld(otherKeys)
+      // A token that is no longer configured orders nothing more.
+      if (otherKeys.size === 0) this.#byToken.delete(other)
+    }
+  }
+
+  #forgetOld(keys: Map<string, Kept>): void {
+    for (const [oldest, kept] of keys) {
+      if (keys.size <= keysPerToken && this.#ageMs(kept) <= rememberedMs) return
       this.#forget(keys, oldest)
     }
   }
@@ -56,8 +71,8 @@ export class IdempotencyKeys {
     if (kept !== undefined) this.#byRun.delete(kept.run.id)
   }
 
-  #isOver({ orderedMs }: Pick<Kept, 'orderedMs'>): boolean {
-    return this.#clock.monotonicMs() - orderedMs > keptMs
+  #ageMs({ orderedMs }: Kept): number {
+    return this.#clock.monotonicMs() - orderedMs
   }
 }
 

@@ -1,6 +1,14 @@
 import { z } from 'zod'
 import { type ErrorCode, register } from '../errors.ts'
-import { backupDetailsSchema, backupSchema, drillDetailsSchema, drillSchema, runSchema } from './answers.ts'
+import {
+  backupDetailsSchema,
+  backupSchema,
+  drillDetailsSchema,
+  drillSchema,
+  failedRunSchema,
+  pauseSchema,
+  runSchema,
+} from './answers.ts'
 import { problemSchema, problemType } from './problem.ts'
 import { backupOrder, drillOrder } from './requests.ts'
 import { type AnswerDescription, type Route, route } from './route.ts'
@@ -36,7 +44,14 @@ export function openApi(routes: readonly Route[], version: string): Record<strin
     servers: [{ url: '/' }],
     paths,
     components: {
-      securitySchemes: { token: { type: 'http', scheme: 'bearer', description: 'A token from `http.tokens`.' } },
+      securitySchemes: {
+        token: { type: 'http', scheme: 'bearer', description: 'A token from `http.tokens`.' },
+        password: {
+          type: 'http',
+          scheme: 'basic',
+          description: 'For browsers, which only read by it: any name, and a token as the password.',
+        },
+      },
       schemas: components(),
     },
   }
@@ -45,6 +60,8 @@ export function openApi(routes: readonly Route[], version: string): Record<strin
 const named = z.registry<{ id: string }>()
 named.add(problemSchema, { id: 'Problem' })
 named.add(runSchema, { id: 'Run' })
+named.add(failedRunSchema, { id: 'FailedRun' })
+named.add(pauseSchema, { id: 'Pause' })
 named.add(backupSchema, { id: 'Backup' })
 named.add(backupDetailsSchema, { id: 'BackupDetails' })
 named.add(drillSchema, { id: 'Drill' })
@@ -59,6 +76,7 @@ const uri = (id: string): string => `#/components/schemas/${id}`
 /** What any route with a token can refuse with, and any route at all. */
 const refusalsWithToken: readonly ErrorCode[] = ['UNAUTHORIZED', 'FORBIDDEN', 'RATE_LIMITED']
 const refusalsOfBodies: readonly ErrorCode[] = ['BODY_TOO_LARGE', 'MEDIA_TYPE_UNSUPPORTED']
+const refusalsOfChanges: readonly ErrorCode[] = ['CROSS_SITE_REFUSED']
 const refusalsOfAll: readonly ErrorCode[] = ['REQUEST_INVALID', 'INTERNAL']
 
 function operation(one: Route): Record<string, unknown> {
@@ -69,13 +87,14 @@ function operation(one: Route): Record<string, unknown> {
     ...refusalsOfAll,
     ...refusalsWithToken,
     ...(body === undefined ? [] : refusalsOfBodies),
+    ...(one.method === 'GET' ? [] : refusalsOfChanges),
   ]
   return {
     summary,
     description: isOpen
       ? 'Needs no token, unless `http.metricsToken` is set.'
       : `Needs a token of the scope \`${access}\`${one.method === 'GET' ? ', except on this machine' : ''}.`,
-    security: isOpen ? [{}, { token: [] }] : [{ token: [] }],
+    security: [...(isOpen ? [{}] : []), { token: [] }, ...(one.method === 'GET' ? [{ password: [] }] : [])],
     parameters: parametersOf(one),
     ...(body === undefined
       ? {}
@@ -100,7 +119,8 @@ function parametersOf({ params, query, takesIdempotencyKey }: Route): unknown[] 
     name: 'Idempotency-Key',
     in: 'header',
     required: false,
-    description: 'The same key with the same order orders nothing again, for 24 hours or until the daemon starts anew.',
+    description:
+      'The same key with the same order orders nothing again, for 24 hours or until the daemon starts anew; for a week after those it is refused.',
     schema: { type: 'string', minLength: 1, maxLength: 255 },
   }
   return [...list(params, 'path'), ...list(query, 'query'), ...(takesIdempotencyKey === true ? [key] : [])]

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { publicMessage } from '../domain/public-message.ts'
 import { type ErrorCode, PgproofError, toPgproofError } from '../errors.ts'
 
 /** RFC 9457, with the register's code and hint. */
@@ -10,22 +11,29 @@ export const problemSchema = z.strictObject({
   detail: z.string(),
   hint: z.string().describe('What to do next.'),
   retryable: z.boolean().describe('Whether the same request may succeed later without anybody changing anything.'),
+  run: z.string().optional().describe('With LOCKED: the id of the run that goes on already.'),
 })
 export type Problem = z.infer<typeof problemSchema>
 
 export const problemType = 'application/problem+json'
 
-/** A register error whose answer carries headers of its own, such as `Allow`. */
+/** Of several values each is a header line of its own. */
+export type RefusalHeaders = Readonly<Record<string, string | readonly string[]>>
+
+/** A register error whose answer carries headers of its own, such as `Allow`, or names a run. */
 export class Refusal extends PgproofError {
-  readonly headers: Readonly<Record<string, string>>
+  readonly headers: RefusalHeaders
+  readonly run: string | undefined
 
   constructor(
     code: ErrorCode,
     values: Readonly<Record<string, string | number>>,
-    headers: Readonly<Record<string, string>>,
+    headers: RefusalHeaders,
+    run?: string,
   ) {
     super(code, values)
     this.headers = headers
+    this.run = run
   }
 }
 
@@ -39,6 +47,7 @@ export function problemOf(error: PgproofError): Problem {
     detail: code === 'INTERNAL' ? 'unexpected fault: the log of pgproof has the details' : publicMessage(code, message),
     hint,
     retryable: error.isRetryable,
+    ...(error instanceof Refusal && error.run !== undefined ? { run: error.run } : {}),
   }
 }
 
@@ -52,24 +61,6 @@ export function refusalOf(thrown: unknown, limits: { readonly bodyBytes: number 
     return new PgproofError('REQUEST_INVALID', { reason: thrown.message }, { cause: thrown })
   return toPgproofError(thrown, 'the request')
 }
-
-/**
- * A register message without what an HTTP answer must not name: messages of PostgreSQL, lists of tables, faults of the
- * program. What is cut is in the log, and in the encrypted part of a drill report.
- */
-export function publicMessage(code: string, message: string): string {
-  return namesMoreThanItMay.has(code) ? message.replace(/: .*$/s, '') : message
-}
-
-const namesMoreThanItMay = new Set<string>([
-  'EVIDENCE_MISMATCH',
-  'INTERNAL',
-  'PRIVILEGE_MISSING',
-  'QUERY_FAILED',
-  'ROLES_FAILED',
-  'SCRATCH_FAILED',
-  'SNAPSHOT_FAILED',
-] satisfies ErrorCode[])
 
 /** `METHOD_NOT_ALLOWED` → `Method not allowed`. */
 function titleOf(code: ErrorCode): string {

@@ -53,7 +53,7 @@ export function readRoutes(parts: HttpParts): Route[] {
       params: labelParams,
       query: placeQuery,
       answers: { 200: { description: 'The backup.', schema: backupDetailsSchema } },
-      refusals: ['LABEL_UNKNOWN'],
+      refusals: ['LABEL_UNKNOWN', 'BACKUP_PRUNED'],
       handle: ({ params: { label }, query }) => ({ status: 200, body: backupDetailsAnswer(findBackup(label, query)) }),
     }),
     route({
@@ -96,7 +96,7 @@ export function readRoutes(parts: HttpParts): Route[] {
       if (!(error instanceof PgproofError) || error.code !== 'USAGE_INVALID') throw error
       throw new PgproofError('REQUEST_INVALID', { reason: error.message }, { cause: error })
     }
-    throw new PgproofError('LABEL_UNKNOWN', { label })
+    throw catalog.absenceOf(label)
   }
 }
 

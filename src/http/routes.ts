@@ -1,18 +1,26 @@
 import { z } from 'zod'
 import { PgproofError } from '../errors.ts'
+import { readPageFacts } from '../page/facts.ts'
+import { pageQuery, runsPage, statusPage, statusPagePolicy } from '../page/status-page.ts'
 import type { HttpParts } from './http-parts.ts'
 import { openApiRoute } from './openapi.ts'
+import { pauseRoutes } from './pause-routes.ts'
 import { readRoutes } from './read-routes.ts'
 import { anyQuery } from './requests.ts'
 import { type Route, route } from './route.ts'
 import type { RunEvents } from './run-events.ts'
 import { runRoutes } from './run-routes.ts'
 import { readStatus } from './status.ts'
-import { statusPage, statusPagePolicy } from './status-page.ts'
 
 /** Every route of the API. */
 export function createRoutes(parts: HttpParts, events: RunEvents): readonly Route[] {
-  const routes = [...probeRoutes(parts), pageRoute(parts), ...readRoutes(parts), ...runRoutes(parts, events)]
+  const routes = [
+    ...probeRoutes(parts),
+    pageRoute(parts),
+    ...readRoutes(parts),
+    ...runRoutes(parts, events),
+    ...pauseRoutes(parts),
+  ]
   return [...routes, openApiRoute(routes, parts.version)]
 }
 
@@ -63,13 +71,16 @@ function pageRoute(parts: HttpParts): Route {
     path: '/',
     access: 'read',
     summary: 'The status page, for people.',
-    query: anyQuery,
+    query: pageQuery,
     answers: { 200: { description: 'The page.', type: 'text/html; charset=utf-8' } },
-    handle: () => ({
-      status: 200,
-      body: statusPage(readStatus(parts)),
-      type: 'text/html; charset=utf-8',
-      headers: { 'content-security-policy': statusPagePolicy() },
-    }),
+    handle: ({ query: { part } }) => {
+      const status = readStatus(parts)
+      return {
+        status: 200,
+        body: (part === 'runs' ? runsPage : statusPage)(status, readPageFacts(parts, status.databases)),
+        type: 'text/html; charset=utf-8',
+        headers: { 'content-security-policy': statusPagePolicy() },
+      }
+    },
   })
 }

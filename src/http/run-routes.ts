@@ -2,14 +2,16 @@ import { z } from 'zod'
 import type { Run } from '../catalog/runs.ts'
 import { isFinished } from '../catalog/runs.ts'
 import type { TokenScope } from '../config/config.ts'
-import { PgproofError } from '../errors.ts'
+import { type ErrorCode, PgproofError } from '../errors.ts'
 import type { Order } from '../jobs/orders.ts'
+import { describe } from '../jobs/run-job.ts'
 import { logKeys } from '../log.ts'
 import { pageOfSchema, type RunAnswer, runAnswer, runSchema } from './answers.ts'
 import { assertScope, type Caller, tokenOf } from './authentication.ts'
 import type { HttpParts } from './http-parts.ts'
 import { IdempotencyKeys } from './idempotency.ts'
 import { pageOf } from './pages.ts'
+import { Refusal } from './problem.ts'
 import { backupOrder, drillOrder, runParams, runsQuery } from './requests.ts'
 import { type Answer, type Route, type RouteRequest, route } from './route.ts'
 import { endEventId, type RunEvents } from './run-events.ts'
@@ -20,7 +22,13 @@ export function runRoutes(parts: HttpParts, events: RunEvents): Route[] {
   const keys = new IdempotencyKeys(parts.installation)
   const answer = (run: Run): RunAnswer => runAnswer(run, parts.orders.position(run.id))
   const ordered = { 202: { description: 'The run that was ordered.', schema: runSchema } }
-  const orderRefusals = ['SERVER_UNKNOWN', 'DATABASE_NOT_CONFIGURED', 'LOCKED', 'IDEMPOTENCY_CONFLICT'] as const
+  const orderRefusals: readonly ErrorCode[] = [
+    'SERVER_UNKNOWN',
+    'DATABASE_NOT_CONFIGURED',
+    'LOCKED',
+    'IDEMPOTENCY_CONFLICT',
+    'IDEMPOTENCY_EXPIRED',
+  ]
 
   return [
     route({
@@ -139,12 +147,26 @@ export function runRoutes(parts: HttpParts, events: RunEvents): Route[] {
     const token = tokenOf(caller)
     const { 'idempotency-key': key } = headers
     const before = typeof key === 'string' ? keys.find(token, key, wanted) : undefined
-    const run = before ?? parts.orders.order(wanted)
+    const run = before ?? orderOrName(wanted)
     if (before === undefined) {
       if (typeof key === 'string') keys.keep(token, key, wanted, run)
       logOf(run, caller).info('run ordered over HTTP')
     }
     return { status: 202, body: answer(catalog.findRun(run.id) ?? run), headers: { location: `/v1/runs/${run.id}` } }
+  }
+
+  /** Throws what the queue throws; LOCKED by a run of this daemon says by which. */
+  function orderOrName(wanted: Order): Run {
+    try {
+      return parts.orders.order(wanted)
+    } catch (error) {
+      const { job, server, database } = wanted
+      const other = catalog
+        .runs()
+        .find((run) => !isFinished(run) && run.job === job && run.server === server && run.database === database)
+      if (!(error instanceof PgproofError) || error.code !== 'LOCKED' || other === undefined) throw error
+      throw new Refusal('LOCKED', { what: describe(other) }, { location: `/v1/runs/${other.id}` }, other.id)
+    }
   }
 
   function logOf({ id, job, server, database }: Run, { token }: Caller) {

@@ -1,9 +1,13 @@
-import type { Socket } from 'node:net'
-import fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
+import type { Server } from 'node:https'
+import rateLimit from '@fastify/rate-limit'
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { PgproofError, reasonOf } from '../errors.ts'
 import { logKeys } from '../log.ts'
 import { runAnswer } from './answers.ts'
 import { type Access, type Caller, createAuthentication } from './authentication.ts'
+import { answerBrokenRequest } from './broken-request.ts'
+import { type Certificate, type CertificateWatch, readCertificate, watchCertificate } from './certificate.ts'
+import { networkOf } from './failure-limit.ts'
 import type { HttpParts } from './http-parts.ts'
 import { problemOf, problemType, Refusal, refusalOf } from './problem.ts'
 import type { Route } from './route.ts'
@@ -20,18 +24,31 @@ const idleTimeoutMs = 60_000
 const connectionCapacity = 512
 /** How long requests that have begun to arrive may hold the close. */
 const closeGraceMs = 2000
+const rateWindowMs = 60_000
+/** Addresses whose requests are counted; the one that was quiet longest is forgotten first. */
+const addressCapacity = 10_000
+const certificateLookMs = 60_000
 
-/**
- * Serves the API, the status page and the metrics at `config.listen`. Throws LISTEN_FAILED. `close` takes nothing new,
- * ends event streams, and waits two seconds at most: for requests that are arriving, not for clients that read slowly.
- */
-export async function startHttp(parts: HttpParts): Promise<{ readonly address: string; close(): Promise<void> }> {
-  const { catalog, clock, log } = parts.installation
-  const { listen } = parts.config
+export type HttpServer = {
+  readonly address: string
+  /** Null: plain HTTP. */
+  readonly certificateExpiresAt: (() => Date) | null
+  /** Looks for renewed certificate files now rather than within a minute. */
+  reload(): Promise<void>
+  /** Takes nothing new, ends event streams, and waits two seconds at most for requests that are arriving. */
+  close(): Promise<void>
+}
+
+/** Serves the API, the status page and the metrics at `http.listen`. Throws LISTEN_FAILED or TLS_INVALID. */
+export async function startHttp(parts: HttpParts): Promise<HttpServer> {
+  const { installation } = parts
+  const { catalog, log } = installation
+  const { listen, tls } = installation.config.http
   if (listen === null) throw new PgproofError('LISTEN_FAILED', { address: 'off', reason: 'http.listen is off' })
+  const certificate = tls === undefined ? null : await readCertificate(tls)
   const events = new RunEvents(catalog, (run) => runAnswer(run, parts.orders.position(run.id)))
   const routes = createRoutes(parts, events)
-  const authenticate = createAuthentication(parts.config, clock)
+  const authenticate = createAuthentication(() => installation.config.http, installation)
   const callers = new WeakMap<FastifyRequest, Caller>()
   const timeoutMs = parts.requestTimeoutMs ?? requestTimeoutMs
 
@@ -42,13 +59,14 @@ export async function startHttp(parts: HttpParts): Promise<{ readonly address: s
       const path = request.routeOptions.url
       log.error({ [logKeys.code]: error.code, method, path, [logKeys.details]: error.details }, error.message)
     }
-    const headers = { ...commonHeaders, ...(error instanceof Refusal ? error.headers : {}) }
+    reply.headers(commonHeaders)
+    if (error instanceof Refusal) for (const [name, value] of Object.entries(error.headers)) reply.header(name, value)
     // As bytes, or Fastify would add a charset, which this media type has not.
     const body = Buffer.from(JSON.stringify(problemOf(error)))
-    return reply.code(error.httpStatus).headers(headers).type(problemType).send(body)
+    return reply.code(error.httpStatus).type(problemType).send(body)
   }
 
-  const app = fastify({
+  const settings = {
     logger: false,
     bodyLimit: bodyLimitBytes,
     requestTimeout: timeoutMs,
@@ -57,9 +75,15 @@ export async function startHttp(parts: HttpParts): Promise<{ readonly address: s
     return503OnClosing: false,
     trustProxy: false,
     routerOptions: { maxParamLength: 1000 },
-    http: { connectionsCheckingInterval: Math.min(5000, timeoutMs), requireHostHeader: false },
     frameworkErrors: refuse,
     clientErrorHandler: answerBrokenRequest,
+  } as const
+  const ofNode = { connectionsCheckingInterval: Math.min(5000, timeoutMs), requireHostHeader: false }
+  const app: FastifyInstance<Server> = fastify<Server>({
+    ...settings,
+    ...(certificate === null
+      ? { http: ofNode }
+      : { https: { ...ofNode, ...certificate.options, handshakeTimeout: timeoutMs } }),
   })
   app.server.maxConnections = connectionCapacity
   // Node looks at neither time-out while this one is the longer.
@@ -71,10 +95,25 @@ export async function startHttp(parts: HttpParts): Promise<{ readonly address: s
     else parseJson(request, String(body), done)
   })
 
+  // Of the addresses that make the requests: a proxy counts as one.
+  await app.register(rateLimit, {
+    global: false,
+    max: () => installation.config.http.rateLimit,
+    timeWindow: rateWindowMs,
+    cache: addressCapacity,
+    keyGenerator: ({ raw }) => networkOf(raw.socket.remoteAddress ?? ''),
+  })
+  const countRequest = app.createRateLimit()
   app.addHook('onRequest', async (request, reply) => {
     reply.headers(commonHeaders)
-    const access = request.is404 ? accessWithoutRoute(routes, pathOf(request)) : request.routeOptions.config.access
-    callers.set(request, authenticate(request.raw, access ?? 'read'))
+    const access =
+      (request.is404 ? accessWithoutRoute(routes, pathOf(request)) : request.routeOptions.config.access) ?? 'read'
+    // Whoever watches pgproof must never lose sight of it because of what else comes from the same address.
+    if (access !== 'probe' && access !== 'metrics') {
+      const counted = await countRequest(request)
+      if (!counted.isAllowed && counted.isExceeded) throw tooMany(counted.max, counted.ttlInSeconds)
+    }
+    callers.set(request, authenticate(request.raw, access))
   })
   for (const one of routes)
     app.route({
@@ -109,12 +148,34 @@ export async function startHttp(parts: HttpParts): Promise<{ readonly address: s
     // Fastify would open a second server for the second address of `localhost`, out of reach of `close`.
     const host = listen.host === 'localhost' ? '127.0.0.1' : listen.host
     const address = await app.listen({ host, port: listen.port })
-    return { address, close: () => closeApp(app, events) }
+    const watch =
+      certificate === null ? null : watchCertificate(certificate, certificateParts(parts), renew(app.server))
+    return {
+      address,
+      certificateExpiresAt: watch && (() => watch.expiresAt()),
+      reload: async () => await watch?.look(),
+      close: () => closeApp(app, events, watch),
+    }
   } catch (error) {
     await app.close()
     const address = `${listen.host}:${listen.port}`
     throw new PgproofError('LISTEN_FAILED', { address, reason: reasonOf(error) }, { cause: error })
   }
+}
+
+function certificateParts({ installation, certificateLookMs: lookMs = certificateLookMs }: HttpParts) {
+  const { clock, log } = installation
+  return { files: () => installation.config.http.tls, clock, log, lookMs }
+}
+
+/** Connections that are open go on with the certificate that they began with. */
+function renew(server: Server): (certificate: Certificate) => void {
+  return ({ options }) => server.setSecureContext(options)
+}
+
+function tooMany(max: number, seconds: number): Refusal {
+  const reason = `more than ${max} requests within a minute came from this address`
+  return new Refusal('RATE_LIMITED', { reason }, { 'retry-after': String(Math.max(1, seconds)) })
 }
 
 declare module 'fastify' {
@@ -133,8 +194,9 @@ const commonHeaders = {
 
 type App = { readonly server: { closeIdleConnections(): void; closeAllConnections(): void }; close(): Promise<unknown> }
 
-async function closeApp(app: App, events: RunEvents): Promise<void> {
+async function closeApp(app: App, events: RunEvents, watch: CertificateWatch | null): Promise<void> {
   events.close()
+  await watch?.[Symbol.asyncDispose]()
   const closed = app.close()
   // A connection becomes idle when its last answer has left; Node looks for idle ones only once.
   const reap = setInterval(() => app.server.closeIdleConnections(), 20)
@@ -170,21 +232,4 @@ function methodsAt(routes: readonly Route[], path: string): readonly string[] {
 function accessWithoutRoute(routes: readonly Route[], path: string): Access {
   const [first] = routesAt(routes, path)
   return first?.access === 'probe' || first?.access === 'metrics' ? first.access : 'read'
-}
-
-/** For what is not even HTTP, or does not arrive: there is no request yet that Fastify could answer. */
-function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) {
-    socket.destroy()
-    return
-  }
-  const reason = error.code === 'HPE_HEADER_OVERFLOW' ? 'the headers are too large' : 'this is not HTTP'
-  const refusal =
-    error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-      ? new PgproofError('REQUEST_TIMEOUT')
-      : new PgproofError('REQUEST_INVALID', { reason })
-  const problem = problemOf(refusal)
-  const body = JSON.stringify(problem)
-  const head = `HTTP/1.1 ${problem.status} ${problem.title}\r\nConnection: close\r\nContent-Type: ${problemType}\r\n`
-  socket.end(`${head}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`, () => socket.destroySoon())
 }

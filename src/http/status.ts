@@ -1,18 +1,31 @@
 import { z } from 'zod'
 import type { CatalogBackup } from '../catalog/catalog.ts'
 import { type DatabaseStatus, guaranteeOf, readDatabaseStatus, waitsSince } from '../catalog/database-status.ts'
+import { readFailedRuns } from '../catalog/failed-runs.ts'
 import type { PlannedJob, Run } from '../catalog/runs.ts'
 import { isFinished } from '../catalog/runs.ts'
 import { objectivesOf } from '../config/config.ts'
 import { judgeObjectives } from '../domain/objectives.ts'
 import { planSync } from '../jobs/sync.ts'
 import { knownDatabases } from '../metrics/scrape.ts'
-import { backupAnswer, backupSchema, drillAnswer, drillSchema, runAnswer, runSchema } from './answers.ts'
+import {
+  backupAnswer,
+  backupSchema,
+  drillAnswer,
+  drillSchema,
+  failedRunSchema,
+  pauseAnswer,
+  pauseSchema,
+  runAnswer,
+  runSchema,
+} from './answers.ts'
 import type { HttpParts } from './http-parts.ts'
 
 const seconds = z.number().nonnegative()
 const instant = z.iso.datetime()
 const count = z.int().nonnegative()
+
+const pausedUntil = instant.nullable().describe('Nothing of it starts before then; null unless it is paused.')
 
 const objectiveSchema = z.strictObject({
   objectiveSeconds: seconds.nullable(),
@@ -45,7 +58,14 @@ export const databaseStatusSchema = z.strictObject({
     restoreTime: objectiveSchema.describe('Against the RTO.'),
     forecast: objectiveSchema.describe('Against the RTO.'),
   }),
-  next: z.array(z.strictObject({ job: z.enum(['backup', 'drill']), at: instant })),
+  next: z.array(
+    z.strictObject({
+      job: z.enum(['backup', 'drill']),
+      at: instant,
+      intervalSeconds: seconds.describe('The longest time between two due times.'),
+      pausedUntil,
+    }),
+  ),
 })
 
 export const statusSchema = z.strictObject({
@@ -55,10 +75,18 @@ export const statusSchema = z.strictObject({
   reasons: z.array(z.string()).describe('Why it is not ready.'),
   databases: z.array(databaseStatusSchema),
   roles: z.array(
-    z.strictObject({ server: z.string(), newestBackup: backupSchema.nullable(), next: instant.nullable() }),
+    z.strictObject({
+      server: z.string(),
+      newestBackup: backupSchema.nullable(),
+      next: instant.nullable(),
+      pausedUntil,
+    }),
   ),
   runs: z.array(runSchema).describe('Those that wait or go on.'),
-  failures: z.array(runSchema).describe('The last runs of this process that did not succeed, newest first.'),
+  failures: z
+    .array(failedRunSchema)
+    .describe('The last runs of this process that did not succeed, newest first, and older ones that are not over.'),
+  pauses: z.array(pauseSchema).describe('Those in force, the one that ends last first.'),
   store: z.strictObject({
     readAt: instant.nullable().describe('When it was last read; null if it never was.'),
     isComplete: z.boolean().describe('Whether everything in all required stores could be read then.'),
@@ -96,6 +124,18 @@ export const statusSchema = z.strictObject({
       )
       .describe('Backups that somebody other than pgproof removed, replaced, or put back after a prune.'),
   }),
+  configuration: z
+    .strictObject({ isInForce: z.boolean(), needsRestart: z.array(z.string()) })
+    .describe('Whether the configuration that was last read is in force, and which settings of it wait for a restart.'),
+  keys: z
+    .array(
+      z.strictObject({
+        fingerprint: z.string(),
+        use: z.enum(['recipient', 'signer', 'private']),
+        expiresAt: instant.nullable().describe('Null: it never expires.'),
+      }),
+    )
+    .describe('The OpenPGP keys that this process works with.'),
 })
 export type Status = z.infer<typeof statusSchema>
 export type StatusOfDatabase = z.infer<typeof databaseStatusSchema>
@@ -135,13 +175,12 @@ export function readStatus(parts: HttpParts): Status {
         server,
         newestBackup: newest === undefined ? null : backupAnswer(newest),
         next: next?.nextAt.toISOString() ?? null,
+        pausedUntil: next?.pausedUntil?.toISOString() ?? null,
       }
     }),
     runs: runs.filter((run) => !isFinished(run)).map(answer),
-    failures: runs
-      .filter(({ state }) => state === 'failed' || state === 'inconclusive')
-      .slice(0, failuresShown)
-      .map(answer),
+    failures: readFailedRuns(catalog, failuresShown).map(({ run, isOver }) => ({ ...answer(run), isOver })),
+    pauses: catalog.pauses().map(pauseAnswer),
     store: {
       readAt: catalog.lastRefreshedAt?.toISOString() ?? null,
       isComplete: catalog.isComplete,
@@ -163,6 +202,13 @@ export function readStatus(parts: HttpParts): Status {
       damagedObjects: catalog.damaged().length,
       historyGaps: catalog.historyGaps().map((gap) => ({ ...gap, witnesses: [...gap.witnesses] })),
     },
+    configuration: {
+      isInForce: parts.configReload().isSuccessful,
+      needsRestart: [...parts.configReload().needsRestart],
+    },
+    keys: parts.keyExpiries().map(({ fingerprint, use, expiresAt }) => {
+      return { fingerprint, use, expiresAt: expiresAt?.toISOString() ?? null }
+    }),
   }
 }
 
@@ -198,7 +244,14 @@ function databaseAnswer(
     }),
     next: planned.flatMap((one) =>
       one.job !== 'roles' && one.server === server && one.database === database
-        ? [{ job: one.job, at: one.nextAt.toISOString() }]
+        ? [
+            {
+              job: one.job,
+              at: one.nextAt.toISOString(),
+              intervalSeconds: one.intervalSeconds,
+              pausedUntil: one.pausedUntil?.toISOString() ?? null,
+            },
+          ]
         : [],
     ),
   }

@@ -9,7 +9,8 @@ const mebibyte = 2 ** 20
  * (`isRemovable`), only the second is tried: it leaves nothing.
  */
 export async function checkLargeObjects(probe: StoreProbe, isRemovable: boolean): Promise<void> {
-  const bytes = probe.settings.partSizeBytes + mebibyte
+  // A directory has no parts, and may be on a small disk.
+  const bytes = isBucket(probe.store.writer) ? probe.settings.partSizeBytes + mebibyte : 2 * mebibyte
   if (isRemovable) await checkWhole(probe, bytes)
   else if (isBucket(probe.store.writer))
     probe.findings.ok(

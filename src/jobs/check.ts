@@ -68,14 +68,18 @@ function collect(subject: string, all: Finding[]): Findings {
     subject,
     ok: (message) => all.push({ subject, result: 'ok', message, hint: null, code: null }),
     warn: (message, hint) => all.push({ subject, result: 'warning', message, hint, code: null }),
-    problem: ({ message, hint, details, code }) =>
+    problem: ({ message, hint, details, code }) => {
+      // Two steps that come upon the same fault make one problem.
+      if (all.some((one) => one.subject === subject && one.code === code && one.message.split('\n')[0] === message))
+        return
       all.push({
         subject,
         result: 'problem',
         message: details === undefined ? message : `${message}\n${details}`,
         hint,
         code,
-      }),
+      })
+    },
   }
 }
 

@@ -1,8 +1,8 @@
 import { type PgproofError, toPgproofError } from '../errors.ts'
 
-/** One thing that was looked at. A `problem` would make tonight's backup or drill fail; a `warning` would not. */
+/** One thing that was looked at. A `problem` would make tonight's backup or drill, or `serve`, fail; a `warning` would not. */
 export type Finding = {
-  /** `store`, `keys`, `server main`, `database main/shop`, `drills`. */
+  /** `store`, `keys`, `server main`, `database main/shop`, `drills`, `http`. */
   readonly subject: string
   readonly result: 'ok' | 'warning' | 'problem'
   readonly message: string

@@ -9,7 +9,7 @@ import {
 } from '../domain/full-drill-report.ts'
 import type { DrillResult } from '../drill/drill-request.ts'
 import { publicReason } from '../drill/drill-verdict.ts'
-import { scratchKind } from '../drill/scratch.ts'
+import { type ScratchNetwork, scratchKind } from '../drill/scratch.ts'
 import { signDetached } from '../encryption/sign.ts'
 import { PgproofError } from '../errors.ts'
 import type { JobParts } from '../parts.ts'
@@ -33,6 +33,7 @@ export type FullJudgeInput = {
   /** In the order of the request; fewer if the full drill ended early. */
   readonly carried: readonly Carried[]
   readonly serverVersion: string | null
+  readonly network: ScratchNetwork | null
   /** What ended the full drill early; null if it came to its end. */
   readonly error: PgproofError | null
   readonly parts: JobParts
@@ -74,6 +75,7 @@ export function judgeFullDrill(input: FullJudgeInput): {
     environment: {
       scratch: scratchKind(request.scratch),
       serverVersion: input.serverVersion,
+      network: input.network,
       jobs: request.jobs,
       cpus: cpus().length,
       cpuModel: cpus()[0]?.model ?? 'unknown',

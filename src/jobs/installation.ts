@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import type { Config, ServerConfig } from '../config/config.ts'
 import type { Secret } from '../config/secret.ts'
 import {
@@ -40,9 +41,20 @@ export function serverNamed(config: Config, name: string): ServerConfig {
 }
 
 export function connectionTo(server: ServerConfig, database?: string): Connection {
-  const { password } = server
-  const connection = parseConnectionUrl(server.name, server.url, password && (() => password.reveal()))
+  const { password, passwordFile } = server
+  const reveal = password && (() => passwordNow(passwordFile) ?? password.reveal())
+  const connection = parseConnectionUrl(server.name, server.url, reveal)
   return database === undefined ? connection : withDatabase(connection, database)
+}
+
+/** A password that was changed in its file counts from the next connection on; undefined where it cannot be read now. */
+function passwordNow(file: string | undefined): string | undefined {
+  if (file === undefined) return undefined
+  try {
+    return readFileSync(file, 'utf8').replace(/\r?\n$/, '') || undefined
+  } catch {
+    return undefined
+  }
 }
 
 /** The databases that are backed up: those listed, or all there are now, without the excluded ones. */

@@ -7,6 +7,8 @@ export type Order = {
   /** Null for roles and for a prune of everything. */
   readonly database: string | null
   readonly trigger: Run['trigger']
+  /** 1 unless given. */
+  readonly attempt?: number | undefined
   readonly wish?: DrillWish
 }
 

@@ -1,4 +1,5 @@
 import type { CatalogBackup } from '../catalog/catalog.ts'
+import { mapInParallel } from '../catalog/map-in-parallel.ts'
 import { encodePruneRecord, type PruneRecord, pruneRecordFormat } from '../domain/prune-record.ts'
 import { assertRemovalShare } from '../domain/removal-limits.ts'
 import { lockReason } from '../domain/retention.ts'
@@ -9,6 +10,7 @@ import type { NamedStore } from '../storage/store-set.ts'
 import { StoreHolds } from '../stored/read-holds.ts'
 import { version } from '../version.ts'
 import type { Installation } from './installation.ts'
+import { sweepPauses } from './pause.ts'
 import { backupsToRemove, type Held, orphanAgeMs, type PrunePlan, type PruneRequest, planPrune } from './plan-prune.ts'
 
 /** What went from one store. */
@@ -164,15 +166,19 @@ async function locksOf(
   signal: AbortSignal,
 ): Promise<Held> {
   const locks = new Map<string, string>()
-  for (const { folder, manifest } of doomed) {
+  if (reader.hasLocks === false) return locks
+  await mapInParallel(doomed, parallelLooks, signal, async ({ folder, manifest }) => {
     const keys = [manifest.objects.dump.name, objectNames.manifest].map((name) => `${folder}${name}`)
     const heads = await Promise.all(keys.map((key) => reader.head(key, { signal })))
     const until = new Date(Math.max(0, ...heads.map((head) => head?.lockedUntil?.getTime() ?? 0)))
     const reason = lockReason(until, clock.now())
     if (reason !== undefined) locks.set(folder, reason)
-  }
+  })
   return locks
 }
+
+/** As many backups at a time, of which two objects each are asked for. */
+const parallelLooks = 16
 
 /** Why so much may not go from one store without being forced; null if it may. */
 export function shareError(
@@ -230,11 +236,12 @@ class Removal {
       await this.#attempt(manifest.label, this.#backups, async () => {
         // Who began to read it meanwhile keeps it; the next prune comes soon enough.
         if (await this.#isRead(folder)) return 'kept'
-        await this.#record(plan, backup)
+        const isRecorded = await this.#recordUnlessFull(plan, backup)
         await this.#delete(`${folder}${objectNames.manifest}`)
         this.#installation.catalog.removeBackup(folder, name)
         // Who had read the manifest by then had said so before; the rest is for the next prune, which has the record.
         if (!(await this.#isRead(folder))) await this.#removeFolder(folder)
+        if (!isRecorded) await this.#record(plan, backup)
         return 'removed'
       })
       if (this.#backups.length === before) incompleteServers.add(manifest.server)
@@ -254,6 +261,7 @@ class Removal {
         return 'removed'
       })
     await this.#holds.sweep(signal)
+    await sweepPauses(this.#store, this.#installation, signal)
 
     // What unfinished uploads of crashed runs left.
     const { clock, log } = this.#installation
@@ -286,6 +294,20 @@ class Removal {
       (await this.#holds.inForce(this.#signal)).get(folder)
     if (reason !== undefined) this.#installation.log.info({ store: this.#store.name, folder, reason }, 'not removed')
     return reason !== undefined
+  }
+
+  /**
+   * False where there is no room for the record: then it is written when the backup has made some. Killed in between, the
+   * backup shows as one that somebody else removed; a store that stays full for ever is worse.
+   */
+  async #recordUnlessFull(plan: PrunePlan, backup: CatalogBackup): Promise<boolean> {
+    try {
+      await this.#record(plan, backup)
+      return true
+    } catch (error) {
+      if (error instanceof PgproofError && error.code === 'STORE_FULL') return false
+      throw error
+    }
   }
 
   /**

@@ -2,13 +2,14 @@ import { randomUUID } from 'node:crypto'
 import type { Catalog } from '../catalog/catalog.ts'
 import type { Job, Run, RunProgress, RunState } from '../catalog/runs.ts'
 import type { Clock } from '../clock.ts'
+import { blamesTheBackup } from '../domain/checklist.ts'
 import { PgproofError, toPgproofError } from '../errors.ts'
 import { type Log, logKeys } from '../log.ts'
 
 /** A timer takes 31 bits of milliseconds; longer ones would fire at once. */
 const longestTimerMs = 2 ** 31 - 1
 
-export type RunSpec = Pick<Run, 'job' | 'server' | 'database' | 'trigger'>
+export type RunSpec = Pick<Run, 'job' | 'server' | 'database' | 'trigger'> & { readonly attempt?: number | undefined }
 
 /** What a job leaves: the label of the backup or drill, and why it is not a success although it ran to its end. */
 export type JobEnd = { readonly label: string | null; readonly error?: PgproofError | null; readonly bytes?: number }
@@ -20,6 +21,7 @@ export function newRun(spec: RunSpec, parts: RunParts): Run {
   const run: Run = {
     ...spec,
     id: randomUUID(),
+    attempt: spec.attempt ?? 1,
     state: 'queued',
     queuedAt: parts.clock.now(),
     startedAt: null,
@@ -48,7 +50,7 @@ export async function runJob<T extends JobEnd>(
   const log = parts.log.child({
     [logKeys.run]: run.id,
     [logKeys.job]: run.job,
-    [logKeys.server]: run.server,
+    ...(run.server === '' ? {} : { [logKeys.server]: run.server }),
     ...(run.database === null ? {} : { [logKeys.database]: run.database }),
   })
   const started = clock.monotonicMs()
@@ -93,18 +95,21 @@ export async function runJob<T extends JobEnd>(
     const busy = catalog.runs().find((other) => other.state === 'running' && clashes(other, run))
     if (busy !== undefined) throw new PgproofError('LOCKED', { what: describe(busy) })
     catalog.updateRun(run.id, { state: 'running', startedAt: clock.now() })
-    log.info('run started')
+    log.info(
+      { [logKeys.trigger]: run.trigger, ...(run.attempt > 1 ? { [logKeys.attempt]: run.attempt } : {}) },
+      'run started',
+    )
     const end = await work(AbortSignal.any([signal, deadline.signal]), (progress) => {
       catalog.updateRun(run.id, { progress: { ...catalog.findRun(run.id)?.progress, ...progress } })
     })
-    finish(end.error == null ? 'succeeded' : stateOf(end.error), end, end.error ?? null)
+    finish(end.error == null ? 'succeeded' : stateOf(end.error, run.job), end, end.error ?? null)
     return end
   } catch (thrown) {
     const error = toPgproofError(
       deadline.signal.aborted ? deadline.signal.reason : signal.aborted ? signal.reason : thrown,
       what,
     )
-    finish(stateOf(error), null, error)
+    finish(stateOf(error, run.job), null, error)
     throw error
   } finally {
     clearTimeout(timer)
@@ -125,7 +130,9 @@ function clashes(one: Run, other: Run): boolean {
   return one.job === other.job || (isOfDatabase(one.job) && isOfDatabase(other.job))
 }
 
-function stateOf(error: PgproofError): RunState {
+function stateOf(error: PgproofError, job: Job): RunState {
   if (error.code === 'CANCELLED' || error.code === 'SHUTTING_DOWN') return 'cancelled'
-  return error.exitCode === 14 ? 'inconclusive' : 'failed'
+  // A drill has failed only if it found the backup to be bad; a store that is away says nothing about it.
+  const saysNothing = job === 'drill' ? !blamesTheBackup.has(error.code) : error.exitCode === 14
+  return saysNothing ? 'inconclusive' : 'failed'
 }

@@ -34,6 +34,8 @@ export type MarkerWish = {
   readonly mayMark: boolean
   /** Whether somebody said that these are new stores: then a directory is marked as well. */
   readonly isInit: boolean
+  /** How long a store that is not required is waited for, in milliseconds; default 20 s. */
+  readonly optionalMs?: number | undefined
 }
 
 export type SettledMarkers = {
@@ -59,7 +61,7 @@ export async function settleMarkers(
   clock: Clock,
   signal: AbortSignal,
 ): Promise<SettledMarkers | null> {
-  const found = await Promise.all(stores.map(async (store) => ({ store, marker: await lookAt(store, signal) })))
+  const found = await Promise.all(stores.map(async (store) => ({ store, marker: await lookAt(store, wish, signal) })))
   assertNotAborted(signal)
   const faults = new Map<string, PgproofError>()
   const markers = new Map<string, StoreMarker>()
@@ -142,6 +144,7 @@ export async function readStoreMarker(store: ObjectStore, signal: AbortSignal): 
 /** The marker; null where there is none; why neither can be told. */
 async function lookAt(
   { reader, isRequired }: MarkedStore,
+  { optionalMs = defaultOptionalMs }: MarkerWish,
   signal: AbortSignal,
 ): Promise<StoreMarker | null | PgproofError> {
   const limit = AbortSignal.timeout(optionalMs)
@@ -157,8 +160,7 @@ async function lookAt(
   }
 }
 
-/** How long a store that is not required is waited for, in milliseconds. */
-const optionalMs = 20_000
+const defaultOptionalMs = 20_000
 
 /** Faults of the configuration: they do not pass, and to go on would harm somebody's store. */
 function isAlwaysThrown({ code }: PgproofError): boolean {

@@ -34,11 +34,11 @@ export type SyncResult = {
 /**
  * Copies to each store what it lacks and another one has: backups whole, their manifests last, and reports of drills. What
  * a store has pruned, or would prune next, is not brought back. Nothing is decrypted. Throws SYNC_INCOMPLETE when
- * something could not be copied, with all the rest done.
+ * something could not be copied, with all the rest done; what that is, `onResult` was told by then.
  */
 export async function runSync(
   request: SyncRequest,
-  installation: Installation,
+  installation: Installation & { readonly onResult?: ((result: SyncResult) => void) | undefined },
   signal: AbortSignal,
   onProgress: (progress: RunProgress) => void = () => {},
 ): Promise<SyncResult> {
@@ -58,10 +58,12 @@ export async function runSync(
   }
   const readable = targets.filter(({ name }) => known.has(name))
   const plans = readable.map(({ name }) => planSync(name, installation))
-  if (request.isDryRun) {
+  const end = (result: SyncResult): SyncResult => {
+    installation.onResult?.(result)
     assertNone(failures)
-    return { plans, copied: [], isDryRun: true }
+    return result
   }
+  if (request.isDryRun) return end({ plans, copied: [], isDryRun: true })
 
   // 2. Backup by backup, the newest first: it is the one that is missed most.
   const copied = plans.map(({ store }) => ({ store, labels: [] as string[], reports: 0 }))
@@ -93,8 +95,7 @@ export async function runSync(
         if (done !== undefined) done.reports += await copyReport(key, target, installation, signal)
       })
   }
-  assertNone(failures)
-  return { plans, copied, isDryRun: false }
+  return end({ plans, copied, isDryRun: false })
 }
 
 function assertNone(failures: readonly string[]): void {

@@ -1,3 +1,4 @@
+import type { Catalog, CatalogBackup } from '../catalog/catalog.ts'
 import { type DatabaseStatus, guaranteeOf, waitsSince } from '../catalog/database-status.ts'
 import type { Verdict } from '../domain/drill-report.ts'
 import type { Scrape } from './scrape.ts'
@@ -5,6 +6,16 @@ import { perPlace, type StoredMetric } from './stored-metrics.ts'
 
 /** What is protected and what is proven of each database. */
 export const databaseMetrics: readonly StoredMetric[] = [
+  one(
+    'pgproof_database_configured',
+    '1 if the configuration covers the database, 0 if only its backups are left.',
+    ({ isConfigured }) => (isConfigured ? 1 : 0),
+  ),
+  one(
+    'pgproof_database_missing',
+    '1 if the configuration covers the database, and its server does not have it any more, 0 if it has; absent without a schedule.',
+    isMissing,
+  ),
   one(
     'pgproof_backup_last_attempt_timestamp_seconds',
     'When a backup was last started, whatever came of it.',
@@ -44,6 +55,20 @@ export const databaseMetrics: readonly StoredMetric[] = [
     'Backups whose objects are all in the store (any), and those of them that passed a drill (verified).',
     'proof',
     ({ retained }, { isStoreRead }) => (isStoreRead ? Object.entries(retained) : []),
+  ),
+  one(
+    'pgproof_backups_incomplete',
+    'Backups that no store holds whole: objects of them are missing or cut short.',
+    ({ server, database, retained }, { catalog, isStoreRead }) =>
+      isStoreRead ? backupsOf(server, database, catalog).length - retained.any : null,
+  ),
+  one(
+    'pgproof_backups_failed_drill',
+    'Backups in the store whose last drill failed.',
+    ({ server, database }, { catalog, isStoreRead }) =>
+      isStoreRead
+        ? backupsOf(server, database, catalog).filter(({ lastVerdict }) => lastVerdict === 'failed').length
+        : null,
   ),
   one(
     'pgproof_oldest_unverified_backup_timestamp_seconds',
@@ -107,6 +132,20 @@ export const databaseMetrics: readonly StoredMetric[] = [
   ),
 ]
 
+/** Null where nobody looks: without a schedule the server is not asked for its databases. */
+function isMissing(
+  { server, database, isConfigured }: Scrape['databases'][number],
+  { parts, planned }: Scrape,
+): number | null {
+  const schedule = parts.config.servers.find(({ name }) => name === server)?.schedule
+  if (!isConfigured || (schedule?.backup ?? schedule?.drill) === undefined) return null
+  return planned.some((job) => job.server === server && job.database === database) ? 0 : 1
+}
+
+function backupsOf(server: string, database: string, catalog: Catalog): readonly CatalogBackup[] {
+  return catalog.backups({ server, database, kind: 'database' })
+}
+
 const verdicts: readonly Verdict[] = ['passed', 'failed', 'inconclusive']
 
 type Value = number | null | undefined
@@ -114,7 +153,7 @@ type Value = number | null | undefined
 function one(
   name: StoredMetric['name'],
   help: string,
-  pick: (status: DatabaseStatus, scrape: Scrape) => Value,
+  pick: (status: Scrape['databases'][number], scrape: Scrape) => Value,
 ): StoredMetric {
   return {
     name,

@@ -1,10 +1,11 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import { databaseMetrics } from './database-metrics.ts'
 import { registerRunMetrics } from './run-metrics.ts'
+import { scheduleMetrics } from './schedule-metrics.ts'
 import { type MetricsParts, readScrape, type Scrape } from './scrape.ts'
 import { installationMetrics, type StoredMetric } from './stored-metrics.ts'
 
-export type { KeyExpiry, MetricsParts } from './scrape.ts'
+export type { ConfigReload, KeyExpiry, MetricsParts } from './scrape.ts'
 
 export type Metrics = {
   readonly registry: Registry
@@ -16,7 +17,8 @@ export type Metrics = {
 export function createMetrics(parts: MetricsParts): Metrics {
   const registry = new Registry()
   const scrape = oncePerScrape(() => readScrape(parts))
-  for (const metric of [...installationMetrics, ...databaseMetrics]) registerStored(metric, registry, scrape)
+  for (const metric of [...installationMetrics, ...scheduleMetrics, ...databaseMetrics])
+    registerStored(metric, registry, scrape)
   registerRunMetrics(registry, parts)
   collectDefaultMetrics({ register: registry })
   for (const name of misnamedDefaults) registry.removeSingleMetric(name)

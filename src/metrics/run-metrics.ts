@@ -1,11 +1,15 @@
-import { Counter, Histogram, type Registry } from 'prom-client'
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
+import type { Catalog } from '../catalog/catalog.ts'
 import { isFinished, type Run, type RunState } from '../catalog/runs.ts'
-import { knownDatabases, type MetricsParts, type RunPlace, runPlaces } from './scrape.ts'
+import { isCovered, knownDatabases, type MetricsParts, type RunPlace, runPlaces } from './scrape.ts'
 
 const outcomes = ['succeeded', 'failed', 'cancelled', 'inconclusive'] as const satisfies RunState[]
 
 /** From a second to half a day. */
 const durationBuckets = [1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400, 28_800, 43_200]
+
+/** What comes after so many is no news. */
+const longestRow = 1000
 
 /** What is counted since the start of this process: runs leave nothing in the store unless they succeed. */
 export function registerRunMetrics(registry: Registry, parts: MetricsParts): void {
@@ -27,6 +31,20 @@ export function registerRunMetrics(registry: Registry, parts: MetricsParts): voi
     registers: [registry],
   })
 
+  const failures = new FailuresInARow()
+  const inARow = new Gauge({
+    name: 'pgproof_run_consecutive_failures',
+    help: 'Runs in a row that failed or were inconclusive, up to the last one, since the start of this process.',
+    labelNames,
+    registers: [registry],
+    collect() {
+      inARow.reset()
+      const { catalog, config, planned } = parts
+      for (const place of runPlaces(knownDatabases(catalog, planned()), config))
+        if (isCovered(place, config)) inARow.set(place, failures.of(place, lastSuccessIn(catalog, place)))
+    },
+  })
+
   const unfinished = new Set<string>()
   const count = (run: Run): void => {
     if (!isFinished(run)) {
@@ -37,10 +55,11 @@ export function registerRunMetrics(registry: Registry, parts: MetricsParts): voi
     if (!unfinished.delete(run.id)) return
     const labels = { server: run.server, database: run.database ?? '', job: run.job }
     runs.inc({ ...labels, outcome: run.state })
+    failures.note(labels, run)
     if (run.startedAt === null || run.finishedAt === null) return
     durations.observe(labels, Math.max(0, run.finishedAt.getTime() - run.startedAt.getTime()) / 1000)
   }
-  for (const run of parts.catalog.runs()) {
+  for (const run of parts.catalog.runs().toReversed()) {
     unfinished.add(run.id)
     count(run)
   }
@@ -51,4 +70,38 @@ export function registerRunMetrics(registry: Registry, parts: MetricsParts): voi
 function startFromZero(runs: Counter<keyof RunPlace | 'outcome'>, { catalog, planned, config }: MetricsParts): void {
   for (const { server, database, job } of runPlaces(knownDatabases(catalog, planned()), config))
     for (const outcome of outcomes) runs.inc({ server, database, job, outcome }, 0)
+}
+
+/** A success ends a row, be it of this process or found in the store; a run that was cancelled says nothing. */
+class FailuresInARow {
+  /** When they ended. */
+  readonly #rows = new Map<string, readonly Date[]>()
+
+  note(place: RunPlace, { state, finishedAt }: Run): void {
+    const key = placeKey(place)
+    if (state === 'succeeded') this.#rows.delete(key)
+    else if (state !== 'cancelled' && finishedAt !== null)
+      this.#rows.set(key, [...(this.#rows.get(key) ?? []).slice(-longestRow), finishedAt])
+  }
+
+  of(place: RunPlace, lastSuccess: Date | null): number {
+    const row = this.#rows.get(placeKey(place)) ?? []
+    return row.filter((at) => lastSuccess === null || at >= lastSuccess).length
+  }
+}
+
+function placeKey({ server, database, job }: RunPlace): string {
+  return JSON.stringify([server, database, job])
+}
+
+/** What the store knows of it: another process may have done what this one could not. */
+function lastSuccessIn(catalog: Catalog, { server, database, job }: RunPlace): Date | null {
+  if (job === 'backup') return dateOf(catalog.newest(server, database)?.manifest.finishedAt)
+  if (job === 'roles') return dateOf(catalog.backups({ kind: 'roles', server })[0]?.manifest.finishedAt)
+  if (job !== 'drill') return null
+  return dateOf(catalog.drills({ server, database }).find(({ verdict }) => verdict === 'passed')?.finishedAt)
+}
+
+function dateOf(instant: string | undefined): Date | null {
+  return instant === undefined ? null : new Date(instant)
 }

@@ -5,6 +5,7 @@ import type { PlannedJob, Run } from '../catalog/runs.ts'
 import type { Clock } from '../clock.ts'
 import { type Config, objectivesOf } from '../config/config.ts'
 import { retentionIn } from '../config/retention-in.ts'
+import { isConfigured } from '../jobs/installation.ts'
 import type { NamedStore } from '../storage/store-set.ts'
 
 export type KeyExpiry = {
@@ -23,6 +24,16 @@ export type MetricsParts = {
   readonly planned: () => readonly PlannedJob[]
   readonly keyExpiries: () => readonly KeyExpiry[]
   readonly version: string
+  /** What became of the last reload of the configuration; the start counts as one that succeeded. */
+  readonly configReload: () => ConfigReload
+}
+
+export type ConfigReload = {
+  /** False if it was refused, or a part of it waits for a restart. */
+  readonly isSuccessful: boolean
+  readonly lastSuccessAt: Date
+  /** Keys that changed and count only after a restart. */
+  readonly needsRestart: readonly string[]
 }
 
 export type Place = { readonly server: string; readonly database: string }
@@ -31,7 +42,8 @@ export type Place = { readonly server: string; readonly database: string }
 export type Scrape = {
   readonly parts: MetricsParts
   readonly catalog: Catalog
-  readonly databases: readonly DatabaseStatus[]
+  /** Those that the configuration does not cover (any more) have no objectives. */
+  readonly databases: readonly (DatabaseStatus & { readonly isConfigured: boolean })[]
   /** The newest roles backup of each server that has one. */
   readonly newestRoles: ReadonlyMap<string, CatalogBackup>
   readonly planned: readonly PlannedJob[]
@@ -57,7 +69,11 @@ export function readScrape(parts: MetricsParts): Scrape {
   return {
     parts,
     catalog,
-    databases: places.map((place) => readDatabaseStatus(place, catalog, objectivesOf(place.server, config), now)),
+    databases: places.map((place) => {
+      const covered = isCovered(place, config)
+      const objectives = covered ? objectivesOf(place.server, config) : {}
+      return { ...readDatabaseStatus(place, catalog, objectives, now), isConfigured: covered }
+    }),
     newestRoles,
     planned,
     running: catalog.runs().filter(({ state }) => state === 'running'),
@@ -68,9 +84,17 @@ export function readScrape(parts: MetricsParts): Scrape {
   }
 }
 
+/** Whether the configuration asks for runs there; a place without a database is the server's, or everybody's. */
+export function isCovered({ server, database }: Place, { servers }: Pick<Config, 'servers'>): boolean {
+  if (server === '') return true
+  const found = servers.find(({ name }) => name === server)
+  return found !== undefined && (database === '' || isConfigured(found, database))
+}
+
 /** What is told of one store. */
 export type StoreScrape = {
   readonly name: string
+  readonly isRequired: boolean
   /** Whether it could be read when it was last tried; null before the first time. */
   readonly isUp: boolean | null
   readonly clockSkewSeconds: number | undefined
@@ -79,12 +103,17 @@ export type StoreScrape = {
   readonly lacking: readonly CatalogBackup[]
 }
 
-function readStore({ name, writer }: NamedStore, { catalog, config, stores }: MetricsParts, now: Date): StoreScrape {
+function readStore(
+  { name, isRequired, writer }: NamedStore,
+  { catalog, config, stores }: MetricsParts,
+  now: Date,
+): StoreScrape {
   const standing = catalog.standings().find((one) => one.name === name)
   const isUp = standing === undefined ? null : standing.error === null
   const question = { store: name, policyOf: retentionIn(name, config), now, timezone: config.timezone }
   return {
     name,
+    isRequired,
     isUp,
     clockSkewSeconds: writer.clockSkewSeconds(),
     view: catalog.inStore(name),

@@ -27,6 +27,20 @@ export const installationMetrics: readonly StoredMetric[] = [
     read: ({ parts }) => [{ labels: { version: parts.version, nodeversion: process.version }, value: 1 }],
   },
   {
+    name: 'pgproof_config_last_reload_successful',
+    type: 'gauge',
+    help: '1 if the configuration was in order when it was last read, 0 if it was refused, or a part of it waits for a restart.',
+    labels: [],
+    read: ({ parts }) => [{ labels: {}, value: parts.configReload().isSuccessful ? 1 : 0 }],
+  },
+  {
+    name: 'pgproof_config_last_reload_success_timestamp_seconds',
+    type: 'gauge',
+    help: 'When the configuration that is in force was read.',
+    labels: [],
+    read: ({ parts }) => [{ labels: {}, value: parts.configReload().lastSuccessAt.getTime() / 1000 }],
+  },
+  {
     name: 'pgproof_roles_last_success_timestamp_seconds',
     type: 'gauge',
     help: 'When the newest roles backup in the store was finished.',
@@ -34,37 +48,6 @@ export const installationMetrics: readonly StoredMetric[] = [
     *read({ newestRoles }) {
       for (const [server, { manifest }] of newestRoles)
         yield { labels: { server }, value: Date.parse(manifest.finishedAt) / 1000 }
-    },
-  },
-  {
-    name: 'pgproof_run_in_progress',
-    type: 'gauge',
-    help: 'How many runs of this process are going on.',
-    labels: [...perPlace, 'job'],
-    *read({ runPlaces, running }) {
-      for (const labels of runPlaces) yield { labels, value: 0 }
-      for (const { server, database, job } of running)
-        yield { labels: { server, database: database ?? '', job }, value: 1 }
-    },
-  },
-  {
-    name: 'pgproof_schedule_next_timestamp_seconds',
-    type: 'gauge',
-    help: 'When the job is due next.',
-    labels: [...perPlace, 'job'],
-    *read({ planned }) {
-      for (const { server, database, job, nextAt } of planned)
-        yield { labels: { server, database: database ?? '', job }, value: nextAt.getTime() / 1000 }
-    },
-  },
-  {
-    name: 'pgproof_schedule_interval_seconds',
-    type: 'gauge',
-    help: 'The longest time between two due times of the job.',
-    labels: [...perPlace, 'job'],
-    *read({ planned }) {
-      for (const { server, database, job, intervalSeconds } of planned)
-        yield { labels: { server, database: database ?? '', job }, value: intervalSeconds }
     },
   },
   {
@@ -83,6 +66,15 @@ export const installationMetrics: readonly StoredMetric[] = [
     labels: perStore,
     *read({ stores }) {
       for (const { name, isUp } of stores) if (isUp !== null) yield { labels: { store: name }, value: isUp ? 1 : 0 }
+    },
+  },
+  {
+    name: 'pgproof_store_required',
+    type: 'gauge',
+    help: '1 if no backup succeeds without the store, 0 if a sync may catch it up later.',
+    labels: perStore,
+    *read({ stores }) {
+      for (const { name, isRequired } of stores) yield { labels: { store: name }, value: isRequired ? 1 : 0 }
     },
   },
   {

@@ -7,11 +7,14 @@ import { ProgramError, type RunningProgram, runProgram, startProgram } from '../
 import { socketPrefix } from '../streams/spool.ts'
 import { type Connection, connect } from './connect.ts'
 import { findProgram } from './programs.ts'
+import { withoutNetwork } from './without-network.ts'
 
 export type EmbeddedServer = AsyncDisposable & {
   /** As the bootstrap superuser, over a Unix socket that nobody else can reach. */
   readonly connection: Connection
   readonly version: string
+  /** Whether what runs in it can reach any other machine or server; not every system lets it be without. */
+  readonly hasNetwork: boolean
 }
 
 export type EmbeddedRequest = {
@@ -31,7 +34,7 @@ export type EmbeddedRequest = {
 }
 
 /**
- * A throw-away PostgreSQL server: unix socket only, tuned for one restore that nobody needs after a crash, run as an
+ * A throw-away PostgreSQL server: unix socket only, without a network where the system allows, tuned for one restore that nobody needs after a crash, run as an
  * unprivileged user, ended when the scope ends. Throws PROGRAM_MISSING, EXTENSION_MISSING (pg_cron) or SCRATCH_FAILED.
  */
 export async function startEmbeddedServer(
@@ -74,7 +77,11 @@ export async function startEmbeddedServer(
     ]
     await runProgram({ path: initdb.path, args, env, user }, { signal })
     await appendFile(join(dataFolder, 'postgresql.conf'), settings(socketFolder, request))
-    server = startProgram({ path: postgres.path, args: ['-D', dataFolder], env, user }, { signal })
+    const { program, hasNetwork } = await withoutNetwork(
+      { path: postgres.path, args: ['-D', dataFolder], env, user },
+      signal,
+    )
+    server = startProgram(program, { signal })
     const connection: Connection = {
       server: 'scratch',
       host: socketFolder,
@@ -84,7 +91,7 @@ export async function startEmbeddedServer(
       tls: { mode: 'disable' },
     }
     await untilReady(connection, server, clock, signal)
-    return { connection, version: postgres.version, [Symbol.asyncDispose]: dispose }
+    return { connection, version: postgres.version, hasNetwork, [Symbol.asyncDispose]: dispose }
   } catch (error) {
     const details = server?.stderrTail()
     await dispose()
@@ -123,7 +130,7 @@ export async function unprivilegedUser(name: string): Promise<{ uid: number; gid
 
 /** PostgreSQL manual, "Non-Durable Settings" and "Populating a Database"; of what is said twice, the last holds. */
 function settings(socketFolder: string, { jobs, parameters = {}, cronDatabase }: EmbeddedRequest): string {
-  const memory = totalmem()
+  const memory = Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY)
   const mebibytes = (share: number, least: number, most: number): string =>
     `${Math.floor(Math.min(most, Math.max(least, (memory * share) / (1 << 20))))}MB`
   return `

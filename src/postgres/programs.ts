@@ -47,6 +47,20 @@ export async function findProgramBetween(
   })
 }
 
+/** The path of a program by its name alone; undefined if there is none on the PATH. */
+export async function findOnPath(name: string): Promise<string | undefined> {
+  for (const folder of (process.env['PATH'] ?? '').split(':')) {
+    if (folder === '') continue
+    const path = resolve(folder, name)
+    const isThere = await access(path, constants.X_OK).then(
+      () => true,
+      () => false,
+    )
+    if (isThere) return path
+  }
+  return undefined
+}
+
 /** `17` of `17.4 (Debian 17.4-1)`. */
 export function majorOf(version: string): number {
   return Number.parseInt(version, 10)

@@ -104,7 +104,16 @@ export function restoreError(
     return new PgproofError('SPOOL_FULL', { path: 'of the scratch server', reason: 'no space left on device' }, more)
   const reason = scratchFaults.find(({ pattern }) => pattern.test(said))?.reason
   if (reason !== undefined) return new PgproofError('SCRATCH_FAILED', { reason }, more)
+  if (isKilledFromOutside(error)) {
+    const killed = `pg_restore was ${error.outcome}, as the system does when memory runs out`
+    return new PgproofError('SCRATCH_FAILED', { reason: killed }, more)
+  }
   return new PgproofError('RESTORE_FAILED', { outcome: error.outcome }, more)
+}
+
+/** By somebody else, or by the kernel. A crash, as of SIGSEGV, may be the archive's doing. */
+export function isKilledFromOutside({ signalName }: ProgramError): boolean {
+  return signalName !== null && ['SIGKILL', 'SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT'].includes(signalName)
 }
 
 /** pg_restore quotes the statement that failed: that of a subscription, a user mapping or a server may hold a password. */

@@ -3,7 +3,8 @@ import { PgproofError } from '../errors.ts'
 import type { Connection } from '../postgres/connect.ts'
 import type { FoundProgram } from '../postgres/programs.ts'
 import { type RestoreRequest, restoreDump } from '../postgres/restore-dump.ts'
-import { firstErrorOf } from '../postgres/restore-errors.ts'
+import { firstErrorOf, isKilledFromOutside } from '../postgres/restore-errors.ts'
+import { ProgramError } from '../streams/child-process.ts'
 import { assertExtensions, assertMonetary } from './after-restore.ts'
 
 /** A database that did not exist before; dropped when the scope ends. */
@@ -41,11 +42,17 @@ export async function restoreIntoNew<Database extends NewDatabase>(
   try {
     return await restoreOnce(request, request.jobs, [], signal)
   } catch (error) {
-    const isFailed = error instanceof PgproofError && error.code === 'RESTORE_FAILED'
-    if (request.jobs === 1 || !isFailed) throw error
+    if (signal.aborted || request.jobs === 1 || !mayBeByChance(error)) throw error
     const note = `${request.jobs} jobs of pg_restore failed: ${firstErrorOf(error)}; restored again by one`
     return await restoreOnce(request, 1, [note], signal)
   }
+}
+
+/** One job also needs less memory than several, where that was what pg_restore was killed for. */
+function mayBeByChance(error: unknown): error is PgproofError {
+  if (!(error instanceof PgproofError)) return false
+  const isKilled = error.cause instanceof ProgramError && isKilledFromOutside(error.cause)
+  return error.code === 'RESTORE_FAILED' || isKilled
 }
 
 async function restoreOnce<Database extends NewDatabase>(

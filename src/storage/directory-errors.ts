@@ -13,11 +13,15 @@ export function toDirectoryError(error: unknown, { operation, key, url }: Direct
   if (fullCodes.has(code)) return new PgproofError('STORE_FULL', { key }, more)
   if (code === 'EROFS') return new PgproofError('STORE_READ_ONLY', { reason }, { cause: error })
   if (code === 'EACCES' || code === 'EPERM')
-    return new PgproofError('STORE_DENIED', { operation, reason }, { cause: error })
+    return new PgproofError('STORE_DENIED', { operation, reason, advice: directoryAdvice }, { cause: error })
   if (code === 'ENOENT' || code === 'ELOOP') return new PgproofError('STORE_NOT_FOUND', { key }, { cause: error })
   if (goneCodes.has(code)) return new PgproofError('STORE_UNREACHABLE', { store: url, reason }, { cause: error })
   return new PgproofError('STORE_FAILED', { operation, reason }, { cause: error })
 }
+
+/** For whoever is refused by a directory. */
+export const directoryAdvice =
+  'Check the owner and the mode of the directory and of what is in it (`ls -ln`), and of an NFS export its options: the user that pgproof runs as must be able to read and write there.'
 
 /** The file system's name for the failure, `ENOSPC`; empty for anything that is no such failure. */
 export function codeOf(error: unknown): string {

@@ -1,18 +1,21 @@
-import { isUtf8 } from 'node:buffer'
 import { lstat, mkdir, open, readdir, realpath, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { Clock } from '../clock.ts'
 import { PgproofError } from '../errors.ts'
 import { codeOf } from './directory-errors.ts'
-import { type FolderEntry, ignoreAbsence, type TreeFile, walkFolder } from './directory-walk.ts'
+import { type FolderEntry, readableEntries } from './directory-folder.ts'
+import { ignoreAbsence, type TreeFile, walkFolder } from './directory-walk.ts'
 import { temporaryName } from './key-rules.ts'
 
 /** The folders and files below one root; knows keys, and keeps everything inside the root. */
 export class DirectoryTree {
+  readonly #clock: Clock
   readonly #root: string
   /** Folders whose names are known to be on disk. */
   readonly #durable = new Set<string>()
 
-  constructor(root: string) {
+  constructor(root: string, clock: Clock) {
+    this.#clock = clock
     this.#root = root.length > 1 ? root.replace(/\/+$/, '') : root
   }
 
@@ -92,14 +95,26 @@ export class DirectoryTree {
     await this.#assertRoot()
     const start = prefix.slice(0, prefix.lastIndexOf('/') + 1)
     await ignoreAbsence(this.#assertNoLinks(start.replace(/\/$/, '')))
-    for await (const files of walkFolder(this.#root, start, { prefix, after, read: readFolder }))
+    for await (const files of walkFolder(this.#root, start, {
+      prefix,
+      after,
+      read: readFolder,
+      byThreads: true,
+      clock: this.#clock,
+    }))
       yield files.filter((file) => !isTemporary(file) && !isNfsRemains(file))
   }
 
   /** What unfinished writes left, in folders that a key of ours can have: `lost+found` and `.snapshot` are not ours. */
   async *walkTemporary(): AsyncGenerator<readonly TreeFile[]> {
     await this.#assertRoot()
-    for await (const files of walkFolder(this.#root, '', { prefix: '', after: '', read: readOwnFolder }))
+    for await (const files of walkFolder(this.#root, '', {
+      prefix: '',
+      after: '',
+      read: readOwnFolder,
+      byThreads: false,
+      clock: this.#clock,
+    }))
       yield files.filter(isTemporary)
   }
 
@@ -117,16 +132,13 @@ export class DirectoryTree {
     throw new PgproofError('STORE_DENIED', {
       operation: `the way to ${folder}`,
       reason: 'a symbolic link below the store’s directory is not followed',
+      advice: 'Move what it leads to into the directory, or name that directory in `store.url`.',
     })
   }
 }
 
-/** What is in a folder, but for names that are not UTF-8: decoded they would be those of other files. */
 async function readFolder(path: string): Promise<readonly FolderEntry[]> {
-  const entries = await readdir(path, { withFileTypes: true, encoding: 'buffer' })
-  return entries
-    .filter(({ name }) => isUtf8(name))
-    .map((entry) => ({ name: entry.name.toString('utf8'), isDirectory: entry.isDirectory() }))
+  return readableEntries(await readdir(path, { withFileTypes: true, encoding: 'buffer' }))
 }
 
 async function readOwnFolder(path: string): Promise<readonly FolderEntry[]> {

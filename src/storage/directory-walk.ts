@@ -1,16 +1,18 @@
 import type { Stats } from 'node:fs'
 import { lstat } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { Clock } from '../clock.ts'
 import { codeOf } from './directory-errors.ts'
+import { type FileStat, type FolderEntry, type WalkRange, wantedKeys } from './directory-folder.ts'
+import { type FolderContents, FolderThreads } from './folder-threads.ts'
 
-export type TreeFile = { readonly key: string; readonly path: string; readonly stat: Stats }
-export type FolderEntry = { readonly name: string; readonly isDirectory: boolean }
+export type TreeFile = { readonly key: string; readonly path: string; readonly stat: FileStat }
 
-export type Walk = {
-  readonly prefix: string
-  /** Only keys beyond it. */
-  readonly after: string
+export type Walk = WalkRange & {
   readonly read: (path: string) => Promise<readonly FolderEntry[]>
+  /** Whether threads may be started for it where there are many folders; they look into all of them. */
+  readonly byThreads: boolean
+  readonly clock: Clock
 }
 
 /**
@@ -19,14 +21,20 @@ export type Walk = {
  * take ten times as long.
  */
 export async function* walkFolder(root: string, folder: string, walk: Walk): AsyncGenerator<readonly TreeFile[]> {
-  let files: TreeFile[] = []
-  for await (const more of walkOpened(root, await openFolder(root, folder, walk), walk)) {
-    files = files.concat(more)
-    if (files.length < filesAtOnce) continue
+  const threads = new FolderThreads(root, { prefix: walk.prefix, after: walk.after }, walk.clock)
+  try {
+    let files: TreeFile[] = []
+    const tree = { root, walk, threads }
+    for await (const more of walkOpened(await openFolder(root, folder, walk), tree)) {
+      files = files.concat(more)
+      if (files.length < filesAtOnce) continue
+      yield files
+      files = []
+    }
     yield files
-    files = []
+  } finally {
+    threads.close()
   }
-  yield files
 }
 
 /** Undefined where the file or folder does not exist, or no longer. */
@@ -41,59 +49,64 @@ export async function ignoreAbsence<T>(promise: Promise<T>): Promise<T | undefin
 
 /** In bursts: what wakes a thread for every single call costs more than the call. */
 const foldersAhead = { least: 16, most: 128 } as const
+/** It takes a twentieth of a second to start a thread, in which so many folders are read without. */
+const foldersForThreads = 100
+const foldersAheadOfThreads = { least: 256, most: 512 } as const
 const filesAtOnce = 256
 
-/** What is in a folder, in the order of the keys; a folder's ends in a slash. */
-type Opened = readonly (TreeFile | { readonly key: string; readonly isFolder: true })[]
+type Tree = { readonly root: string; readonly walk: Walk; readonly threads: FolderThreads }
 
-async function* walkOpened(root: string, entries: Opened, walk: Walk): AsyncGenerator<readonly TreeFile[]> {
-  const waiting = entries.flatMap((entry) => ('isFolder' in entry ? [entry.key] : []))
-  const opening: Promise<Opened>[] = []
+async function* walkOpened(contents: FolderContents, tree: Tree): AsyncGenerator<readonly TreeFile[]> {
+  const { root, walk, threads } = tree
+  const waiting = contents.flatMap(({ key, stat }) => (stat === null ? [key] : []))
+  const isMany = walk.byThreads && waiting.length >= foldersForThreads
+  const ahead = isMany ? foldersAheadOfThreads : foldersAhead
+  const opening: Promise<FolderContents>[] = []
   let files: TreeFile[] = []
-  for (const entry of entries) {
-    if (!('isFolder' in entry)) {
-      files.push(entry)
+  for (const { key, stat } of contents) {
+    if (stat !== null) {
+      files.push({ key, path: join(root, key), stat })
       continue
     }
-    const room = opening.length < foldersAhead.least ? foldersAhead.most - opening.length : 0
-    for (const key of waiting.splice(0, room)) {
-      const opened = openFolder(root, key, walk)
+    const room = opening.length < ahead.least ? ahead.most - opening.length : 0
+    const next = waiting.splice(0, room)
+    const opened = isMany ? threads.open(next) : next.map((folder) => openFolder(root, folder, walk))
+    for (const one of opened) {
       // Whoever stops early does not want to hear of it.
-      opened.catch(() => {})
-      opening.push(opened)
+      one.catch(() => {})
+      opening.push(one)
+    }
+    const inside = (await opening.shift()) ?? []
+    // A folder of files only, as every backup's is, needs no generator of its own.
+    if (inside.every((entry) => entry.stat !== null)) {
+      for (const entry of inside)
+        files.push({ key: entry.key, path: join(root, entry.key), stat: entry.stat as FileStat })
+      if (files.length < filesAtOnce) continue
+      yield files
+      files = []
+      continue
     }
     if (files.length > 0) yield files
     files = []
-    yield* walkOpened(root, (await opening.shift()) ?? [], walk)
+    yield* walkOpened(inside, tree)
   }
   yield files
 }
 
-async function openFolder(root: string, folder: string, { prefix, after, read }: Walk): Promise<Opened> {
-  const found = await ignoreAbsence(read(join(root, folder)))
-  const start = Buffer.from(after)
-  const entries = (found ?? [])
-    // With its slash a folder sorts where its contents do: `a-b` before `a/c`.
-    .map(({ name, isDirectory }) => ({ isDirectory, key: `${folder}${name}${isDirectory ? '/' : ''}` }))
-    .filter(({ key }) => key.startsWith(prefix) || (key.endsWith('/') && prefix.startsWith(key)))
-    .map(({ isDirectory, key }) => ({ isDirectory, key, order: Buffer.from(key) }))
-    .filter(({ isDirectory, key, order }) => Buffer.compare(order, start) > 0 || (isDirectory && after.startsWith(key)))
-    .sort((one, other) => Buffer.compare(one.order, other.order))
-  const opened: (Opened[number] | undefined)[] = []
-  for (let index = 0; index < entries.length; index += filesAtOnce) {
-    const some = entries.slice(index, index + filesAtOnce)
+async function openFolder(root: string, folder: string, walk: Walk): Promise<FolderContents> {
+  const keys = wantedKeys((await ignoreAbsence(walk.read(join(root, folder)))) ?? [], folder, walk)
+  const opened: (FolderContents[number] | undefined)[] = []
+  for (let index = 0; index < keys.length; index += filesAtOnce) {
+    const some = keys.slice(index, index + filesAtOnce)
     opened.push(
-      ...(await Promise.all(
-        some.map(({ isDirectory, key }) => (isDirectory ? { key, isFolder: true as const } : statFile(root, key))),
-      )),
+      ...(await Promise.all(some.map((key) => (key.endsWith('/') ? { key, stat: null } : lookAt(root, key))))),
     )
   }
   return opened.filter((entry) => entry !== undefined)
 }
 
-async function statFile(root: string, key: string): Promise<TreeFile | undefined> {
-  const path = join(root, key)
-  const stat = await ignoreAbsence(lstat(path))
+async function lookAt(root: string, key: string): Promise<{ readonly key: string; readonly stat: Stats } | undefined> {
+  const stat = await ignoreAbsence(lstat(join(root, key)))
   // Removed since the folder was read, or a link, a socket, a device.
-  return stat?.isFile() === true ? { key, path, stat } : undefined
+  return stat?.isFile() === true ? { key, stat } : undefined
 }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { constants, type Stats } from 'node:fs'
+import { constants } from 'node:fs'
 import { type FileHandle, link, lstat, open, rename, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -9,6 +9,7 @@ import { assertNotAborted, PgproofError } from '../errors.ts'
 import { abortError, whenAborted } from './abortable.ts'
 import { ChunkReader } from './chunk-reader.ts'
 import { codeOf, type DirectoryCall, toDirectoryError } from './directory-errors.ts'
+import type { FileStat } from './directory-folder.ts'
 import { DirectoryTree } from './directory-tree.ts'
 import { ignoreAbsence, type TreeFile } from './directory-walk.ts'
 import { assertKeyPrefix, assertObjectKey } from './key-rules.ts'
@@ -27,6 +28,7 @@ const stallMs = 300_000
  */
 export class DirectoryStore implements ObjectStore {
   readonly url: string
+  readonly hasLocks = false
   readonly #tree: DirectoryTree
   readonly #clock: Clock
   #skewSeconds: number | undefined
@@ -36,7 +38,7 @@ export class DirectoryStore implements ObjectStore {
   /** `url` is `file:///absolute/path` of a directory that exists; it is never created. Touches nothing yet. */
   constructor(url: string, parts: { clock: Clock }) {
     this.url = url
-    this.#tree = new DirectoryTree(parseFileUrl(url))
+    this.#tree = new DirectoryTree(parseFileUrl(url), parts.clock)
     this.#clock = parts.clock
   }
 
@@ -286,7 +288,7 @@ async function* fileChunks(
 }
 
 /** Changed by every write and rename, and by nobody at will. */
-function etagOf({ ctimeMs }: Stats): string {
+function etagOf({ ctimeMs }: FileStat): string {
   return String(ctimeMs)
 }
 

@@ -28,5 +28,9 @@ function flawOf(segments: readonly string[], mayEndEmpty: boolean): string | und
 
 function assertNoFlaw(key: string, operation: string, flaw: string | undefined): void {
   if (flaw === undefined) return
-  throw new PgproofError('STORE_DENIED', { operation, reason: `"${key}" is not a key: ${flaw}` })
+  throw new PgproofError('STORE_DENIED', {
+    operation,
+    reason: `"${key}" is not a key: ${flaw}`,
+    advice: 'It is a fault of pgproof; please report it.',
+  })
 }

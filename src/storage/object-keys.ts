@@ -28,6 +28,7 @@ export const prunesPrefix = 'prunes/'
 /** Probes of `check`. */
 export const checksPrefix = 'checks/'
 export const holdsPrefix = 'holds/'
+export const pausesPrefix = 'pauses/'
 
 export type BackupPlace = {
   readonly kind: 'database' | 'roles'
@@ -72,6 +73,11 @@ export function fullDrillReportKey(server: string, label: string): string {
 
 export function pruneRecordKey(label: string): string {
   return `${prunesPrefix}${label}.json`
+}
+
+/** Of a pause of schedules, or of its end. */
+export function pauseKey(label: string): string {
+  return `${pausesPrefix}${label}.json`
 }
 
 /** Of a note that backups are being read. `id` is a UUID: such an object is never written over. */

@@ -52,6 +52,9 @@ export interface ObjectStore {
   /** Whether a listing comes in pages, each asked for after the one before: then pieces of it, listed at once, save time. */
   readonly listsInPages?: boolean
 
+  /** Whether it can keep an object from being removed for a time (S3 Object Lock); absent: it may. */
+  readonly hasLocks?: boolean
+
   /** Writes a small object. With `ifAbsent`, throws `STORE_EXISTS` if the key is taken. */
   put(
     key: string,

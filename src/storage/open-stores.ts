@@ -1,4 +1,5 @@
 import type { CredentialsConfig, StoreConfig } from '../config/config.ts'
+import { assertDistinct } from './distinct-directories.ts'
 import type { ObjectStore } from './object-store.ts'
 import { openStore } from './open-store.ts'
 import { type NamedStore, StoreSet, type StoreSetParts } from './store-set.ts'
@@ -12,8 +13,11 @@ export async function openStores(settings: readonly StoreConfig[], parts: StoreS
       secretAccessKey: secretAccessKey && (() => secretAccessKey.reveal()),
       sessionToken: sessionToken && (() => sessionToken.reveal()),
     }
-    return await openStore({ ...store, ...secrets }, parts)
+    // Which of them a retry is about.
+    const log = settings.length === 1 ? parts.log : parts.log.child({ store: store.name })
+    return await openStore({ ...store, ...secrets }, { ...parts, log })
   }
+  await assertDistinct(settings, parts.clock)
   const named: NamedStore[] = []
   for (const store of settings) {
     const writer = await open(store, store)

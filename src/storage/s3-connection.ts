@@ -16,6 +16,7 @@ import { checkAnswers } from './s3-answers.ts'
 import { awaitCredentials } from './s3-credentials.ts'
 import { httpStatus, isTransient, nameOf, retryAfterMs, toStoreError } from './s3-errors.ts'
 import { type S3Profile, s3Profiles } from './s3-profiles.ts'
+import { type Agents, type SentRequest, SmallReads } from './s3-small-read.ts'
 import type { StoreSettings } from './store-settings.ts'
 
 /** How long the store may be silent, in milliseconds. */
@@ -54,7 +55,9 @@ export class S3Connection {
   readonly clock: Clock
   readonly log: Log
   readonly timeouts: S3Timeouts
+  readonly smallReads: SmallReads
   readonly #address: string
+  readonly #locksObjects: boolean
   #skewSeconds: number | undefined
   #bucketIsThere = false
 
@@ -70,13 +73,24 @@ export class S3Connection {
     this.clock = parts.clock
     this.log = parts.log
     this.#address = settings.endpoint === undefined ? this.url : `${this.url} at ${withoutLogin(settings.endpoint)}`
-    this.client = makeClient(settings, this.profile, this.timeouts)
+    this.#locksObjects = settings.objectLock !== undefined
+    const agents = makeAgents(settings.caFile)
+    this.client = makeClient(settings, this.profile, this.timeouts, agents)
+    this.smallReads = new SmallReads({
+      agents,
+      credentials: () => this.client.config.credentials(),
+      now: () => this.storeTime(),
+      idleMs: Math.min(smallReadIdleMs, this.timeouts.idleMs),
+    })
     checkAnswers(this.client)
     this.client.middlewareStack.add(
-      (next) => async (args) => {
+      (next, context) => async (args) => {
         const result = await next(args)
         this.#noteDate(result.response)
         assertNoWebPage(result.response, this.#address)
+        const { Key, Range } = args.input as { readonly Key?: string; readonly Range?: string }
+        if (context.commandName === 'GetObjectCommand' && Key !== undefined && Range === undefined)
+          this.smallReads.learn(args.request as SentRequest, Key)
         return result
       },
       { step: 'deserialize', priority: 'low', name: 'pgproofClock' },
@@ -160,7 +174,8 @@ export class S3Connection {
   toError(error: unknown, what: string, key: string | undefined, signal: AbortSignal): PgproofError {
     if (signal.aborted) return abortError(signal, what)
     const clockSkewSeconds = this.#skewSeconds
-    return toStoreError(error, { operation: what, key, bucket: this.bucket, store: this.#address, clockSkewSeconds })
+    const place = { key, bucket: this.bucket, store: this.#address }
+    return toStoreError(error, { operation: what, ...place, clockSkewSeconds, locksObjects: this.#locksObjects })
   }
 
   /**
@@ -225,7 +240,17 @@ function assertNoWebPage(response: unknown, store: string): void {
 
 type HttpResponse = { statusCode?: number; headers?: Record<string, string>; body?: Readable }
 
-function makeClient(settings: StoreSettings, profile: S3Profile, timeouts: S3Timeouts): S3Client {
+/** How long the quick way to a small object may be silent, in milliseconds. */
+const smallReadIdleMs = 10_000
+
+function makeAgents(caFile: string | undefined): Agents {
+  return {
+    http: new HttpAgent({ keepAlive: true, maxSockets: 64 }),
+    https: new HttpsAgent({ keepAlive: true, maxSockets: 64, ...trusted(caFile) }),
+  }
+}
+
+function makeClient(settings: StoreSettings, profile: S3Profile, timeouts: S3Timeouts, agents: Agents): S3Client {
   const { connectMs, idleMs, answerMs } = timeouts
   const { accessKeyId, secretAccessKey, sessionToken } = settings
   if ((accessKeyId === undefined) !== (secretAccessKey === undefined))
@@ -267,8 +292,8 @@ function makeClient(settings: StoreSettings, profile: S3Profile, timeouts: S3Tim
       requestTimeout: answerMs,
       // Else a breach is only logged.
       throwOnRequestTimeout: true,
-      httpAgent: new HttpAgent({ keepAlive: true, maxSockets: 64 }),
-      httpsAgent: new HttpsAgent({ keepAlive: true, maxSockets: 64, ...trusted(settings.caFile) }),
+      httpAgent: agents.http,
+      httpsAgent: agents.https,
       logger,
     }),
   })

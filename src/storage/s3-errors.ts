@@ -9,6 +9,8 @@ export type CallContext = {
   /** Address for messages. */
   readonly store: string
   readonly clockSkewSeconds: number | undefined
+  /** Whether what is written there is to be put under Object Lock. */
+  readonly locksObjects: boolean
 }
 
 /** A failure of an S3 call as an error of the register. Keeps no request: that would carry the session token. */
@@ -18,7 +20,7 @@ export function toStoreError(error: unknown, context: CallContext): PgproofError
   const reason = reasonText(error)
   const details = detailsOf(error)
   const make = (code: ErrorCode, values: Readonly<Record<string, string | number>>) =>
-    new PgproofError(code, values, { details })
+    new PgproofError(code, { ...values, ...(code === 'STORE_DENIED' ? { advice: deniedAdvice } : {}) }, { details })
 
   const name = nameOf(error)
   const status = httpStatus(error)
@@ -28,6 +30,7 @@ export function toStoreError(error: unknown, context: CallContext): PgproofError
   if (name === 'NoSuchKey') return make('STORE_NOT_FOUND', { key: key ?? '' })
   if (name === 'RequestTimeTooSkewed')
     return make('STORE_FAILED', { operation, reason: `${reason}${skewText(context.clockSkewSeconds)}` })
+  if (context.locksObjects && isLockMissing(error, operation)) return make('STORE_LOCK_MISSING', { bucket, reason })
   if (reason === 'Region is missing')
     return make('USAGE_INVALID', { reason: 'the store needs a region: set `store.region`' })
   if (fullNames.has(name) || status === 507) return make('STORE_FULL', { key: key ?? '' })
@@ -48,6 +51,21 @@ export function toStoreError(error: unknown, context: CallContext): PgproofError
     })
   if (status === undefined && isNetworkError(error)) return make('STORE_UNREACHABLE', { store, reason })
   return make('STORE_FAILED', { operation, reason })
+}
+
+const deniedAdvice =
+  'Check the access key, its secret and the rights on the bucket and prefix. Without `store.accessKeyId` they come from ' +
+  'AWS_ACCESS_KEY_ID and its like, or from a profile or role of AWS.'
+
+/** AWS, MinIO and Ceph say it in different words, or with none; of a missing checksum they say another thing. */
+function isLockMissing(error: unknown, operation: string): boolean {
+  if (!/^(?:PutObject|PutObjectRetention|CreateMultipartUpload) /.test(operation)) return false
+  if (nameOf(error) === 'ObjectLockConfigurationNotFoundError') return true
+  if (nameOf(error) !== 'InvalidRequest' || httpStatus(error) !== 400) return false
+  const said = reasonOf(error)
+  return /object ?lock/i.test(said)
+    ? !/content-md5|checksum/i.test(said)
+    : /^(?:UnknownError|InvalidRequest)?$/.test(said)
 }
 
 /** Whether the same call may succeed when it is simply sent again. */

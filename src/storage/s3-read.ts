@@ -32,7 +32,7 @@ export async function openObject(
   const release = whenAborted(signal, () => out.destroy(abortError(signal, `GetObject of ${key}`)))
   out.once('close', () => {
     release()
-    closed.abort()
+    closed.abort('closed')
   })
   void pump(s3, key, { first, offset, bytes, out, closed: closed.signal }).catch((error: unknown) => {
     out.destroy(s3.toError(error, `GetObject of ${key}`, key, signal))

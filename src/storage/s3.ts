@@ -6,7 +6,7 @@ import {
   ListObjectsV2Command,
   PutObjectCommand,
 } from '@aws-sdk/client-s3'
-import { PgproofError } from '../errors.ts'
+import { assertNotAborted, PgproofError } from '../errors.ts'
 import { assertKeyPrefix, assertObjectKey, isObjectKey } from './key-rules.ts'
 import type {
   BucketProbe,
@@ -27,6 +27,9 @@ import { openObject } from './s3-read.ts'
 import { abortUpload, listUploads } from './s3-unfinished.ts'
 import { S3Upload } from './s3-upload.ts'
 import type { StoreSettings } from './store-settings.ts'
+
+/** What is larger is better streamed, and goes on where it was cut. */
+const mostSmallBytes = 1 << 20
 
 /** A bucket, or a prefix of one, of any S3-compatible store. */
 export class S3Store implements ObjectStore {
@@ -71,7 +74,10 @@ export class S3Store implements ObjectStore {
 
   async get(key: string, options: { signal: AbortSignal; maxBytes?: number }): Promise<Uint8Array> {
     assertObjectKey(key, `GetObject of ${key}`)
-    return await readWhole(await openObject(this.#s3, key, options), key, options.maxBytes)
+    const { maxBytes = mostSmallBytes, signal } = options
+    assertNotAborted(signal, `GetObject of ${key}`)
+    const small = await this.#s3.smallReads.get(this.#s3.fullKey(key), Math.min(maxBytes, mostSmallBytes), signal)
+    return small ?? (await readWhole(await openObject(this.#s3, key, options), key, options.maxBytes))
   }
 
   async read(key: string, options: ReadOptions): Promise<Readable> {

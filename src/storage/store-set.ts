@@ -26,6 +26,8 @@ export type StoreSetParts = {
   readonly log: Log
   /** Throws unless the store is the one it should be; asked before each backup. */
   readonly assertMarked?: ((store: NamedStore, signal: AbortSignal) => Promise<void>) | undefined
+  /** How long a store that is not required may take for one small thing, in milliseconds; default half a minute. */
+  readonly optionalMs?: number | undefined
 }
 
 /** All places that hold the backups: each one holds them all, and what is in one under a key is the same in the others. */
@@ -82,7 +84,9 @@ export class StoreSet {
       this.named.map(async (store) => {
         const error = this.#leftOut.get(store.name)
         if (error !== undefined) throw error
-        await soonEnough(store, options.signal, (signal) => store.writer.put(key, body, { ...options, signal }))
+        await soonEnough(store, this.#parts, options.signal, (signal) =>
+          store.writer.put(key, body, { ...options, signal }),
+        )
       }),
     )
     for (const [index, end] of ends.entries()) {
@@ -111,18 +115,23 @@ export class StoreSet {
     await this.#parts.assertMarked?.(store, signal)
   }
 
+  /** How long a store that is not required is waited for at least, in milliseconds. */
+  get optionalMs(): number {
+    return this.#parts.optionalMs ?? defaultOptionalMs
+  }
+
   async close(): Promise<void> {
     const all = new Set(this.named.flatMap(({ writer, reader, pruner }) => [writer, reader, pruner]))
     await Promise.all([...all].map((store) => store.close()))
   }
 }
 
-/** How long a store that is not required may take for one small thing, in milliseconds. */
-const optionalMs = 30_000
+const defaultOptionalMs = 30_000
 
 /** Nobody waits for long for a store that is not required. Throws what `work` throws, or STORE_FAILED. */
 async function soonEnough(
   { isRequired }: NamedStore,
+  { optionalMs = defaultOptionalMs }: StoreSetParts,
   signal: AbortSignal,
   work: (signal: AbortSignal) => Promise<void>,
 ): Promise<void> {
@@ -223,7 +232,7 @@ export class Writing implements StoreWriter {
     work: (signal: AbortSignal) => Promise<void>,
   ): Promise<void> {
     try {
-      await soonEnough(store, signal, work)
+      await soonEnough(store, this.#parts, signal, work)
     } catch (error) {
       if (store.isRequired || signal.aborted) throw error
       this.#lose(store, toPgproofError(error))

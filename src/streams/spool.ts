@@ -1,8 +1,10 @@
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, statfs, writeFile } from 'node:fs/promises'
+import type { Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
 import { PgproofError, reasonOf } from '../errors.ts'
 import { isAlive } from './process-alive.ts'
+import { showLife, showsLife } from './sign-of-life.ts'
 
 /** One drill's or restore's files on disk, gone when the scope ends. */
 export type Spool = AsyncDisposable & { readonly folder: string }
@@ -11,11 +13,12 @@ export type Spool = AsyncDisposable & { readonly folder: string }
 export const socketPrefix = 'pgproof-s-'
 
 const ownerFile = 'owner.json'
+const ownerSocket = 'owner.sock'
 const prefix = 'pgproof-'
 
 /**
  * Makes a private folder under `root` after checking that `neededBytes` fit. Throws SPOOL_FULL or SPOOL_UNUSABLE.
- * The owner's process id is left inside, so that a later start can tell a leftover from a drill at work.
+ * The owner shows inside that it lives, so that a later start can tell a leftover from a drill at work.
  */
 export async function openSpool(root: string, neededBytes: number): Promise<Spool> {
   try {
@@ -26,8 +29,12 @@ export async function openSpool(root: string, neededBytes: number): Promise<Spoo
       const reason = `${mebibytes(neededBytes)} needed, ${mebibytes(freeBytes)} free`
       throw new PgproofError('SPOOL_FULL', { path: root, reason })
     }
-    const folder = await makeOwnedFolder(root)
-    return { folder, [Symbol.asyncDispose]: () => removeOwnedFolder(folder) }
+    const { folder, life } = await makeOwnedFolder(root)
+    const dispose = async (): Promise<void> => {
+      await removeOwnedFolder(folder)
+      life?.close()
+    }
+    return { folder, [Symbol.asyncDispose]: dispose }
   } catch (thrown) {
     const error = asSpoolError(thrown, root)
     if (error instanceof PgproofError) throw error
@@ -36,14 +43,20 @@ export async function openSpool(root: string, neededBytes: number): Promise<Spoo
 }
 
 /** It takes its place only with its owner inside: a sweep at this very moment must not think it nobody's. */
-async function makeOwnedFolder(root: string): Promise<string> {
+async function makeOwnedFolder(root: string): Promise<{ readonly folder: string; readonly life: Server | null }> {
   const opening = await mkdtemp(join(root, '.opening-'))
+  let life: Server | null = null
   try {
-    await writeFile(join(opening, ownerFile), JSON.stringify(await processIdentity(process.pid)))
+    life = await showLife(join(opening, ownerSocket))
+    await writeFile(
+      join(opening, ownerFile),
+      JSON.stringify({ ...(await processIdentity(process.pid)), hasSocket: life !== null }),
+    )
     const folder = join(root, basename(opening).replace('.opening-', prefix))
     await rename(opening, folder)
-    return folder
+    return { folder, life }
   } catch (error) {
+    life?.close()
     await rm(opening, { recursive: true, force: true })
     throw error
   }
@@ -53,7 +66,7 @@ async function makeOwnedFolder(root: string): Promise<string> {
 async function removeOwnedFolder(folder: string): Promise<void> {
   const options = { recursive: true, force: true, maxRetries: 5 }
   for (const name of await readdir(folder).catch(() => []))
-    if (name !== ownerFile) await rm(join(folder, name), options)
+    if (name !== ownerFile && name !== ownerSocket) await rm(join(folder, name), options)
   await rm(folder, options)
 }
 
@@ -76,8 +89,7 @@ export async function sweepSpool(root: string): Promise<number> {
     if (!name.startsWith(prefix)) continue
     const folder = join(resolve(root), name)
     try {
-      const owner = await readFile(join(folder, ownerFile), 'utf8')
-      if (await isOwnerAlive(owner)) continue
+      if (await isOwnerAlive(folder)) continue
       await killServer(join(folder, 'data'))
       await removeOwnedFolder(folder)
       swept += 1
@@ -102,9 +114,12 @@ export async function sweepPasswordFiles(): Promise<void> {
 /** A process, told from a later one with the same id. */
 export type ProcessIdentity = { readonly pid: number; readonly startTime: string | null }
 
-async function isOwnerAlive(text: string): Promise<boolean> {
+/** Throws what reading throws: a folder that names no owner is none of ours. */
+async function isOwnerAlive(folder: string): Promise<boolean> {
+  const text = await readFile(join(folder, ownerFile), 'utf8')
   try {
-    return await isSameProcessAlive(JSON.parse(text) as ProcessIdentity)
+    const owner = JSON.parse(text) as ProcessIdentity & { readonly hasSocket?: boolean }
+    return owner.hasSocket === true ? await showsLife(join(folder, ownerSocket)) : await isSameProcessAlive(owner)
   } catch {
     return false
   }

@@ -192,9 +192,11 @@ describe('size', () => {
     }
     const catalog = new Catalog({ clock })
     const timed = async (work: () => unknown): Promise<number> => {
-      const start = performance.now()
+      // Of the processor: others may work on this machine as well.
+      const before = process.cpuUsage()
       await work()
-      return performance.now() - start
+      const { user, system } = process.cpuUsage(before)
+      return (user + system) / 1000
     }
     // One listing without the cost of sorting keys anew, which is the memory store's own.
     const listed = store
@@ -220,6 +222,7 @@ const queuedRun = {
   server: 'main',
   database: 'app',
   trigger: 'schedule',
+  attempt: 1,
   state: 'queued',
   queuedAt: new Date('2026-11-20T02:00:00Z'),
   startedAt: null,

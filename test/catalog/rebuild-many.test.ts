@@ -47,7 +47,7 @@ describe('many backups', () => {
     }
     const contents = await rebuildFromStore(store, new Map(), null, signal)
     expect(sizesOf(contents)).toEqual([counts.backups, counts.drills, counts.prunes, 0, 0])
-    expect([callsOf(store, 'list').length, callsOf(store, 'get').length, most]).toEqual([5, documents, 48])
+    expect([callsOf(store, 'list').length, callsOf(store, 'get').length, most]).toEqual([6, documents, 48])
   })
 
   it('everything known - listed in pieces, nothing read, the same contents', async () => {

@@ -10,6 +10,7 @@ function run(id: string, second: number, changes: Partial<Run> = {}): Run {
     server: 'main',
     database: 'app',
     trigger: 'schedule',
+    attempt: 1,
     state: 'queued',
     queuedAt: new Date(second * 1000),
     startedAt: null,

@@ -392,7 +392,7 @@ describe('a gate at something that answers', () => {
     ['403', 403, { code: 'FORBIDDEN' }, 2, 'refuses the token'],
     ['404', 404, 'nothing here', 2, 'is no pgproof daemon: it answers with HTTP 404'],
     ['HTML', 200, '<html></html>', 2, 'is no pgproof daemon: its answer is no JSON'],
-    ['other JSON', 200, { ok: true }, 2, 'is no pgproof daemon: its status lacks time'],
+    ['other JSON', 200, { ok: true }, 2, 'is no pgproof daemon: its answer lacks time'],
     ['502 of a proxy', 502, 'bad gateway', 11, 'cannot ask the daemon'],
   ])('%s - its own error', async (_, answer, body, exit, message) => {
     await using server = await answering(answer, body)

@@ -14,6 +14,7 @@ it('the example - loads without fault or warning when the files it names are the
   for (const [name] of example.matchAll(/(?<=^ *\w+: \/run\/secrets\/)\S+/gm))
     await folder.write(`secrets/${name}`, 'x')
   await folder.write('secrets/ops.sha256', 'a'.repeat(64))
+  await folder.write('secrets/webhook', 'https://hooks.example.com/pgproof')
   const yaml = example.replaceAll('/run/secrets', join(folder.path, 'secrets'))
   const { config, warnings } = await folder.load(yaml, { S3_ACCESS_KEY_ID: 'AKIA' })
   expect(warnings).toEqual([])

@@ -55,9 +55,13 @@ describe('a file that is right', () => {
           name: 'main',
           url: 'postgres://backup@db:5432/postgres',
           password: undefined,
+          passwordFile: undefined,
           databases: 'all',
           exclude: [],
-          schedule: {},
+          schedule: { backup: undefined, roles: undefined, drill: undefined },
+          jitterMs: 0,
+          retry: { attempts: 3, delayMs: 300_000 },
+          maxConcurrent: undefined,
           retention: { last: 3, daily: 7, weekly: 4, monthly: 12, yearly: 0, verified: 2 },
           rolesRetention: { last: 5, daily: 0, weekly: 0, monthly: 0, yearly: 0, verified: 0 },
           compression: { method: 'zstd', level: 1 },
@@ -82,8 +86,15 @@ describe('a file that is right', () => {
         keepReportsMs: 730 * 86_400_000,
       },
       postgres: { binDirs: [] },
-      http: { listen: { host: '127.0.0.1', port: 9432 }, tokens: [], metricsToken: false },
-      daemon: { graceMs: 25_000, maxConcurrent: 2, catalogRefreshMs: 300_000 },
+      http: {
+        listen: { host: '127.0.0.1', port: 9432 },
+        tokens: [],
+        metricsToken: false,
+        tls: undefined,
+        rateLimit: 600,
+      },
+      notify: [],
+      daemon: { graceMs: 25_000, maxConcurrent: 2, catalogRefreshMs: 300_000, notifyTest: undefined },
       log: { level: 'info', format: 'json' },
     } satisfies Config)
   })
@@ -262,7 +273,7 @@ servers:
     ['log: { level: loud }', 'log.level: expected one of debug, info, warn, error, silent, got "loud"'],
     ['recipients: [a]', 'recipients: unknown key  hint: did you mean encryption.recipients?'],
     ['zzzzzzzz: 1', 'zzzzzzzz: unknown key  hint: known keys here: timezone, store, '],
-    ['notify: []', 'notify: unknown key'],
+    ['notify: [{}]', 'notify.0: tells nobody'],
   ])('%s - says so', async (line, fault) => {
     await using folder = await configFolder()
     const faults = await folder.faults(`${least}${line}\n`)

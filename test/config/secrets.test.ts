@@ -1,7 +1,10 @@
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { redactedConfig } from '../../src/config/config.ts'
 import { Secret } from '../../src/config/secret.ts'
+import { connectionTo } from '../../src/jobs/installation.ts'
 import { configFolder, least, leastVariables, variable } from './folder.ts'
 
 const everySecret = `store: { url: s3://backups, accessKeyId: AKIA, secretAccessKey: hunter2-a, sessionTokenFile: session }
@@ -135,4 +138,18 @@ describe('secrets in a configuration that is wrong', () => {
     expect(faults.length).toBeGreaterThan(5)
     expect(faults.join('\n')).not.toContain('hunter2')
   })
+})
+
+it('a password that was changed in its file - is the one of the next connection, and the old one where the file is gone', async () => {
+  await using folder = await configFolder()
+  const yaml = least.replace(/url: postgres:[^\n]*/, (line) => `${line}\n    passwordFile: secret`)
+  const { config } = await folder.load(yaml)
+  const [server] = config.servers
+  if (server === undefined) throw new Error('no server')
+  const { password } = connectionTo(server)
+  expect(password?.()).toBe('hunter2')
+  await folder.write('secret', 'rotated\n')
+  expect(password?.()).toBe('rotated')
+  await rm(join(folder.path, 'secret'))
+  expect(password?.()).toBe('hunter2')
 })

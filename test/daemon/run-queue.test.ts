@@ -25,6 +25,9 @@ type QueueTest = TestInstallation & {
   ended(): Promise<void>
 }
 
+/** Of `expect.poll`: the machine may be busy with something else. */
+const patient = { timeout: 30_000 }
+
 let app: Database
 let shop: Database
 beforeAll(async () => {
@@ -90,7 +93,7 @@ describe('run queue', () => {
   it('a drill waits and a backup comes - the backup goes first', async () => {
     await using test = await queueTest(one)
     test.order('backup', app)
-    await expect.poll(() => test.begun).toEqual(['backup app'])
+    await expect.poll(() => test.begun, patient).toEqual(['backup app'])
     const drill = test.order('drill', app)
     const backup = test.order('backup', shop)
     expect([test.queue.position(backup.id), test.queue.position(drill.id)]).toEqual([0, 1])
@@ -104,10 +107,10 @@ describe('run queue', () => {
     await using test = await queueTest({ PGPROOF_DAEMON__MAX_CONCURRENT: '2' })
     test.order('drill', app)
     const second = test.order('drill', shop)
-    await expect.poll(() => test.begun).toEqual(['drill app'])
+    await expect.poll(() => test.begun, patient).toEqual(['drill app'])
     expect(test.queue.position(second.id)).toBe(0)
     test.order('backup', shop)
-    await expect.poll(() => test.begun).toEqual(['drill app', 'backup shop'])
+    await expect.poll(() => test.begun, patient).toEqual(['drill app', 'backup shop'])
     test.open()
     await test.ended()
     expect(test.begun).toEqual(['drill app', 'backup shop', 'drill shop'])
@@ -120,10 +123,10 @@ describe('run queue', () => {
       if (operation === 'list') await listing.promise
     }
     const sync = test.queue.order({ job: 'sync', server: '', database: null, trigger: 'schedule' })
-    await expect.poll(() => test.state(sync).state).toBe('running')
+    await expect.poll(() => test.state(sync).state, patient).toBe('running')
     const drill = test.order('drill', app)
     const backup = test.order('backup', shop)
-    await expect.poll(() => test.state(backup).state).toBe('running')
+    await expect.poll(() => test.state(backup).state, patient).toBe('running')
     expect(test.state(drill).state).toBe('queued')
     listing.resolve()
     await test.ended()
@@ -137,7 +140,7 @@ describe('run queue', () => {
     const drill = test.order('drill', app)
     expect(codeOf(() => test.order('drill', app))).toBe('LOCKED')
     test.order('backup', shop)
-    await expect.poll(() => test.begun).toEqual(['backup app', 'backup shop'])
+    await expect.poll(() => test.begun, patient).toEqual(['backup app', 'backup shop'])
     expect(test.state(drill).state).toBe('queued')
     test.open()
     await test.ended()
@@ -166,10 +169,10 @@ describe('run queue', () => {
   it('cancelled - a queued run never begins, a running one ends and leaves nothing, a finished one stays', async () => {
     await using test = await queueTest(one)
     const running = test.order('backup', app)
-    await expect.poll(() => test.begun).toEqual(['backup app'])
+    await expect.poll(() => test.begun, patient).toEqual(['backup app'])
     const queued = test.order('drill', shop)
     expect(test.queue.cancel(queued.id)).toMatchObject({ state: 'cancelled', error: { code: 'CANCELLED' } })
-    await expect.poll(() => test.store.calls.some((call) => call.startsWith('write'))).toBe(true)
+    await expect.poll(() => test.store.calls.some((call) => call.startsWith('write')), patient).toBe(true)
     test.queue.cancel(running.id)
     test.open()
     await test.ended()
@@ -184,7 +187,7 @@ describe('run queue', () => {
   it('closed while a run can still finish - it succeeds; what waited is cancelled, nothing new is taken', async () => {
     await using test = await queueTest(one)
     const running = test.order('backup', app)
-    await expect.poll(() => test.begun).toEqual(['backup app'])
+    await expect.poll(() => test.begun, patient).toEqual(['backup app'])
     const queued = test.order('backup', shop)
     const closed = test.queue.close(60 * 24 * 3_600_000)
     expect(codeOf(() => test.order('drill', shop))).toBe('SHUTTING_DOWN')
@@ -214,4 +217,26 @@ describe('run queue', () => {
     const sessions = `SELECT pid FROM pg_stat_activity WHERE datname = '${app.name}'`
     await expect.poll(() => query(testUrl(), sessions), { timeout: 5_000 }).toEqual([])
   })
+})
+
+it('a backup of a database that its server has not - DATABASE_NOT_FOUND, nothing is queued', async () => {
+  await using test = await testInstallation()
+  const queue = new RunQueue(test.installation, undefined, (_server, database) => database === app.name)
+  const order = (database: string): Run => queue.order({ job: 'backup', server: 'main', database, trigger: 'http' })
+  expect(() => order('nope')).toThrow(expect.objectContaining({ code: 'DATABASE_NOT_FOUND', httpStatus: 404 }) as Error)
+  expect(test.installation.catalog.runs()).toEqual([])
+  await queue.close(0)
+})
+
+it('a drill whose store is away - inconclusive: it says nothing about the backup', async () => {
+  await using test = await testInstallation()
+  await test.run('backup', app.name)
+  test.store.before = (operation) => {
+    if (operation === 'get') throw new PgproofError('STORE_UNREACHABLE', { store: 'memory', reason: 'gone' })
+  }
+  await expect(test.run('drill', app.name))
+    .rejects.toBeDefined()
+    .catch(() => {})
+  test.store.before = () => {}
+  expect(test.installation.catalog.runs().find(({ job }) => job === 'drill')).toMatchObject({ state: 'inconclusive' })
 })

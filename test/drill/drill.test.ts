@@ -187,7 +187,7 @@ describe('drill with the embedded server', () => {
       'inconclusive',
       'restore',
     ],
-    ['pg_restore', 'kill -9 $$', 'RESTORE_FAILED', 'failed', 'restore'],
+    ['pg_restore', 'kill -9 $$', 'SCRATCH_FAILED', 'inconclusive', 'restore'],
   ])('%s: %s - %s, %s', async (program, script, code, verdict, check) => {
     await using folder = await testInstallation()
     const bin = standIn(folder.folder, program, `${listsForReal}\n${script}`)

@@ -1,6 +1,7 @@
 import { networkInterfaces } from 'node:os'
 import { describe, expect, it } from 'vitest'
 import { FailureLimit } from '../../src/http/failure-limit.ts'
+import { createLog } from '../../src/log.ts'
 import { clockAt } from '../metrics/made-up-catalog.ts'
 import { now, startTestServer, tokens } from './test-server.ts'
 
@@ -169,6 +170,37 @@ describe('wrong tokens one after the other', () => {
     expect((await server.call('GET', '/v1/status', { as: null })).status).toBe(200)
     server.clock.advance(60_000)
     expect((await server.call('GET', '/v1/status')).status).toBe(200)
+  })
+
+  it.each([19, 25])(
+    '%i within a minute - the log names the address once, and once more when it is refused',
+    async (tries) => {
+      const lines: string[] = []
+      const log = createLog({ level: 'info', format: 'json' }, (line) => lines.push(line))
+      await using server = await startTestServer({ installation: { log } })
+      // What headers say of the address is the caller's own invention.
+      const forged = { ...wrong, 'x-forwarded-for': '203.0.113.9\tforged', forwarded: 'for=203.0.113.9' }
+      for (let count = 0; count < tries; count += 1) await server.send('GET', '/v1/status', forged)
+      const first = { level: 'warn', address: '127.0.0.1', msg: 'a wrong token was presented' }
+      const refused = { ...first, msg: 'too many wrong tokens, this address is refused until the minute is over' }
+      const logged = (): unknown[] => lines.map((line) => ({ ...JSON.parse(line), time: undefined }))
+      const expected = tries < 20 ? [first] : [first, refused]
+      expect(logged()).toEqual(expected)
+      expect(lines.join('')).not.toMatch(/guess|203\.0\.113\.9|forged/)
+
+      server.clock.advance(60_000)
+      for (let count = 0; count < 2; count += 1) await server.send('GET', '/v1/status', wrong)
+      expect(logged()).toEqual([...expected, first])
+    },
+  )
+
+  it('a right one, or none at all - nothing in the log', async () => {
+    const lines: string[] = []
+    const log = createLog({ level: 'info', format: 'json' }, (line) => lines.push(line))
+    await using server = await startTestServer({ installation: { log } })
+    expect((await server.call('GET', '/v1/status')).status).toBe(200)
+    expect((await server.call('GET', '/v1/status', { as: null, headers: passedOn })).status).toBe(401)
+    expect(lines).toEqual([])
   })
 
   it('from ever more addresses - the oldest are forgotten, and a /64 of IPv6 counts as one', () => {

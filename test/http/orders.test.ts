@@ -62,6 +62,20 @@ describe('ordering', () => {
     expect(server.orders.taken).toEqual([])
   })
 
+  it('while the same goes on - 409 that names the run, and nothing else is started', async () => {
+    await using server = await startTestServer()
+    const { id } = (await server.call('POST', '/v1/drills', { as: 'drill', body: order })).as(runSchema)
+    const again = await server.call('POST', '/v1/drills', { as: 'drill', body: { ...order, seed: 7 } })
+    expect(again.problem()).toMatchObject({
+      status: 409,
+      code: 'LOCKED',
+      run: id,
+      detail: 'drill of main/app is locked by another run',
+    })
+    expect(again.headers.get('location')).toBe(`/v1/runs/${id}`)
+    expect(server.orders.taken.length).toBe(1)
+  })
+
   it('what the queue refuses - is passed on with its code, status and hint', async () => {
     await using server = await startTestServer()
     const unknown = await server.call('POST', '/v1/drills', { as: 'drill', body: { ...order, server: 'x' } })
@@ -83,6 +97,18 @@ describe('cancelling', () => {
     expect([cancelled.status, cancelled.as(runSchema).state]).toEqual([202, 'cancelled'])
     expect((await server.call('DELETE', `/v1/runs/${id}`, { as: 'drill' })).problem().code).toBe('RUN_FINISHED')
     expect((await server.call('DELETE', '/v1/runs/x', { as: 'drill' })).problem().code).toBe('RUN_UNKNOWN')
+  })
+
+  it('again while the run still cleans up - 202 each time with the run as it is', async () => {
+    await using server = await startTestServer()
+    const { id } = (await server.call('POST', '/v1/drills', { as: 'drill', body: order })).as(runSchema)
+    server.orders.endsSlowly = true
+    for (const _ of [1, 2]) {
+      const reply = await server.call('DELETE', `/v1/runs/${id}`, { as: 'drill' })
+      expect([reply.status, reply.as(runSchema).state]).toEqual([202, 'queued'])
+    }
+    server.catalog.updateRun(id, { state: 'cancelled', finishedAt: new Date(now) })
+    expect((await server.call('DELETE', `/v1/runs/${id}`, { as: 'drill' })).problem().code).toBe('RUN_FINISHED')
   })
 
   it('with a content type and no body, as some clients send it - is a cancellation all the same', async () => {
@@ -146,11 +172,18 @@ describe('Idempotency-Key', () => {
     expect((await server.call('POST', '/v1/drills', { as: 'drill', headers, body: order })).status).toBe(202)
   })
 
-  it('a day later - the key is free again', async () => {
+  it('a day later - 409 that says how old it is, nothing ordered; a week after that the key is free again', async () => {
     await using server = await startTestServer()
     const { id } = (await server.call('POST', '/v1/drills', { as: 'drill', headers, body: order })).as(runSchema)
     server.orders.cancel(id)
     server.clock.advance(24 * 3_600_000 + 1)
+    for (const body of [order, { ...order, seed: 1 }]) {
+      const expired = await server.call('POST', '/v1/drills', { as: 'drill', headers, body })
+      expect(expired.problem()).toMatchObject({ status: 409, code: 'IDEMPOTENCY_EXPIRED', retryable: false })
+      expect(expired.problem().detail).toContain('for an order 24 h ago')
+    }
+    expect(server.orders.taken.length).toBe(1)
+    server.clock.advance(7 * 24 * 3_600_000)
     const later = (await server.call('POST', '/v1/drills', { as: 'drill', headers, body: order })).as(runSchema)
     expect(later.id).not.toBe(id)
   })
@@ -169,7 +202,7 @@ describe('Idempotency-Key', () => {
     const keys = new IdempotencyKeys({ catalog, clock })
     const orders = new TestOrders(catalog, clock)
     const token = { name: 'ops', scope: 'drill', sha256: 'a'.repeat(64) } as const
-    for (let count = 0; count <= 1000; count += 1) {
+    for (let count = 0; count <= 5000; count += 1) {
       const run = orders.order({ job: 'drill', server: 'main', database: 'app', trigger: 'http' })
       keys.keep(token, `key ${count}`, order, run)
       orders.cancel(run.id)

@@ -20,6 +20,8 @@ describe('refusals', () => {
       hint: 'GET /openapi.json lists the routes.',
       retryable: false,
     })
+    const posted = await server.call('POST', '/v1/drill', { as: 'backup', body: order })
+    expect([posted.problem().code, server.orders.taken]).toEqual(['ROUTE_UNKNOWN', []])
   })
 
   it.each([
@@ -35,6 +37,7 @@ describe('refusals', () => {
     const reply = await server.call(method, path)
     expect([reply.status, reply.headers.get('allow')]).toEqual([405, allow])
     if (method !== 'HEAD') expect(reply.problem().code).toBe('METHOD_NOT_ALLOWED')
+    expect(server.orders.taken).toEqual([])
   })
 
   it.each([
@@ -64,6 +67,7 @@ describe('refusals', () => {
       'POST /v1/drills HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer token-of-driller\r\nContent-Type: ' +
       `application/json\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n11000\r\n${bodyOf(0x11000)}\r\n0\r\n\r\n`
     expect(await server.sendRaw(chunked)).toMatch(/^HTTP\/1\.1 413 /)
+    expect(server.orders.taken.length).toBe(1)
   })
 
   it.each(['text/plain', 'application/x-www-form-urlencoded', 'application/xml', 'multipart/form-data; boundary=x'])(
@@ -73,6 +77,7 @@ describe('refusals', () => {
       const options = { as: 'drill', headers: { 'content-type': type }, body: JSON.stringify(order) } as const
       const reply = await server.call('POST', '/v1/drills', options)
       expect([reply.status, reply.problem().code]).toEqual([415, 'MEDIA_TYPE_UNSUPPORTED'])
+      expect(server.orders.taken).toEqual([])
     },
   )
 
@@ -131,6 +136,7 @@ describe('what is hardly HTTP', () => {
     )
     expect(answer).toMatch(/^HTTP\/1\.1 408 /)
     expect(bodyOf(answer).code).toBe('REQUEST_TIMEOUT')
+    expect(server.orders.taken).toEqual([])
   })
 
   it('a request without Host - is answered, and not taken for one of this machine', async () => {

@@ -215,7 +215,9 @@ describe('status', () => {
         reportOf(newest, '2026-11-20T05:00:00Z', { verdict: 'inconclusive' }),
       ],
       parts: {
-        planned: () => [{ job: 'backup', server: 'main', database: 'app', nextAt, intervalSeconds: 86_400 }],
+        planned: () => [
+          { job: 'backup', server: 'main', database: 'app', nextAt, intervalSeconds: 86_400, pausedUntil: null },
+        ],
       },
     })
     const status = (await server.call('GET', '/v1/status')).as(statusSchema)
@@ -250,11 +252,45 @@ describe('status', () => {
     const waiting = server.orders.order({ job: 'drill', server: 'main', database: 'app', trigger: 'schedule' })
     const status = (await server.call('GET', '/v1/status')).as(statusSchema)
     expect(status.runs.map(({ id }) => id)).toEqual([waiting.id])
-    expect(status.failures.map(({ id }) => id)).toEqual([failed.id])
+    expect(status.failures.map(({ id, isOver }) => [id, isOver])).toEqual([[failed.id, false]])
     expect(status.store).toMatchObject({ orphanObjects: 1, damagedObjects: 1 })
     expect(status.store.historyGaps).toMatchObject([
       { label: old.label, found: 'removed', witnesses: [{ by: 'manifest', label: newest.label }] },
     ])
+  })
+
+  it('failures - are over once the same job succeeds there; what is not over is never pushed out', async () => {
+    await using server = await startTestServer({ manifests: [newest] })
+    const end = (job: 'backup' | 'prune', database: string, state: 'failed' | 'succeeded', at = now): string => {
+      const { id } = server.orders.order({ job, server: 'main', database, trigger: 'schedule' })
+      server.catalog.updateRun(id, { state, finishedAt: new Date(at) })
+      return id
+    }
+    const failures = async () => {
+      const status = (await server.call('GET', '/v1/status')).as(statusSchema)
+      return status.failures.map(({ id, isOver }) => [id, isOver])
+    }
+    const beforeBackup = end('backup', 'app', 'failed', '2026-11-20T01:00:00Z')
+    const pruned = end('prune', 'app', 'failed')
+    const other = end('backup', 'other', 'failed')
+    expect(await failures()).toEqual([
+      [other, false],
+      [pruned, false],
+      [beforeBackup, true],
+    ])
+    end('prune', 'app', 'succeeded')
+    expect((await failures())[1]).toEqual([pruned, true])
+    const noise = Array.from({ length: 25 }, () => [end('backup', 'app', 'failed'), false])
+    expect(await failures()).toEqual([...noise.toReversed().slice(0, 20), [other, false]])
+  })
+
+  it('pauses - are those that GET /v1/pauses tells', async () => {
+    await using server = await startTestServer()
+    const body = { server: 'main', for: '4h', reason: 'move to the new rack' }
+    await server.call('POST', '/v1/pauses', { as: 'backup', body })
+    const { items } = JSON.parse((await server.call('GET', '/v1/pauses')).text) as { items: unknown[] }
+    expect((await server.call('GET', '/v1/status')).as(statusSchema).pauses).toEqual(items)
+    expect(items).toHaveLength(1)
   })
 
   it('no answer of any route - holds a connection string, an address of a server or a secret', async () => {

@@ -28,6 +28,11 @@ export type TestServer = AsyncDisposable & {
   readonly clock: TestClock
   readonly orders: TestOrders
   close(): Promise<void>
+  readonly certificateExpiresAt: (() => Date) | null
+  /** As SIGHUP does it, once another configuration is in force. */
+  reload(): Promise<void>
+  /** Puts other settings of `http` in force. */
+  reconfigure(changes: Partial<HttpConfig>): void
   /** By `fetch`, with the token of that scope (`read` by default), or none. */
   call(method: string, path: string, options?: CallOptions): Promise<Reply>
   /** By `node:http`, which sends any header, `Host` among them; without a token. */
@@ -64,7 +69,7 @@ export async function startTestServer(settings: ServerSettings = {}): Promise<Te
   const clock = clockAt(now)
   const { catalog, store } = await madeUpCatalog(clock, settings)
   const objectives = { rpoMs: 93_600_000, rtoMs: 1_800_000 }
-  const http: HttpConfig = {
+  let http: HttpConfig = {
     listen: { host: '127.0.0.1', port: 0 },
     tokens: Object.entries(tokens).map(([scope, token]) => ({
       name: `${scope}er`,
@@ -72,12 +77,16 @@ export async function startTestServer(settings: ServerSettings = {}): Promise<Te
       sha256: createHash('sha256').update(token).digest('hex'),
     })),
     metricsToken: false,
+    tls: undefined,
+    rateLimit: 1_000_000,
     ...settings.config,
   }
   const servers = [serverConfig('main', { objectives })]
   const stores = storeSetOf(store, clock)
   const installation = {
-    config: { servers, stores: [], http, drill: { pick: 'random' }, timezone: 'UTC' } as unknown as Config,
+    get config() {
+      return { servers, stores: [], http, drill: { pick: 'random' }, timezone: 'UTC' } as unknown as Config
+    },
     store: stores.reading(),
     stores,
     storeId: 'store',
@@ -86,8 +95,9 @@ export async function startTestServer(settings: ServerSettings = {}): Promise<Te
     clock,
     log: silentLog,
     random: () => 0.5,
-    ...settings.installation,
   }
+  // Not spread: the configuration must stay one that can change.
+  Object.assign(installation, settings.installation)
   const orders = new TestOrders(catalog, clock)
   const planned = settings.parts?.planned ?? (() => [])
   const metricsParts = {
@@ -98,13 +108,18 @@ export async function startTestServer(settings: ServerSettings = {}): Promise<Te
     planned,
     version: '9.9.9',
   }
-  const metrics = createMetrics({ ...metricsParts, keyExpiries: () => [] })
+  const metrics = createMetrics({
+    ...metricsParts,
+    keyExpiries: () => [],
+    configReload: () => ({ isSuccessful: true, lastSuccessAt: new Date(0), needsRestart: [] }),
+  })
   const server = await startHttp({
-    config: http,
     installation,
     orders,
     metrics: metrics.text,
     planned,
+    keyExpiries: () => [],
+    configReload: () => ({ isSuccessful: true, lastSuccessAt: new Date(0), needsRestart: [] }),
     isReady: () => ({ ready: true, reasons: [] }),
     version: '9.9.9',
     ...settings.parts,
@@ -114,6 +129,11 @@ export async function startTestServer(settings: ServerSettings = {}): Promise<Te
     url: server.address,
     ...{ catalog, store, clock, orders },
     close: server.close,
+    reload: server.reload,
+    certificateExpiresAt: server.certificateExpiresAt,
+    reconfigure: (changes) => {
+      http = { ...http, ...changes }
+    },
     call: (method, path, options) => call(`${server.address}${path}`, method, options),
     send: (method, path, headers = {}) => send(Number(port), method, path, headers),
     sendRaw: (bytes) => sendRaw(Number(port), bytes),
@@ -125,6 +145,8 @@ export async function startTestServer(settings: ServerSettings = {}): Promise<Te
 export class TestOrders implements Orders {
   readonly taken: Order[] = []
   isClosed = false
+  /** Runs that are cancelled go on for a while, as those do that have something to clean up. */
+  endsSlowly = false
   readonly #catalog: Catalog
   readonly #clock: TestClock
 
@@ -143,6 +165,7 @@ export class TestOrders implements Orders {
     const run: Run = {
       id: randomUUID(),
       ...{ job, server, database, trigger },
+      attempt: 1,
       state: 'queued',
       queuedAt: this.#clock.now(),
       startedAt: null,
@@ -159,6 +182,7 @@ export class TestOrders implements Orders {
     const run = this.#catalog.findRun(id)
     if (run === undefined) throw new PgproofError('RUN_UNKNOWN', { id })
     if (isFinished(run)) throw new PgproofError('RUN_FINISHED', { id })
+    if (this.endsSlowly) return run
     return this.#catalog.updateRun(id, { state: 'cancelled', finishedAt: this.#clock.now() }) ?? run
   }
 

@@ -99,6 +99,14 @@ describe('check', () => {
     expect(new Set(results('far'))).toEqual(new Set(['problem']))
   })
 
+  it('a store that cannot be reached - one problem, though the marker and the probe both come upon it', async () => {
+    await using test = await checkTest()
+    test.store.before = () => {
+      throw new PgproofError('STORE_UNREACHABLE', { store: 'memory://store', reason: 'connection refused' })
+    }
+    expect(await problemsOf(test)).toEqual(['store: cannot reach the store memory://store: connection refused'])
+  })
+
   it('cancelled while it looks at the store - CANCELLED, and the probe is gone', async () => {
     await using test = await checkTest()
     const controller = new AbortController()

@@ -109,13 +109,29 @@ describe('prune', () => {
     await using test = await pruneTest()
     await storeFour(test)
     test.store.before = (operation, key) => {
-      if (operation === 'put' && key.startsWith('prunes/')) throw new PgproofError('STORE_FULL', { key })
+      if (operation === 'put' && key.startsWith('prunes/'))
+        throw new PgproofError('STORE_UNREACHABLE', { store: 'memory', reason: 'gone' })
     }
     expect(await caught(test.prune())).toMatchObject({
       code: 'PRUNE_INCOMPLETE',
-      details: expect.stringContaining('space'),
+      details: expect.stringContaining('gone'),
     })
     expect(test.manifests()).toHaveLength(4)
+  })
+
+  it('a store that is full - what is not kept goes all the same, and the record follows as soon as there is room', async () => {
+    await using test = await pruneTest()
+    await storeFour(test)
+    const bytes = (): number => [...test.store.objects.values()].reduce((sum, { body }) => sum + body.length, 0)
+    const full = bytes()
+    test.store.before = (operation, key) => {
+      if (operation === 'put' && bytes() >= full) throw new PgproofError('STORE_FULL', { key })
+    }
+    await test.prune()
+    expect(test.manifests()).toHaveLength(1)
+    await test.installation.catalog.refresh(test.installation.stores, new AbortController().signal)
+    expect(test.installation.catalog.prunes().flatMap(({ removed }) => removed)).toHaveLength(3)
+    expect(test.installation.catalog.historyGaps()).toEqual([])
   })
 
   it('interrupted between a manifest and its objects - PRUNE_INCOMPLETE; the next run removes the rest', async () => {

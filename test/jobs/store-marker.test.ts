@@ -10,6 +10,7 @@ import {
   settleMarkers,
 } from '../../src/jobs/store-marker.ts'
 import { MemoryStore } from '../support/memory-store.ts'
+import { SilentStore } from '../support/silent-store.ts'
 
 const { signal } = new AbortController()
 const ids = {
@@ -256,6 +257,43 @@ describe('several stores', () => {
       const [a, b] = await markersOf(stores)
       expect([first?.storeId, second?.storeId, b]).toEqual([a, a, a])
     }
+  })
+})
+
+describe('a store that never answers', () => {
+  const soon: MarkerWish = { ...writing, optionalMs: 50 }
+
+  function silent(name: string, isRequired: boolean): MarkedStore {
+    const store = new SilentStore(`s3://${name}/prefix`)
+    return { name, isRequired, id: undefined, url: store.url, writer: store, reader: store }
+  }
+
+  it('not required - is given up, with the reason, and the others are used', async () => {
+    const settled = await settleMarkers(
+      [storeOf('a', { marker: ids.one }), silent('b', false)],
+      soon,
+      systemClock,
+      signal,
+    )
+    expect(settled?.storeId).toBe(ids.one)
+    expect(settled?.faults.get('b')).toMatchObject({
+      code: 'STORE_FAILED',
+      message: 'the store failed at reading pgproof.json: it gave no answer within 0.05 s, and is not waited for',
+    })
+  })
+
+  it('not required, beside a new bucket - nothing is marked: it may have an id already', async () => {
+    const a = storeOf('a')
+    const settled = settleMarkers([a, silent('b', false)], soon, systemClock, signal)
+    await expect(settled).rejects.toMatchObject({ code: 'STORE_FAILED' })
+    expect(await markersOf([a])).toEqual([undefined])
+  })
+
+  it('required - is waited for until the command is cancelled', async () => {
+    const run = new AbortController()
+    const settled = settleMarkers([silent('a', true)], soon, systemClock, run.signal)
+    run.abort(new PgproofError('CANCELLED', { what: 'the look' }))
+    await expect(settled).rejects.toMatchObject({ code: 'CANCELLED' })
   })
 })
 

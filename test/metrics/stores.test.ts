@@ -28,6 +28,7 @@ async function samplesOf(metric: string, stores: StoreSet, catalog: Catalog): Pr
     stores,
     planned: () => [],
     keyExpiries: () => [],
+    configReload: () => ({ isSuccessful: true, lastSuccessAt: new Date(0), needsRestart: [] }),
     version: '9.9.9',
   }
   const text = await createMetrics(parts).text()

@@ -62,7 +62,7 @@ describe('an embedded server', () => {
     await server[Symbol.asyncDispose]()
     expect(processesOf(spool.folder)).toEqual([])
     expect(sharedMemoryOf([pid])).toEqual([])
-    expect(readdirSync(spool.folder)).toEqual(['owner.json'])
+    expect(readdirSync(spool.folder)).toEqual(['owner.json', 'owner.sock'])
     expect(await codeOf(connect(connection, signal))).toBe('SERVER_UNREACHABLE')
   })
 
@@ -112,7 +112,7 @@ describe('an embedded server', () => {
     await server[Symbol.asyncDispose]()
     expect(performance.now() - begun).toBeLessThan(5_000)
     await running
-    expect(readdirSync(spool.folder)).toEqual(['owner.json'])
+    expect(readdirSync(spool.folder)).toEqual(['owner.json', 'owner.sock'])
   })
 
   it.each([
@@ -142,7 +142,7 @@ describe('an embedded server', () => {
           (entry) => !before.includes(entry) && statSync(join(tmpdir(), entry)).ctimeMs < Date.now() - 60_000,
         ),
       ).toEqual([])
-      expect(readdirSync(own.folder)).toEqual(['owner.json'])
+      expect(readdirSync(own.folder)).toEqual(['owner.json', 'owner.sock'])
     },
   )
 })
@@ -161,7 +161,7 @@ describe('a server that cannot be started', () => {
       code: 'SCRATCH_FAILED',
       details: expect.stringContaining('shared memory'),
     })
-    expect(readdirSync(spool.folder)).toEqual(['owner.json'])
+    expect(readdirSync(spool.folder)).toEqual(['owner.json', 'owner.sock'])
   })
 
   it('initdb fails - SCRATCH_FAILED with its last words, nothing left', async () => {
@@ -170,7 +170,7 @@ describe('a server that cannot be started', () => {
       code: 'SCRATCH_FAILED',
       details: expect.stringContaining('invalid locale'),
     })
-    expect(readdirSync(spool.folder)).toEqual(['owner.json'])
+    expect(readdirSync(spool.folder)).toEqual(['owner.json', 'owner.sock'])
   })
 
   it('another server is there already - SCRATCH_FAILED, and that one goes on', async () => {
@@ -186,7 +186,7 @@ describe('a server that cannot be started', () => {
         expect(await codeOf(start({ runAs: name }))).toBe('SCRATCH_FAILED')
       }
     else expect(await unprivilegedUser('nobody_like_that')).toBeUndefined()
-    expect(readdirSync(spool.folder)).toEqual(['owner.json'])
+    expect(readdirSync(spool.folder)).toEqual(['owner.json', 'owner.sock'])
   })
 })
 
@@ -217,7 +217,7 @@ describe('an abort', () => {
     expect(await starting).toMatch(/^(stop|started)$/)
     expect(processesOf(spool.folder)).toEqual([])
     expect(sharedMemoryOf(pids)).toEqual([])
-    expect(readdirSync(spool.folder)).toEqual(['owner.json'])
+    expect(readdirSync(spool.folder)).toEqual(['owner.json', 'owner.sock'])
   })
 
   it('while it runs and a session is in it - it ends, and the end of its scope is quick', async () => {
@@ -230,7 +230,7 @@ describe('an abort', () => {
     await server[Symbol.asyncDispose]()
     expect(performance.now() - begun).toBeLessThan(5_000)
     await running
-    expect(readdirSync(spool.folder)).toEqual(['owner.json'])
+    expect(readdirSync(spool.folder)).toEqual(['owner.json', 'owner.sock'])
   })
 })
 

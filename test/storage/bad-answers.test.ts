@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import type { PgproofError } from '../../src/errors.ts'
 import type { ObjectStore } from '../../src/storage/object-store.ts'
 import type { HttpAnswer, HttpRequest } from '../support/scripted-http.ts'
 import { chunks, collect } from './object-store.suite.ts'
@@ -56,6 +57,35 @@ describe('a server that answers 200 and is no S3 store', () => {
       await expect(server.store.delete('a', { signal })).rejects.toMatchObject({ code: 'STORE_FAILED' })
       expect(server.requests.map(({ method }) => method)).not.toContain('DELETE')
     }
+  })
+})
+
+describe('Object Lock that is asked for', () => {
+  const objectLock = { mode: 'governance', forMs: 3_600_000 } as const
+  const put = async (answer: HttpAnswer, over: object): Promise<PgproofError> => {
+    await using server = await openScripted(({ method }) => (method === 'HEAD' ? { status: 404 } : answer), over)
+    return await server.store.put('a', Buffer.from('x'), { signal }).then(
+      () => expect.unreachable(),
+      (error: unknown) => error as PgproofError,
+    )
+  }
+
+  it.each([
+    ['AWS', 'Bucket is missing Object Lock Configuration'],
+    ['MinIO', 'Bucket is missing ObjectLockConfiguration'],
+    ['Ceph', ''],
+  ])('in a bucket without, as %s words it - STORE_LOCK_MISSING', async (_who, message) => {
+    const error = await put(s3Error(400, 'InvalidRequest', message), { objectLock })
+    expect(error.code).toBe('STORE_LOCK_MISSING')
+    expect(error.message).toContain('the bucket bucket has no Object Lock')
+  })
+
+  it('another fault of the request, or no lock asked for - stays STORE_FAILED', async () => {
+    const checksum =
+      'Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters'
+    const missing = 'Bucket is missing Object Lock Configuration'
+    expect((await put(s3Error(400, 'InvalidRequest', checksum), { objectLock })).code).toBe('STORE_FAILED')
+    expect((await put(s3Error(400, 'InvalidRequest', missing), {})).code).toBe('STORE_FAILED')
   })
 })
 

@@ -44,6 +44,19 @@ function scenarios(): Record<string, () => Promise<unknown>> {
       order('none')
       return { ...outcome, names: names(), kept: kept() }
     },
+    /** A store of many backups, which is listed by threads; something happens in the middle of it. */
+    'many folders': async () => {
+      const [ordered = '', isCancelled = ''] = words
+      for (let index = 0; index < 150; index += 1)
+        mkdirSync(join(root, 'many', `folder-${1000 + index}`), { recursive: true })
+      await store.put('many/folder-1149/dump', Buffer.from('old'), { signal })
+      const before = await actions['list']?.()
+      order(ordered)
+      if (isCancelled !== '') setTimeout(() => controller.abort(), 50)
+      const outcome = await outcomeOf(actions['list'])
+      order('none')
+      return { ...outcome, before }
+    },
     /** The mount falls silent, and the run is cancelled a little later. */
     cancelled: async () => {
       await store.put('backups/kept', Buffer.from('old'), { signal })

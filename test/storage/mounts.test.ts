@@ -95,6 +95,20 @@ if (await canMountFuse())
     })
 
     it.each([
+      ['fails', 'readdir:EIO:60', '', 'STORE_FAILED', /many.*EIO|EIO/],
+      ['is gone', 'lookup:ESTALE:1', '', 'STORE_UNREACHABLE', /ESTALE/],
+      ['falls silent', 'readdir:never:60', '', 'STORE_UNREACHABLE', /no answer to the list of {2}for 300 s$/],
+      ['falls silent, and the run is cancelled,', 'readdir:never:60', 'cancel', 'CANCELLED', /cancelled/],
+    ])(
+      'it %s while 150 folders are listed by threads - the listing rejects',
+      async (_what, ordered, cancel, code, message) => {
+        const seen = await onFaulty<Report & { before: string[] }>('many folders', [ordered, cancel])
+        expect(seen.before).toEqual(['many/folder-1149/dump'])
+        expect(seen).toMatchObject({ code, message: expect.stringMatching(message) })
+      },
+    )
+
+    it.each([
       ['a read', 'get', 'read:never'],
       ['a lookup', 'get', 'lookup:never'],
       ['a listing', 'list', 'readdir:never:2'],

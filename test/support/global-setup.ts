@@ -1,5 +1,5 @@
 import { shopRolesSql, shopSql } from '../../scripts/shop-data.ts'
-import { query, startPostgres } from './postgres-server.ts'
+import { query, startSourceServer } from './postgres-server.ts'
 import { putIntoEnvironment, startS3Server } from './s3-server.ts'
 
 /**
@@ -7,7 +7,7 @@ import { putIntoEnvironment, startS3Server } from './s3-server.ts'
  * server unless PGPROOF_TEST_S3_ENDPOINT names one. Their addresses go to the tests by environment.
  */
 export default async function setup(): Promise<() => Promise<void>> {
-  const postgres = await startPostgres()
+  const postgres = await startSourceServer()
   process.env['PGPROOF_TEST_PG_URL'] = postgres.url()
   process.env['PGPROOF_TEST_PG_BIN'] = postgres.binDir
   await query(postgres.url(), shopRolesSql)

@@ -108,7 +108,10 @@ export async function removeBucket(server: Omit<S3Server, 'stop'>, name: string)
   client.destroy()
 }
 
-/** Undefined when no container engine answers, or it has no such image and cannot get it. */
+/**
+ * Undefined when no container engine answers, or it has no such image and cannot get it. PGPROOF_TEST_MINIO_IMAGE names
+ * another one with the same command line, and then PGPROOF_TEST_S3_PROVIDER what is in it.
+ */
 async function startMinio(): Promise<S3Server | undefined> {
   const { GenericContainer, getContainerRuntimeClient, Wait } = await import('testcontainers')
   try {
@@ -124,13 +127,14 @@ async function startMinio(): Promise<S3Server | undefined> {
       .withCommand(['server', '/data'])
       .withExposedPorts(9000)
       .withWaitStrategy(Wait.forHttp('/minio/health/ready', 9000))
+      .withStartupTimeout(180_000)
       .start()
     return {
       endpoint: `http://${container.getHost()}:${container.getMappedPort(9000)}`,
       region: 'us-east-1',
       accessKeyId,
       secretAccessKey,
-      provider: 'minio',
+      provider: (process.env[s3Variables.provider] ?? 'minio') as StoreProvider,
       stop: async () => {
         await container.stop()
       },

@@ -1,0 +1,179 @@
+import { z } from 'zod'
+import { reportSchema } from '../domain/drill-report.ts'
+import { manifestSchema } from '../domain/manifest.ts'
+import type { ListedBackup } from './documents.ts'
+
+/** As much of a daemon's answers as commands need; a newer daemon may say more. */
+
+const instant = z.iso.datetime()
+const date = instant.transform((text) => new Date(text))
+const count = z.number()
+const failure = z.object({ code: z.string(), message: z.string(), hint: z.string() })
+const omissions = z.array(z.object({ kind: z.string(), objects: count }))
+const place = { server: z.string(), database: z.string() }
+/** Of a run that never said how it is. */
+const progress = z.object({
+  phase: z.string().optional(),
+  doneBytes: count.optional(),
+  totalBytes: count.optional(),
+  dumpBytes: count.optional(),
+  tablesDone: count.optional(),
+  tablesTotal: count.optional(),
+})
+
+export const daemonRun = z.object({
+  id: z.string(),
+  job: z.enum(['backup', 'roles', 'drill', 'prune', 'sync']),
+  server: z.string(),
+  database: z.string().nullable(),
+  trigger: z.string(),
+  state: z.string(),
+  position: count.nullable(),
+  queuedAt: date,
+  startedAt: date.nullable(),
+  finishedAt: date.nullable(),
+  label: z.string().nullable(),
+  error: failure.nullable(),
+  progress: progress.nullable(),
+})
+export type DaemonRun = z.output<typeof daemonRun>
+
+const daemonFailure = daemonRun.extend({ isOver: z.boolean() })
+export type DaemonFailure = z.output<typeof daemonFailure>
+
+const daemonPause = z
+  .object({
+    id: z.string(),
+    server: z.string().nullable(),
+    database: z.string().nullable(),
+    jobs: z.array(z.string()),
+    since: instant,
+    until: instant,
+    reason: z.string(),
+    by: z.string(),
+  })
+  .transform(({ id, ...pause }) => ({ label: id, ...pause }))
+
+const proof = {
+  verifiedAt: date.nullable(),
+  lastDrilledAt: date.nullable(),
+  lastVerdict: z.enum(['passed', 'failed', 'inconclusive']).nullable(),
+  faults: z.array(z.string()),
+}
+
+const backupFields = z.object({
+  label: z.string(),
+  kind: z.enum(['database', 'roles']),
+  server: z.string(),
+  database: z.string().nullable(),
+  snapshotTime: instant,
+  finishedAt: instant,
+  dumpBytes: count,
+  storedBytes: count,
+  evidence: manifestSchema.shape.evidence.nullable(),
+  omissions,
+  isSigned: z.boolean(),
+  ...proof,
+})
+
+export const daemonBackup = backupFields.transform((answer): ListedBackup => {
+  const { label, kind, server, database, snapshotTime, finishedAt, dumpBytes, evidence, omissions: left } = answer
+  const { storedBytes, isSigned, verifiedAt, lastDrilledAt, lastVerdict, faults } = answer
+  return {
+    manifest: {
+      ...{ label, kind, server, database, snapshotTime, finishedAt },
+      dump: { bytes: dumpBytes },
+      evidence: evidence ?? { level: 'off', tables: 0, rows: 0 },
+      omissions: left,
+    },
+    snapshotTime: new Date(snapshotTime),
+    ...{ storedBytes, hasSignature: isSigned, verifiedAt, lastDrilledAt, lastVerdict, faults },
+  }
+})
+
+export const daemonBackupDetails = z.object({
+  manifest: manifestSchema,
+  manifestSha256: z.string(),
+  folder: z.string(),
+  storedBytes: count,
+  isSigned: z.boolean(),
+  ...proof,
+})
+
+export const daemonDrill = reportSchema
+  .pick({ label: true, server: true, database: true, verdict: true, reason: true, startedAt: true, finishedAt: true })
+  .extend({
+    ...reportSchema.pick({ restoreTimeSeconds: true, compared: true }).shape,
+    backup: reportSchema.shape.backup.loose(),
+    rolesBackup: z.looseObject({ label: z.string(), manifestSha256: z.string() }).nullable(),
+  })
+  .loose()
+
+/** A report, but for what only says in which store it lies. */
+export const daemonDrillDetails = reportSchema.omit({ format: true, storeId: true, store: true }).loose()
+
+export const pageOf = <T extends z.ZodType>(item: T) => z.object({ items: z.array(item), next: z.string().nullable() })
+
+const objective = z.object({
+  objectiveSeconds: count.nullable(),
+  measuredSeconds: count.nullable(),
+  status: z.enum(['met', 'missed', 'unmeasured', 'no objective']),
+})
+const waiting = z.object({ label: z.string(), since: date }).nullable()
+const newestBackup = backupFields.pick({ label: true, snapshotTime: true, dumpBytes: true }).extend(proof)
+
+const gap = z.object({
+  kind: z.enum(['database', 'roles']),
+  server: z.string(),
+  database: z.string().nullable(),
+  label: z.string(),
+  found: z.enum(['removed', 'replaced', 'returned']),
+  witnesses: z.array(z.object({ by: z.enum(['manifest', 'drill report', 'prune record']), label: z.string() })),
+})
+
+export const daemonStatus = z.object({
+  version: z.string(),
+  time: date,
+  isReady: z.boolean(),
+  reasons: z.array(z.string()),
+  databases: z.array(
+    z.object({
+      ...place,
+      newestBackup: newestBackup.nullable(),
+      recoveryPoint: instant.nullable(),
+      retained: z.object({ any: count, verified: count }),
+      oldestUnverified: waiting,
+      leastRecentlyVerified: waiting,
+      drilledWithin: z.object({ drills: count.nullable(), seconds: count.nullable() }),
+      lastDrill: daemonDrill.nullable(),
+      lastPassedDrill: daemonDrill.nullable(),
+      restoreTimeForecastSeconds: count.nullable(),
+      objectives: z.object({ recoveryPoint: objective, restoreTime: objective, forecast: objective }),
+    }),
+  ),
+  roles: z.array(
+    z.object({ server: z.string(), newestBackup: newestBackup.pick({ label: true, snapshotTime: true }).nullable() }),
+  ),
+  runs: z.array(daemonRun),
+  failures: z.array(daemonFailure),
+  pauses: z.array(daemonPause),
+  store: z.object({
+    isComplete: z.boolean(),
+    places: z.array(
+      z.object({
+        name: z.string(),
+        isRequired: z.boolean(),
+        url: z.string(),
+        isComplete: z.boolean(),
+        problem: z.string().nullable(),
+        backups: count,
+        lackingBackups: count,
+      }),
+    ),
+    orphanObjects: count,
+    damagedObjects: count,
+    historyGaps: z.array(gap),
+  }),
+})
+export type DaemonStatus = z.output<typeof daemonStatus>
+export type DaemonDatabase = DaemonStatus['databases'][number]

@@ -1,0 +1,181 @@
+import type { ObjectiveStatus } from '../domain/objectives.ts'
+import type { Status, StatusOfDatabase } from '../http/status.ts'
+import { calendarLegend, calendarStrip, calendarTable } from './calendar.ts'
+import { restoreChart } from './chart.ts'
+import { type Calendar, type PageFacts, placeId, placeKey } from './facts.ts'
+import { type Html, html } from './html.ts'
+import {
+  clockTime,
+  duration,
+  type Level,
+  placeName,
+  plural,
+  prose,
+  quoted,
+  sign,
+  size,
+  visible,
+  when,
+} from './words.ts'
+import { pauseEnd, type Worry, worstOf } from './worries.ts'
+
+/** So many are shown open: a small installation is seen as a whole. */
+const openUpTo = 3
+
+/** Every database: a line that says how it stands, with all the rest folded into it. Those with worries come first. */
+export function databasesSection(status: Status, facts: PageFacts, worries: readonly Worry[]): Html {
+  const { databases } = status
+  if (databases.length === 0)
+    return html`<section id="databases" aria-labelledby="databases-title"><h2 id="databases-title">Databases</h2>
+<p class="note">None is planned, and the store has no backup.</p></section>`
+  const worriesByPlace = Map.groupBy(
+    worries.filter(({ place }) => place !== null),
+    ({ place }) => (place === null ? '' : placeKey(place)),
+  )
+  const levelled = databases.map((one) => ({ one, level: levelOf(one, worriesByPlace.get(placeKey(one)) ?? []) }))
+  const order: readonly Level[] = ['bad', 'warn', 'good']
+  const sorted = order.flatMap((level) => levelled.filter((each) => each.level === level))
+  const isOpen = databases.length <= openUpTo
+  return html`<section id="databases" aria-labelledby="databases-title"><h2 id="databases-title">Databases <span class="count">${databases.length}</span></h2>
+${calendarLegend()}
+<div class="heads" aria-hidden="true"><span>Database</span><span>Last backup</span><span>Last passed drill</span><span>Restore time</span><span>30 days</span></div>
+${sorted.map(({ one, level }) => databaseDetails(one, level, isOpen, status, facts))}
+</section>`
+}
+
+/** A pause of the whole server is one worry, and still it is one of each database. */
+function levelOf({ next: jobs }: StatusOfDatabase, worries: readonly Worry[]): Level {
+  const level = worstOf(worries)
+  return level === 'good' && jobs.some(({ pausedUntil }) => pausedUntil !== null) ? 'warn' : level
+}
+
+const levelWords: Readonly<Record<Level, string>> = {
+  good: 'well',
+  warn: 'needs you soon',
+  bad: 'needs you now',
+  none: '',
+}
+
+function databaseDetails(one: StatusOfDatabase, level: Level, isOpen: boolean, status: Status, facts: PageFacts): Html {
+  const { newestBackup, objectives, lastPassedDrill } = one
+  const now = new Date(status.time)
+  const id = placeId(one)
+  const calendar = facts.calendars.get(placeKey(one)) as Calendar
+  return html`<details class="database ${level}" id="${id}"${isOpen ? html` open` : null}>
+<summary>
+<h3>${quoted(placeName(one))} ${sign(level, levelWords[level])}</h3>
+${fact(
+  'Last backup',
+  newestBackup === null
+    ? sign('bad', 'never')
+    : html`${when(newestBackup.snapshotTime, now)} ${objective(objectives.recoveryPoint, 'RPO')}`,
+)}
+${fact(
+  'Last passed drill',
+  lastPassedDrill === null
+    ? sign('warn', 'never')
+    : html`${when(lastPassedDrill.finishedAt, now)} ${drillDue(one, now)}`,
+)}
+${fact(
+  'Restore time',
+  lastPassedDrill?.restoreTimeSeconds == null
+    ? html`<span class="note">not measured</span>`
+    : html`${duration(lastPassedDrill.restoreTimeSeconds)} ${objective(objectives.restoreTime, 'RTO')}`,
+)}
+${calendarStrip(calendar)}
+</summary>
+<div class="body">
+${databaseFacts(one, now, facts.timezone)}
+<div class="history"><div>${calendarTable(calendar, facts)}</div>
+<div>${restoreChart(facts.restoreTimes.get(placeKey(one)) ?? [], objectives.restoreTime.objectiveSeconds, { id, timezone: facts.timezone })}</div></div>
+${drillButton(one, id)}
+</div>
+</details>`
+}
+
+function fact(label: string, value: Html): Html {
+  return html`<span class="fact"><span class="label">${label} </span><span>${value}</span></span>`
+}
+
+/** The measured value against its objective; in words, because not everybody sees colours. */
+function objective({ status, objectiveSeconds }: ObjectiveStatus, name: string): Html | null {
+  if (objectiveSeconds === null || status === 'no objective') return null
+  const level = status === 'met' ? 'good' : status === 'missed' ? 'bad' : 'none'
+  return sign(level, `${name} ${duration(objectiveSeconds)} ${status}`)
+}
+
+/** There is no objective for it: the schedule says how old it may be. */
+function drillDue({ next, lastPassedDrill }: StatusOfDatabase, now: Date): Html | null {
+  const interval = next.find(({ job }) => job === 'drill')?.intervalSeconds
+  if (interval === undefined || lastPassedDrill === null) return null
+  const age = (now.getTime() - Date.parse(lastPassedDrill.finishedAt)) / 1000
+  return sign(age > 2 * interval ? 'warn' : 'good', `due every ${duration(interval)}`)
+}
+
+function databaseFacts(one: StatusOfDatabase, now: Date, timezone: string): Html {
+  const { newestBackup, verifiedRecoveryPoint, lastDrill, retained, restoreTimeForecastSeconds: forecast } = one
+  const rows: readonly (readonly [string, Html | null])[] = [
+    [
+      'Newest backup',
+      newestBackup === null
+        ? null
+        : html`<code>${newestBackup.label}</code>, ${clockTime(newestBackup.snapshotTime, timezone)}, ${size(newestBackup.storedBytes)} in the store${newestBackup.faults.map((fault) => html` ${sign('bad', visible(fault))}`)}`,
+    ],
+    [
+      'Proven up to',
+      verifiedRecoveryPoint === null
+        ? sign('warn', 'no backup that is there has passed a drill')
+        : html`${clockTime(verifiedRecoveryPoint, timezone)}, ${when(verifiedRecoveryPoint, now)}`,
+    ],
+    ['Last drill', lastDrill === null ? null : lastDrillWords(lastDrill, now)],
+    ['Retained', html`${plural(retained.any, 'backup')}, ${retained.verified} passed a drill${turn(one)}`],
+    [
+      'Forecast',
+      forecast === null
+        ? null
+        : html`${duration(forecast)} for a restore of the newest backup ${objective(one.objectives.forecast, 'RTO')}`,
+    ],
+    ['Next', next(one, now)],
+  ]
+  return html`<dl>${rows.map(([name, value]) => (value === null ? null : html`<div><dt>${name}</dt><dd>${value}</dd></div>`))}</dl>`
+}
+
+function lastDrillWords(
+  { verdict, finishedAt, backup, reason }: NonNullable<StatusOfDatabase['lastDrill']>,
+  now: Date,
+): Html {
+  const level = verdict === 'passed' ? 'good' : verdict === 'failed' ? 'bad' : 'warn'
+  const why =
+    reason === null
+      ? null
+      : html`<span class="block">${prose(reason.message)} <code>${reason.code}</code></span>
+<span class="block hint">${prose(reason.hint)}</span>`
+  return html`${sign(level, verdict)} ${when(finishedAt, now)}, backup <code>${backup.label}</code>${why}`
+}
+
+/** When every backup will have been drilled, where that is promised. */
+function turn({ drilledWithin: { drills, seconds } }: StatusOfDatabase): string {
+  if (drills === null) return ''
+  return `; each is drilled within ${plural(drills, 'drill')}${seconds === null ? '' : `, ${duration(seconds)}`}`
+}
+
+function next({ next: jobs }: StatusOfDatabase, now: Date): Html {
+  const words = (['backup', 'drill'] as const).map((wanted) => {
+    const planned = jobs.find(({ job }) => job === wanted)
+    if (planned === undefined) return html`no ${wanted} is scheduled`
+    if (planned.pausedUntil !== null) return sign('warn', `${wanted}s are paused ${pauseEnd(planned.pausedUntil, now)}`)
+    return html`${wanted} ${when(planned.at, now)}`
+  })
+  return html`${words[0]}, ${words[1]}`
+}
+
+function drillButton({ server, database, recoveryPoint }: StatusOfDatabase, id: string): Html | null {
+  if (recoveryPoint === null) return null
+  // As JSON in ASCII: an attribute would lose some of the characters that a name can have.
+  const order = JSON.stringify({ server, database }).replaceAll(
+    /[^ -~]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
+  const name = visible(placeName({ server, database }))
+  return html`<p class="script"><button type="button" id="${id}-drill" data-drill="${order}" data-what="${name}">Drill a backup of ${quoted(name)} now</button></p>`
+}

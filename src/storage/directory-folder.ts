@@ -1,0 +1,50 @@
+import { isUtf8 } from 'node:buffer'
+
+/** Which keys below a root are wanted. */
+export type WalkRange = {
+  readonly prefix: string
+  /** Only keys beyond it. */
+  readonly after: string
+}
+
+/** What a listing needs to know of a file. */
+export type FileStat = { readonly size: number; readonly mtime: Date; readonly ctimeMs: number }
+
+/** What is in a folder, as the file system tells it: the names may be in any encoding. */
+export type RawEntry = { readonly name: Uint8Array; isDirectory(): boolean }
+export type FolderEntry = { readonly name: string; readonly isDirectory: boolean }
+
+/** Without names that are not UTF-8: decoded they would be those of other files. */
+export function readableEntries(entries: readonly RawEntry[]): readonly FolderEntry[] {
+  return entries
+    .filter(({ name }) => isUtf8(name))
+    .map((entry) => ({ name: Buffer.from(entry.name).toString('utf8'), isDirectory: entry.isDirectory() }))
+}
+
+/** The keys in a folder that are wanted or lead to some that are, in UTF-8 byte order; a folder's ends in a slash. */
+export function wantedKeys(
+  entries: readonly FolderEntry[],
+  folder: string,
+  { prefix, after }: WalkRange,
+): readonly string[] {
+  const keys = entries
+    // With its slash a folder sorts where its contents do: `a-b` before `a/c`.
+    .map(({ name, isDirectory }) => `${folder}${name}${isDirectory ? '/' : ''}`)
+    .filter((key) => key.startsWith(prefix) || (key.endsWith('/') && prefix.startsWith(key)))
+  const beyond =
+    after === '' ? keys : keys.filter((key) => isBeyond(key, after) || (key.endsWith('/') && after.startsWith(key)))
+  return beyond.some(isUnusual) ? beyond.sort(byBytes) : beyond.sort()
+}
+
+/** UTF-16 orders as UTF-8 does, but for what comes after the surrogates. */
+function isUnusual(key: string): boolean {
+  return /[\ud800-\uffff]/.test(key)
+}
+
+function isBeyond(key: string, after: string): boolean {
+  return byBytes(key, after) > 0
+}
+
+function byBytes(one: string, other: string): number {
+  return Buffer.compare(Buffer.from(one), Buffer.from(other))
+}

@@ -1,0 +1,130 @@
+import { Worker } from 'node:worker_threads'
+import type { Clock } from '../clock.ts'
+import type { FileStat, WalkRange } from './directory-folder.ts'
+import type { FolderAnswer, FolderFault, FolderRequest } from './directory-thread.ts'
+
+/** What is in a folder, in the order of the keys: files with their stat, folders without. */
+export type FolderContents = readonly { readonly key: string; readonly stat: FileStat | null }[]
+
+/**
+ * Looks into many folders by threads of its own: one, and more where the file system takes its time, as over a network.
+ * None of Node's own four threads waits for it. Close it when the walk ends.
+ */
+export class FolderThreads {
+  readonly #clock: Clock
+  readonly #root: string
+  readonly #range: WalkRange
+  readonly #threads: Thread[] = []
+  readonly #queue: Job[] = []
+  #isSlow = false
+
+  constructor(root: string, range: WalkRange, clock: Clock) {
+    this.#clock = clock
+    this.#root = root
+    this.#range = range
+  }
+
+  /** A promise for each folder. */
+  open(folders: readonly string[]): Promise<FolderContents>[] {
+    const opened: Promise<FolderContents>[] = []
+    for (let index = 0; index < folders.length; index += foldersInJob) {
+      const some = folders.slice(index, index + foldersInJob)
+      const { promise, resolve, reject } = Promise.withResolvers<readonly FolderContents[]>()
+      this.#queue.push({ folders: some, resolve, reject })
+      // Whoever stops early does not want to hear of it.
+      promise.catch(() => {})
+      opened.push(...some.map((_, at) => promise.then((all) => all[at] ?? [])))
+    }
+    this.#work()
+    return opened
+  }
+
+  /** What still runs is left to itself: a call of the file system cannot be cancelled. */
+  close(): void {
+    for (const { worker } of this.#threads.splice(0)) void worker.terminate()
+    this.#queue.length = 0
+  }
+
+  #work(): void {
+    while (this.#queue.length > 0) {
+      const thread = this.#threads.find((one) => one.job === undefined) ?? this.#start()
+      const job = this.#queue[0]
+      if (thread === undefined || job === undefined) return
+      this.#queue.shift()
+      this.#hand(thread, job)
+    }
+  }
+
+  /** Undefined where there are enough. */
+  #start(): Thread | undefined {
+    if (this.#threads.length >= (this.#isSlow ? mostThreads : 1)) return undefined
+    const thread: Thread = {
+      worker: new Worker(threadFile, { execArgv: [] }),
+      job: undefined,
+      startedMs: 0,
+      hasAnswered: false,
+    }
+    this.#threads.push(thread)
+    thread.worker.on('message', (answer: FolderAnswer) => {
+      const { job, startedMs } = thread
+      thread.job = undefined
+      thread.hasAnswered = true
+      if (job === undefined) return
+      this.#isSlow ||= this.#clock.monotonicMs() - startedMs > slowMs * job.folders.length
+      if (answer.fault === null) job.resolve(contentsOf(answer))
+      else job.reject(errorOf(answer.fault))
+      this.#work()
+    })
+    thread.worker.on('error', (error) => {
+      thread.job?.reject(error)
+      for (const job of this.#queue.splice(0)) job.reject(error)
+    })
+    return thread
+  }
+
+  #hand(thread: Thread, job: Job): void {
+    thread.job = job
+    thread.startedMs = thread.hasAnswered ? this.#clock.monotonicMs() : Number.NaN
+    const request: FolderRequest = { ...this.#range, root: this.#root, folders: job.folders }
+    thread.worker.postMessage(request)
+  }
+}
+
+/** What it works on, and since when by the monotonic clock; for the first job, which waits for the thread, not a number. */
+type Thread = { readonly worker: Worker; job: Job | undefined; startedMs: number; hasAnswered: boolean }
+
+type Job = {
+  readonly folders: readonly string[]
+  readonly resolve: (contents: readonly FolderContents[]) => void
+  readonly reject: (error: unknown) => void
+}
+
+const foldersInJob = 64
+/** As many as Node would use. */
+const mostThreads = 4
+/** In milliseconds for a folder; a disk takes a tenth of it. */
+const slowMs = 1
+/** Sources run as they are, and what was built from them has another ending. */
+const threadFile = new URL(
+  `./directory-thread${import.meta.url.slice(import.meta.url.lastIndexOf('.'))}`,
+  import.meta.url,
+)
+
+function contentsOf({ keys, counts, stats }: FolderAnswer): readonly FolderContents[] {
+  const all = keys === '' ? [] : keys.split('\0')
+  let at = 0
+  return counts.map((count) => {
+    const start = at
+    at += count
+    return all.slice(start, at).map((key, index) => {
+      if (key.endsWith('/')) return { key, stat: null }
+      const [size = 0, mtimeMs = 0, ctimeMs = 0] = stats.subarray(3 * (start + index), 3 * (start + index) + 3)
+      // As Node rounds it.
+      return { key, stat: { size, mtime: new Date(Math.round(mtimeMs)), ctimeMs } }
+    })
+  })
+}
+
+function errorOf({ message, ...fields }: FolderFault): Error {
+  return Object.assign(new Error(message), fields)
+}

@@ -1,0 +1,28 @@
+import { systemClock } from '../../src/clock.ts'
+import { runCommandLine } from '../../src/commands/table.ts'
+import { PgproofError } from '../../src/errors.ts'
+import { tokens } from '../http/test-server.ts'
+
+export type Told = { readonly code: number; readonly stdout: string; readonly stderr: string }
+
+/** One command line in this process, at that address; `cancel` is the first Ctrl-C. */
+export function command(url: string, args: readonly string[], env: Record<string, string> = {}) {
+  const canceller = new AbortController()
+  const output = { stdout: '', stderr: '' }
+  const streamTo = (name: 'stdout' | 'stderr') => ({
+    write: (text: string) => {
+      output[name] += text
+    },
+  })
+  const ended = runCommandLine(url === '' ? args : [...args, '--url', url], {
+    stdout: streamTo('stdout'),
+    stderr: streamTo('stderr'),
+    stdin: process.stdin,
+    env: { PGPROOF_TOKEN: tokens.backup, ...env },
+    cwd: '/',
+    signal: canceller.signal,
+    onReload: () => {},
+    clock: systemClock,
+  }).then((code): Told => ({ code, ...output }))
+  return { ended, output, cancel: () => canceller.abort(new PgproofError('CANCELLED', { what: 'the command' })) }
+}

@@ -1,0 +1,109 @@
+import { describe, expect, it } from 'vitest'
+import type { Job, Run } from '../../src/catalog/runs.ts'
+import { manifestAt, reportOf, rolesManifestAt } from '../catalog/stored.ts'
+import { now, startTestServer, type TestServer, tokens } from '../http/test-server.ts'
+import { command } from './in-process.ts'
+
+const backup = manifestAt('2026-11-20T02:00:00Z')
+const roles = rolesManifestAt('2026-11-20T02:00:00Z')
+const passed = reportOf(backup, '2026-11-20T05:00:00Z')
+const wholesome = { manifests: [backup, roles], reports: [passed] }
+const denied = { code: 'STORE_DENIED', message: 'the store refused it', hint: 'Check the key.' }
+
+/** A run that is over; at noon, after everything in the store, unless another time is given. */
+function end(
+  server: TestServer,
+  job: Job,
+  state: 'succeeded' | 'failed' | 'inconclusive',
+  changes: Partial<Pick<Run, 'error' | 'label' | 'finishedAt'>> & { readonly database?: string | null } = {},
+): void {
+  const { database = 'app', ...rest } = changes
+  const { id } = server.orders.order({ job, server: 'main', database, trigger: 'schedule' })
+  server.catalog.updateRun(id, {
+    state,
+    finishedAt: new Date(now),
+    error: state === 'succeeded' ? null : denied,
+    ...rest,
+  })
+}
+
+async function worriesAt(server: TestServer): Promise<string[]> {
+  const { code, stdout } = await command(server.url, ['status']).ended
+  expect(code).toBe(0)
+  if (stdout.includes('\nNothing worries.\n')) return []
+  return (stdout.split('What worries\n')[1] ?? '').split('\n').flatMap((line) => (line === '' ? [] : [line.trim()]))
+}
+
+describe('status of a daemon', () => {
+  it('where all is well - nothing worries', async () => {
+    await using server = await startTestServer(wholesome)
+    end(server, 'backup', 'succeeded')
+    expect(await worriesAt(server)).toEqual([])
+  })
+
+  it.each([
+    ['backup', 'app', 'backup of main/app'],
+    ['roles', null, 'backup of main (roles)'],
+    ['prune', 'app', 'prune of main/app'],
+  ] as const)(
+    'a %s that failed since the last one that succeeded - why, its code and its hint',
+    async (job, database, what) => {
+      await using server = await startTestServer(wholesome)
+      end(server, job, 'failed', { database })
+      end(server, job, 'failed', { database })
+      expect(await worriesAt(server)).toEqual([
+        `${what}: the last one failed: the store refused it (STORE_DENIED); Check the key.`,
+      ])
+      end(server, job, 'succeeded', { database })
+      expect(await worriesAt(server)).toEqual([])
+    },
+  )
+
+  it('a prune that holds back - is a worry until one goes through', async () => {
+    await using server = await startTestServer(wholesome)
+    const error = { code: 'PRUNE_HELD_BACK', message: 'prune holds back: 9 of 10 would go', hint: 'Look at it.' }
+    end(server, 'prune', 'failed', { error })
+    expect(await worriesAt(server)).toEqual([
+      'prune of main/app: the last one failed: prune holds back: 9 of 10 would go (PRUNE_HELD_BACK); Look at it.',
+    ])
+  })
+
+  it('a failure older than the newest backup - is over', async () => {
+    await using server = await startTestServer(wholesome)
+    end(server, 'backup', 'failed', { finishedAt: new Date('2026-11-20T01:00:00Z') })
+    expect(await worriesAt(server)).toEqual([])
+  })
+
+  it('a drill that came to nothing - is said once, whether it left a report or not', async () => {
+    const reason = { code: 'SPOOL_FULL', message: 'the spool is full', hint: 'Free space.' }
+    const inconclusive = reportOf(backup, '2026-11-20T11:00:00Z', { verdict: 'inconclusive', reason })
+    await using server = await startTestServer({ ...wholesome, reports: [passed, inconclusive] })
+    end(server, 'drill', 'inconclusive', { error: reason, label: inconclusive.label })
+    expect(await worriesAt(server)).toEqual(['main/app: the last drill could not be carried out: the spool is full'])
+    end(server, 'drill', 'failed')
+    expect((await worriesAt(server))[1]).toBe(
+      'drill of main/app: the last one failed: the store refused it (STORE_DENIED); Check the key.',
+    )
+  })
+
+  it('a pause - is a worry in the words of the status here', async () => {
+    await using server = await startTestServer(wholesome)
+    const body = { server: 'main', database: 'app', for: '4h', reason: 'move to the new rack' }
+    await server.call('POST', '/v1/pauses', { as: 'backup', body })
+    expect(await worriesAt(server)).toEqual([
+      'main/app: backup, drill paused until 2026-11-20 16:00 UTC by token backuper: move to the new rack',
+    ])
+  })
+
+  it('as JSON - failures and pauses with all their fields', async () => {
+    await using server = await startTestServer(wholesome)
+    end(server, 'backup', 'failed')
+    await server.call('POST', '/v1/pauses', { as: 'backup', body: { for: '4h', reason: 'move' } })
+    const { stdout } = await command(server.url, ['status', '--json'], { PGPROOF_TOKEN: tokens.read }).ended
+    expect(JSON.parse(stdout)).toMatchObject({
+      failures: [{ job: 'backup', isOver: false, error: denied }],
+      pauses: [{ label: expect.any(String), server: null, jobs: ['backup', 'roles', 'drill'], reason: 'move' }],
+      worries: [expect.stringContaining('STORE_DENIED'), expect.stringContaining('every server: ')],
+    })
+  })
+})

@@ -1,0 +1,85 @@
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { lstat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { systemClock } from '../../src/clock.ts'
+import { DirectoryStore } from '../../src/storage/directory.ts'
+import type { ObjectInfo } from '../../src/storage/object-store.ts'
+import { collect } from './object-store.suite.ts'
+
+const { signal } = new AbortController()
+/** So many that threads list them. */
+const many = 400
+
+let root: string
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'pgproof-threads-'))
+})
+afterEach(() => {
+  rmSync(root, { recursive: true, force: true })
+})
+
+function write(key: string | Buffer, body = 'x'): void {
+  const path = Buffer.concat([Buffer.from(`${root}/`), Buffer.from(key)])
+  mkdirSync(path.subarray(0, path.lastIndexOf('/')), { recursive: true })
+  writeFileSync(path, body)
+}
+
+const list = async (prefix = '', after?: string): Promise<readonly ObjectInfo[]> =>
+  await collect(new DirectoryStore(`file://${root}`, { clock: systemClock }).list(prefix, { signal, after }))
+const keysOf = (infos: readonly ObjectInfo[]): string[] => infos.map(({ key }) => key)
+const inByteOrder = (keys: readonly string[]): string[] =>
+  keys.toSorted((one, other) => Buffer.compare(Buffer.from(one), Buffer.from(other)))
+
+describe('a listing of many folders', () => {
+  it('every file once, in byte order, whatever the names are, with the size and time that head tells', async () => {
+    const odd = ['a', 'a-b', 'a.b', 'A', 'ä', '名', '\u{1f600}', '\uffee', 'with space', '%41', 'deep/er/than/most']
+    const keys = Array.from({ length: many }, (_, index) => `top/${index}/${odd[index % odd.length]}/object`)
+    for (const [index, name] of odd.entries()) keys.push(`top/${name}-${index}`)
+    for (const key of keys) write(key, key)
+    const listed = await list()
+    expect(keysOf(listed)).toEqual(inByteOrder(keys))
+    for (const { key, bytes, modifiedAt, etag } of listed) {
+      const { size, mtime, ctimeMs } = await lstat(join(root, key))
+      expect({ key, bytes, modifiedAt, etag }).toEqual({ key, bytes: size, modifiedAt: mtime, etag: String(ctimeMs) })
+    }
+  })
+
+  it('with a prefix and from a key on - exactly what is there, whether that key is one or not', async () => {
+    const keys = Array.from({ length: many }, (_, index) => `top/folder-${1000 + index}/object`)
+    for (const key of [...keys, 'other/object']) write(key)
+    expect(keysOf(await list('top/folder-11'))).toEqual(keys.slice(100, 200))
+    expect(keysOf(await list('top/', keys[250]))).toEqual(keys.slice(251))
+    expect(keysOf(await list('top/', 'top/folder-1249'))).toEqual(keys.slice(249))
+    expect(keysOf(await list('top/', 'top/folder-1249/zzz'))).toEqual(keys.slice(250))
+  })
+
+  it('links, names that are no UTF-8, unfinished writes and empty folders - none of them is an object', async () => {
+    const keys = Array.from({ length: many }, (_, index) => `top/folder-${1000 + index}/object`)
+    for (const key of keys) write(key)
+    symlinkSync('/etc', join(root, 'top', 'folder-link'))
+    symlinkSync('/etc/passwd', join(root, 'top', 'folder-1000', 'link'))
+    write(Buffer.concat([Buffer.from('top/folder-1001/'), Buffer.from([0xff, 0xfe])]))
+    write('top/folder-1002/.pgproof-0123456789abcdef.part')
+    mkdirSync(join(root, 'top', 'folder-empty'))
+    expect(keysOf(await list())).toEqual(keys)
+  })
+
+  it('stopped after the first object - nothing keeps the process, and the next listing is whole', async () => {
+    const keys = Array.from({ length: many }, (_, index) => `top/folder-${1000 + index}/object`)
+    for (const key of keys) write(key)
+    const store = new DirectoryStore(`file://${root}`, { clock: systemClock })
+    for await (const { key } of store.list('', { signal })) {
+      expect(key).toBe(keys[0])
+      break
+    }
+    expect(keysOf(await collect(store.list('', { signal })))).toEqual(keys)
+  })
+
+  it('several at once - each sees everything', async () => {
+    const keys = Array.from({ length: many }, (_, index) => `top/folder-${1000 + index}/object`)
+    for (const key of keys) write(key)
+    for (const listed of await Promise.all([list(), list(), list()])) expect(keysOf(listed)).toEqual(keys)
+  })
+})
