@@ -1,0 +1,3 @@
+import { testStage } from './stage.ts'
+
+testStage('backup')
