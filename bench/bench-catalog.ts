@@ -1,5 +1,5 @@
 /**
- * The figures of docs/performance.md about a store with 10,000 backups: `node scripts/bench-catalog.ts [--backups 10000]
+ * The figures of docs/performance.md about a store with 10,000 backups: `node bench/bench-catalog.ts [--backups 10000]
  * [--keep FOLDER]`. Fills a directory, and a bucket where PGPROOF_TEST_S3_ENDPOINT and its like name a server; reads both
  * without and with the cache, each in a process of its own; runs the commands; prints one table, and removes everything.
  */
@@ -112,7 +112,7 @@ function indexIn(settings: object): readonly string[][] {
     cache: join(folder, 'spool'),
     signers: [join(folder, 'signing.pub.asc')],
   })
-  const output = execFileSync(process.execPath, [join(root, 'scripts', 'bench-catalog-start.ts')], {
+  const output = execFileSync(process.execPath, [join(root, 'bench', 'bench-catalog-start.ts')], {
     // Not on the command line: it holds a secret.
     env: { ...process.env, PGPROOF_BENCH: job },
     stdio: ['ignore', 'pipe', 'inherit'],

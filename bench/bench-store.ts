@@ -1,6 +1,6 @@
 /**
  * How fast a file goes to an S3 server and back, by pgproof, curl and rclone to the same server in one run:
- * `node scripts/bench-store.ts [--mb 1000] [--rounds 3]`. The rounds are interleaved, the table has medians; compare its
+ * `node bench/bench-store.ts [--mb 1000] [--rounds 3]`. The rounds are interleaved, the table has medians; compare its
  * ratios, not its seconds. Takes the server that PGPROOF_TEST_S3_ENDPOINT and its like name, else starts one as the tests do
  * (set OSD_GIB where Ceph is to hold more than 6 GiB). curl and rclone must be installed. Every transfer is a process of
  * its own, from a file or to a file, and start-up counts.
