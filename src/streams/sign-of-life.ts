@@ -5,12 +5,17 @@ import { connect, createServer, type Server } from 'node:net'
  * says nothing to another container that shares the folder.
  */
 
+/** unix(7); a longer path would be cut off, and the socket would be somewhere else. */
+const longestPathBytes = 107
+
 /** Listens at `path` until it is closed, without keeping the process alive; null where there can be no socket. */
 export async function showLife(path: string): Promise<Server | null> {
+  if (Buffer.byteLength(path) > longestPathBytes) return null
   const server = createServer((socket) => socket.destroy())
   server.unref()
   return await new Promise((resolve) => {
-    server.once('error', () => resolve(null))
+    // For ever: one that cannot take a caller, for want of a descriptor, must not end the process.
+    server.on('error', () => resolve(null))
     server.listen(path, () => resolve(server))
   })
 }

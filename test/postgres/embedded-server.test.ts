@@ -142,7 +142,8 @@ describe('an embedded server', () => {
           (entry) => !before.includes(entry) && statSync(join(tmpdir(), entry)).ctimeMs < Date.now() - 60_000,
         ),
       ).toEqual([])
-      expect(readdirSync(own.folder)).toEqual(['owner.json', 'owner.sock'])
+      // Too deep for a socket, as for that of the server.
+      expect(readdirSync(own.folder)).toEqual(name.length > 90 ? ['owner.json'] : ['owner.json', 'owner.sock'])
     },
   )
 })

@@ -134,6 +134,15 @@ describe('sweeping a spool', () => {
     }
   })
 
+  it('a root too deep for a socket - none is made anywhere; its owner is told by the process id', async () => {
+    const deep = join(root, 'd'.repeat(100))
+    await using spool = await openSpool(deep, 0)
+    expect(await readdir(spool.folder)).toEqual(['owner.json'])
+    expect(await readdir(deep)).toHaveLength(1)
+    expect(await readdir(root)).toEqual(['d'.repeat(100)])
+    expect(await sweepSpool(deep)).toBe(0)
+  })
+
   it('no socket in it, and the owner’s process id given to another process since - removed', async () => {
     await using spool = await openSpool(root, 0)
     const file = join(spool.folder, 'owner.json')
