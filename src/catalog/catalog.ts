@@ -107,7 +107,9 @@ export class Catalog {
   inStore(name: string): StoreView {
     const known = this.#storeViews.get(name)
     if (known !== undefined) return known
-    const view = viewStore(name, this.#contents.get(name) ?? emptyContents(), () => this.#all())
+    const isAlone = this.#contents.size === 1 && this.#contents.has(name)
+    const ordered = isAlone ? () => this.#seen().backups : null
+    const view = viewStore(name, this.#contents.get(name) ?? emptyContents(), () => this.#all(), ordered)
     this.#storeViews.set(name, view)
     return view
   }

@@ -36,12 +36,22 @@ export type StoreTotals = {
   readonly newestWhole: Date | null
 }
 
-/** `merged` is asked only for backups: putting ten thousand of them in order after each change takes its time. */
-export function viewStore(store: string, contents: StoreContents, merged: () => MergedContents): StoreView {
+/**
+ * `merged` and `ordered` are asked only for backups: putting ten thousand of them in order after each change takes its time.
+ * `ordered` is the view of all stores, which is also that of a store that is alone; null where it is not.
+ */
+export function viewStore(
+  store: string,
+  contents: StoreContents,
+  merged: () => MergedContents,
+  ordered: (() => readonly CatalogBackup[]) | null,
+): StoreView {
   let all: readonly CatalogBackup[] | undefined
   let totals: readonly StoreTotals[] | undefined
   const backups = (): readonly CatalogBackup[] => {
-    all ??= backupsInStore(merged(), store)
+    // A drill of a copy in a store that is gone, or had another name, says something else here.
+    const isSame = ordered !== null && [...contents.drills.values()].every((report) => report.store === store)
+    all ??= isSame ? ordered() : backupsInStore(merged(), store)
     return all
   }
   const prunedFolders = new Set<string>()
