@@ -4,8 +4,9 @@ import { encodeManifest } from '../domain/manifest.ts'
 import { type Pause, type PauseDocument, pausesInForce } from '../domain/pause.ts'
 import type { PruneRecord } from '../domain/prune-record.ts'
 import { assertNotAborted, PgproofError } from '../errors.ts'
-import { backupFolder, drillReportKey, objectNames, pauseKey, pruneRecordKey } from '../storage/object-keys.ts'
+import { backupFolder, drillReportKey, pauseKey, pruneRecordKey } from '../storage/object-keys.ts'
 import type { StoreSet } from '../storage/store-set.ts'
+import { absenceOf, damageOf } from './absence.ts'
 import {
   type DamagedObject,
   emptyContents,
@@ -191,19 +192,12 @@ export class Catalog {
 
   /** What is wrong with the manifest or the report of that label, if it does not count. */
   damageOf(label: string): PgproofError | undefined {
-    const names = [`/${label}/${objectNames.manifest}`, `/${label}.json`]
-    return this.damaged().find(({ key }) => names.some((name) => key.endsWith(name)))?.error
+    return damageOf(label, this.damaged())
   }
 
   /** Why there is no backup of that label to be had: it is damaged, was pruned, or is not known. */
   absenceOf(label: string): PgproofError {
-    const prune = this.prunes().find(({ removed }) => removed.some((one) => one.label === label))
-    return (
-      this.damageOf(label) ??
-      (prune === undefined
-        ? new PgproofError('LABEL_UNKNOWN', { label })
-        : new PgproofError('BACKUP_PRUNED', { label, at: prune.at }))
-    )
+    return absenceOf(label, this.damaged(), this.prunes())
   }
 
   /** Objects of backups without a manifest, with the age of the youngest object in each folder. */
