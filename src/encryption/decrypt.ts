@@ -1,6 +1,6 @@
 import { decryptSessionKeys, readMessage, type SessionKey } from 'openpgp'
 import { PgproofError, reasonOf } from '../errors.ts'
-import { decryptIntegrityProtected } from './integrity-protected.ts'
+import { throughBulk } from './bulk-stage.ts'
 import { keyIdOf } from './key-files.ts'
 import type { PrivateKeys } from './keys.ts'
 import { hiddenRecipient, type MessageHead, readMessageHead } from './message-head.ts'
@@ -20,16 +20,20 @@ export function decryptStage(
 ): (source: AsyncIterable<Uint8Array>) => AsyncGenerator<Uint8Array, void, void> {
   return async function* decrypted(source) {
     const reader = new ByteReader(source)
+    let packets: AsyncGenerator<Uint8Array, void, void> | undefined
     try {
       const head = await readMessageHead(reader)
       const { data: sessionKey } = await openSessionKey(head, privateKeys, what)
-      const packets = decryptIntegrityProtected(sessionKey, readPacketBody(reader, head.encrypted))
+      const body = readPacketBody(reader, head.encrypted)
+      packets = throughBulk({ direction: 'decrypt', sessionKey }, body)
       yield* literalContents(new ByteReader(packets))
       if ((await reader.byte()) !== undefined) throw new MalformedPacket('something follows its end')
     } catch (error) {
       if (!(error instanceof MalformedPacket)) throw error
       throw new PgproofError('DECRYPTION_FAILED', { what, reason: error.message }, { cause: error })
     } finally {
+      // Their thread ends with them, also where nobody reads them to the end.
+      await packets?.return()
       await reader.close()
     }
   }

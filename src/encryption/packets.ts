@@ -93,6 +93,53 @@ export async function* readPacketBody(
   }
 }
 
+/**
+ * Writes one packet of a length that is not known in advance, by partial body lengths of 2 to the power of `exponent`
+ * bytes. What it gives is overwritten by the next call.
+ */
+export class PacketWriter {
+  readonly #partial: number
+  readonly #part: Buffer
+  #end = longestHeader
+  #tagBytes: readonly number[]
+
+  /** The body begins with `start`, which must be shorter than a part. */
+  constructor(tag: number, exponent: number, start: Uint8Array) {
+    this.#partial = 0xe0 | exponent
+    this.#tagBytes = [0xc0 | tag]
+    this.#part = Buffer.alloc(longestHeader + 2 ** exponent)
+    this.#part.set(start, longestHeader)
+    this.#end += start.length
+  }
+
+  *push(bytes: Uint8Array): Generator<Uint8Array, void, void> {
+    for (let from = 0; from < bytes.length; ) {
+      const piece = bytes.subarray(from, from + this.#part.length - this.#end)
+      this.#part.set(piece, this.#end)
+      this.#end += piece.length
+      from += piece.length
+      if (this.#end < this.#part.length) continue
+      yield this.#withHeader([...this.#tagBytes, this.#partial])
+      this.#tagBytes = []
+      this.#end = longestHeader
+    }
+  }
+
+  /** The last length must be an ordinary one; it may be zero. */
+  end(): Uint8Array {
+    return this.#withHeader([...this.#tagBytes, ...lengthOctets(this.#end - longestHeader)])
+  }
+
+  #withHeader(header: readonly number[]): Uint8Array {
+    const start = longestHeader - header.length
+    this.#part.set(header, start)
+    return this.#part.subarray(start, this.#end)
+  }
+}
+
+/** A tag and a length of five bytes. */
+const longestHeader = 6
+
 /** Number of body bytes of a packet of known length, as it stands in the header. */
 export function lengthOctets(length: number): number[] {
   if (length < 192) return [length]

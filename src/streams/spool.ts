@@ -143,8 +143,9 @@ async function killServer(dataFolder: string): Promise<void> {
   const text = await readFile(join(dataFolder, 'postmaster.pid'), 'utf8').catch(() => '')
   const [pidText, folder, , , socketFolder = ''] = text.split('\n')
   const pid = Number(pidText)
-  if (!Number.isInteger(pid) || pid <= 1 || folder !== dataFolder) return
-  const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
+  if (folder !== dataFolder) return
+  // One with processes of its own is the first of them, and has ended with its owner.
+  const command = pid > 1 ? await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '') : ''
   if (command.includes(dataFolder)) await endProcess(pid)
   const isOurs = dirname(socketFolder) === tmpdir() && basename(socketFolder).startsWith(socketPrefix)
   if (isOurs) await rm(socketFolder, { recursive: true, force: true })

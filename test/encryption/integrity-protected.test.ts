@@ -1,12 +1,13 @@
 import { createCipheriv, createHash, randomBytes } from 'node:crypto'
 import { createMessage, decrypt, encrypt, type enums, readMessage } from 'openpgp'
 import { describe, expect, it } from 'vitest'
-import { asWords, decryptIntegrityProtected } from '../../src/encryption/integrity-protected.ts'
+import { throughBulk } from '../../src/encryption/bulk-stage.ts'
+import { asWords, CfbEncryptor, headroomBytes } from '../../src/encryption/cfb.ts'
 import { ByteReader, readPacketBody, readPacketHeader } from '../../src/encryption/packets.ts'
 import { collect, inChunks } from './byte-streams.ts'
-import { encryptIntegrityProtected, writePacket } from './craft.ts'
+import { encryptIntegrityProtected } from './craft.ts'
 
-const roundBytes = 2 ** 18
+const roundBytes = 2 ** 19
 // Around every place where one round of decryption goes over into the next.
 const lengths = [
   0,
@@ -24,18 +25,35 @@ const lengths = [
 
 /** OpenPGP.js is the other implementation: it reads what is written here, and writes what is read here. */
 describe('against OpenPGP.js', () => {
-  it('what we write, at each length - read there', async () => {
+  it('what we write, at each length and in odd chunks - read there', async () => {
     const sessionKey = randomBytes(32)
-    for (const length of lengths) {
+    const date = new Date('2025-06-01T02:00:00Z')
+    for (const length of [...lengths, 3 * roundBytes - 60, 5 * roundBytes + 7]) {
       const data = randomBytes(length)
-      const literal = writePacket(11, inChunks(Buffer.concat([Buffer.from('b\0\0\0\0\0'), data]), [5000]), true)
-      const packet = await collect(writePacket(18, encryptIntegrityProtected(sessionKey, literal)))
+      const source = inChunks(data, [100_001, 3, 700_000])
+      const packet = await collect(throughBulk({ direction: 'encrypt', sessionKey, date }, source))
       const read = await decrypt({
         message: await readMessage({ binaryMessage: packet }),
         sessionKeys: { data: sessionKey, algorithm: 'aes256' },
         format: 'binary',
       })
       expect(Buffer.from(read.data as Uint8Array).equals(data), `${length} bytes`).toBe(true)
+    }
+  })
+
+  it('made with the straight CFB of OpenSSL - the very same ciphertext', async () => {
+    for (const keyBytes of [16, 24, 32]) {
+      const key = randomBytes(keyBytes)
+      for (const length of [0, 1, 15, 16, 17, 1000, roundBytes - 1, roundBytes, roundBytes + 1, 2 * roundBytes + 33]) {
+        const data = randomBytes(length)
+        const encryptor = new CfbEncryptor(key)
+        const rounds = [...encryptor.push(data.subarray(0, 70_000)), ...encryptor.push(data.subarray(70_000))]
+        const pieces = [...rounds, encryptor.end()].map((round) =>
+          round.memory.subarray(headroomBytes, headroomBytes + round.length),
+        )
+        const expected = createCipheriv(`aes-${keyBytes * 8}-cfb`, key, Buffer.alloc(16)).update(data)
+        expect(Buffer.concat(pieces).equals(expected), `${length} bytes`).toBe(true)
+      }
     }
   })
 
@@ -65,9 +83,9 @@ describe('the modification detection code', () => {
     const sessionKey = randomBytes(32)
     const nothing = inChunks(new Uint8Array(), [1])
     const body = await collect(encryptIntegrityProtected(sessionKey, nothing))
-    expect(await collect(decryptIntegrityProtected(sessionKey, inChunks(body, [7])))).toHaveLength(0)
+    expect(await collect(decryptBody(sessionKey, inChunks(body, [7])))).toHaveLength(0)
     for (let length = 1; length < body.length; length += 1) {
-      const cut = decryptIntegrityProtected(sessionKey, inChunks(body.subarray(0, length), [7]))
+      const cut = decryptBody(sessionKey, inChunks(body.subarray(0, length), [7]))
       await expect(collect(cut), `cut to ${length}`).rejects.toThrow(/cut short|modification detection code/)
     }
   })
@@ -79,7 +97,7 @@ describe('the modification detection code', () => {
       const start = Buffer.concat([randomBytes(18), Buffer.from('packets'), header])
       const digest = createHash('sha1').update(start).digest()
       const body = Buffer.concat([Uint8Array.of(1), cipher.update(start), cipher.update(digest)])
-      return await collect(decryptIntegrityProtected(sessionKey, inChunks(body, [10])))
+      return await collect(decryptBody(sessionKey, inChunks(body, [10])))
     }
     expect((await seal(Uint8Array.of(0xd3, 0x14))).toString()).toBe('packets')
     await expect(seal(Uint8Array.of(0xd3, 0x15))).rejects.toThrow('modification detection code')
@@ -88,15 +106,19 @@ describe('the modification detection code', () => {
 
   it('another version of the packet - throws and names it', async () => {
     const body = Buffer.concat([Uint8Array.of(2), randomBytes(100)])
-    await expect(collect(decryptIntegrityProtected(randomBytes(32), inChunks(body, [50])))).rejects.toThrow('version 2')
+    await expect(collect(decryptBody(randomBytes(32), inChunks(body, [50])))).rejects.toThrow('version 2')
   })
 })
+
+function decryptBody(sessionKey: Uint8Array, body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
+  return throughBulk({ direction: 'decrypt', sessionKey }, body)
+}
 
 async function* openIt(sessionKey: Uint8Array, packet: Uint8Array): AsyncGenerator<Uint8Array, void, void> {
   const reader = new ByteReader(inChunks(packet, [1, 100_000, 17]))
   const header = await readPacketHeader(reader)
   if (header === undefined) throw new Error('no packet')
-  yield* decryptIntegrityProtected(sessionKey, readPacketBody(reader, header))
+  yield* decryptBody(sessionKey, readPacketBody(reader, header))
 }
 
 describe('bytes as words of 64 bits', () => {

@@ -1,0 +1,40 @@
+import { parentPort, workerData } from 'node:worker_threads'
+import { type BulkOrder, createBulk } from './integrity-protected.ts'
+import { MalformedPacket } from './packets.ts'
+
+/* The thread of its own that encrypts or decrypts one stream; bulk-stage.ts starts it. */
+
+/** `length` bytes at the start of `memory`; the last of them may be none. */
+export type BulkBlock = { readonly memory: ArrayBuffer; readonly length: number; readonly isLast: boolean }
+
+/** One for each block, in their order; the block's memory comes back to be filled again. */
+export type BulkAnswer = {
+  readonly pieces: readonly Uint8Array[]
+  readonly memory: ArrayBuffer
+  readonly isLast: boolean
+  /** Why the stream is not what it should be; nothing follows then. */
+  readonly malformed: string | null
+}
+
+const bulk = createBulk(workerData as BulkOrder)
+
+parentPort?.on('message', ({ memory, length, isLast }: BulkBlock) => {
+  const pieces: Uint8Array[] = []
+  let malformed: string | null = null
+  try {
+    for (const piece of bulk.push(new Uint8Array(memory, 0, length))) pieces.push(ownMemory(piece))
+    if (isLast) for (const piece of bulk.end()) pieces.push(ownMemory(piece))
+  } catch (error) {
+    if (!(error instanceof MalformedPacket)) throw error
+    malformed = error.message
+  }
+  const answer: BulkAnswer = { pieces, memory, isLast, malformed }
+  parentPort?.postMessage(answer, [memory, ...pieces.map((piece) => piece.buffer as ArrayBuffer)])
+})
+
+/** Sent without a copy, unless it is a small piece of memory that others use too. */
+function ownMemory(piece: Uint8Array): Uint8Array {
+  return piece.buffer.byteLength - piece.byteLength <= mostUnusedBytes ? piece : new Uint8Array(piece)
+}
+
+const mostUnusedBytes = 64
