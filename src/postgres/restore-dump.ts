@@ -34,7 +34,8 @@ export type RestoreRequest = {
  * Materialized views are refreshed after all else, and one that reads another server is no error but a note; so is what
  * pg_restore warns of. All rows come before the first trigger: parallel jobs would make the triggers of a partitioned
  * table while rows of its partitions are still coming in, and those would run through them. What parallel jobs would lock
- * each other out over has stages of its own. Event triggers come last of all: a refresh would fire them, and what they
+ * each other out over has stages of its own; where no table is a part of another, a job that has no more rows to bring
+ * builds indexes meanwhile. Event triggers come last of all: a refresh would fire them, and what they
  * log would be rows that the backup does not have. Throws RESTORE_FAILED, or an inconclusive error where the scratch
  * server is what is lacking.
  */
@@ -52,8 +53,11 @@ export async function restoreDump(
   )}`
   // Only pg_restore knows where a section begins. With the same list it divides both times in the same place.
   const afterRows = await listArchive(request.program, request.file, signal, ['--section=post-data', list])
-  const messages = [...(await restoreAll(restoring, ['--section=pre-data', '--section=data', list], signal))]
-  for (const { name, lines, jobs } of stagesAfterRows(afterRows, request.jobs)) {
+  const early = new Set(request.jobs > 1 && standAlone(request.evidence) ? splitPostData(afterRows).builds : [])
+  const later = afterRows.filter((line) => !early.has(line))
+  const rows = early.size === 0 ? ['--section=pre-data', '--section=data', list] : await rowsAndBuilds(restoring, later)
+  const messages = [...(await restoreAll(restoring, rows, signal))]
+  for (const { name, lines, jobs } of stagesAfterRows(later, request.jobs)) {
     const stageList = await writeList(`${request.file}.${name}`, lines)
     const stage = { archive, request: { ...request, jobs } }
     messages.push(...(await restoreAll(stage, [`--use-list=${stageList}`], signal)))
@@ -105,6 +109,21 @@ export async function readWholeArchive(program: FoundProgram, file: string, sign
     if (error instanceof ProgramError) throw restoreError(error)
     throw error
   }
+}
+
+/** Whether each table is locked by its own entries only: none is, or may have become, a part of another. */
+function standAlone(evidence: RestoreRequest['evidence']): boolean {
+  if (evidence === undefined || evidence.omissions.some(({ kind }) => kind === 'changed during the dump')) return false
+  return !evidence.structure.some(
+    ({ kind, facets }) => facets['inherits'] !== undefined || (kind === 'table' && facets['definition'] !== undefined),
+  )
+}
+
+/** The arguments for everything but what comes later. */
+async function rowsAndBuilds({ request, archive }: Restoring, later: readonly string[]): Promise<readonly string[]> {
+  const isLater = new Set(later)
+  const lines = archive.filter((line) => !isRefresh(line) && !isOfEventTrigger(line) && !isLater.has(line))
+  return [`--use-list=${await writeList(`${request.file}.rows-and-builds`, lines)}`]
 }
 
 type Stage = { readonly name: string; readonly lines: readonly string[]; readonly jobs: number }

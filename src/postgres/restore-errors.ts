@@ -116,6 +116,21 @@ export function isKilledFromOutside({ signalName }: ProgramError): boolean {
   return signalName !== null && ['SIGKILL', 'SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT'].includes(signalName)
 }
 
+/** Whether a restore failed for want of memory, of which one job needs less than several. */
+export function isOutOfMemory({ message }: PgproofError): boolean {
+  return message.includes(memoryRanOut)
+}
+
+/**
+ * Whether what a query failed with tells of the server and not of the query: the connection is gone (which has no
+ * SQLSTATE), the login may not, memory or disk ran out (53), somebody ended it (57), the system failed (58).
+ */
+export function isServersFault(error: unknown): boolean {
+  const { code } = error as { code?: string }
+  const isSqlState = code !== undefined && /^[0-9][0-9A-Z]{4}$|^(?:F0|HV|P0|XX)[0-9A-Z]{3}$/.test(code)
+  return !isSqlState || code === '42501' || /^(?:08|53|57|58)/.test(code)
+}
+
 /** pg_restore quotes the statement that failed: that of a subscription, a user mapping or a server may hold a password. */
 function withoutSecrets(details: string): string {
   const literal = `(?:[eE]'(?:[^'\\\\]|\\\\[\\s\\S]|'')*|'(?:[^']|'')*)(?:'|$)`
@@ -143,6 +158,8 @@ const missingExtension = [
   /^ERROR: {2}(?:access method|language) "([^"\n]+)" does not exist/m,
 ]
 
+const memoryRanOut = 'memory ran out during the restore'
+
 const scratchFaults: readonly { readonly pattern: RegExp; readonly reason: string }[] = [
   {
     pattern:
@@ -150,6 +167,12 @@ const scratchFaults: readonly { readonly pattern: RegExp; readonly reason: strin
     reason: 'its connection was lost during the restore',
   },
   { pattern: /^connection to (?:server|database) /m, reason: 'pg_restore could not connect to it' },
+  {
+    // Of the server, of pg_restore itself, or of a library; a row that asks for too much is called an invalid request.
+    pattern:
+      /^(?:(?:ERROR|FATAL|PANIC): {2})?(?:out of memory|out of shared memory|(?:[^\n]*: )?Cannot allocate memory)$/m,
+    reason: memoryRanOut,
+  },
   {
     pattern: /^ERROR: {2}canceling statement due to statement timeout/m,
     reason: 'a statement of the restore took longer than its statement_timeout',

@@ -1,7 +1,8 @@
 import type { Evidence, TableContents } from '../domain/evidence.ts'
 import { PgproofError, reasonOf } from '../errors.ts'
-import { type Client, type Connection, connect } from '../postgres/connect.ts'
+import { type Client, type Connection, connect, openSeveral } from '../postgres/connect.ts'
 import { listLocalTables, quotedName, tableName } from '../postgres/tables.ts'
+import { together } from '../streams/together.ts'
 import type { Phases } from './phases.ts'
 
 /**
@@ -65,39 +66,83 @@ export async function whyUnreachable(connection: Connection, signal: AbortSignal
 const typeFacets = ['type', 'subtype', 'element', 'transition type', 'moving transition type']
 
 /**
- * What a restored database needs before it serves: planner statistics. Then one row of the largest table is asked for,
+ * What a restored database needs before it serves: planner statistics, by as many sessions as rows came in by. Then one row of the largest table is asked for,
  * as an application would; from the fetch to its answer is the restore time. Returns what PostgreSQL refused and why: a
  * function in an index may refuse at the source as well, and a table that is missing is for the comparison to name.
  * Throws SCRATCH_FAILED.
  */
 export async function analyzeAndAsk(
-  connection: Connection,
-  tables: readonly TableContents[],
+  { connection, tables, jobs }: Restored,
   phases: Pick<Phases<'analyze' | 'query'>, 'time'>,
   signal: AbortSignal,
 ): Promise<readonly string[]> {
-  await using held = await connect(connection, signal, 'pgproof drill')
-  const notes = await phases.time('analyze', () => analyzeAll(held.client, signal))
-  const [largest] = [...tables].sort((one, other) => (other.rows ?? 0) - (one.rows ?? 0))
+  await using sessions = await openSeveral(Math.min(jobs, mostSessions), () =>
+    connect(connection, signal, 'pgproof drill'),
+  )
+  const [first] = sessions.clients
+  if (first === undefined) throw new Error('no session to analyze in')
+  const byRows = [...tables].sort((one, other) => (other.rows ?? 0) - (one.rows ?? 0))
+  const notes = await phases.time('analyze', () => analyzeAll(sessions.clients, first, byRows, signal))
+  const [largest] = byRows
   // ONLY: a child or partition may be foreign, and then its rows are on another server.
   const question = largest === undefined ? 'SELECT 1' : `SELECT 1 FROM ONLY ${quotedName(largest)} LIMIT 1`
-  const answer = await phases.time('query', () => noteOf('the first query', held.client.query(question), signal))
+  const answer = await phases.time('query', () => noteOf('the first query', first.query(question), signal))
   return [...notes, ...answer]
 }
 
+type Restored = {
+  readonly connection: Connection
+  /** What the database is to hold; large ones are analyzed first. */
+  readonly tables: readonly TableContents[]
+  /** Sessions that share the work, no more than eight. */
+  readonly jobs: number
+}
+
+const mostSessions = 8
 const tablesAtOnce = 100
+/** A table of so many rows is a piece of work of its own. */
+const manyRows = 10_000
 
 /** Not a plain ANALYZE: with a foreign child or partition that would go to another server, production perhaps. */
-async function analyzeAll(client: Client, signal: AbortSignal): Promise<readonly string[]> {
-  const tables = await listLocalTables(client)
-  const notes: string[] = []
-  for (let start = 0; start < tables.length; start += tablesAtOnce) {
-    const batch = tables.slice(start, start + tablesAtOnce)
-    const refused = await noteOf('', client.query(`ANALYZE ${batch.map(quotedName).join(', ')}`), signal)
-    if (refused.length === 0) continue
-    for (const table of batch)
-      notes.push(...(await noteOf(`ANALYZE ${tableName(table)}`, client.query(`ANALYZE ${quotedName(table)}`), signal)))
+async function analyzeAll(
+  clients: readonly Client[],
+  first: Client,
+  byRows: readonly TableContents[],
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const local = new Map((await listLocalTables(first)).map((table) => [tableName(table), table]))
+  const pieces = byRows
+    .filter((table) => (table.rows ?? 0) >= manyRows && local.has(tableName(table)))
+    .map((table) => [table as Named])
+  for (const [table] of pieces) if (table !== undefined) local.delete(tableName(table))
+  const small = [...local.values()]
+  for (let start = 0; start < small.length; start += tablesAtOnce) pieces.push(small.slice(start, start + tablesAtOnce))
+
+  const notes: (readonly string[])[] = []
+  let next = 0
+  const work = async (client: Client, branch: AbortSignal): Promise<void> => {
+    for (let piece = pieces[next]; piece !== undefined && !branch.aborted; piece = pieces[next]) {
+      const place = next
+      next += 1
+      notes[place] = await analyzeTables(client, piece, branch)
+    }
   }
+  await together(signal, (branch) => clients.map((client) => work(client, branch)))
+  return notes.flat()
+}
+
+type Named = { readonly schema: string; readonly name: string }
+
+async function analyzeTables(
+  client: Client,
+  tables: readonly Named[],
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const statement = `ANALYZE ${tables.map(quotedName).join(', ')}`
+  const refused = await noteOf(`ANALYZE ${tables.map(tableName).join(', ')}`, client.query(statement), signal)
+  if (refused.length === 0 || tables.length === 1) return refused
+  const notes: string[] = []
+  for (const table of tables) notes.push(...(await analyzeTables(client, [table], signal)))
   return notes
 }
 

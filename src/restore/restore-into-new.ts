@@ -3,7 +3,7 @@ import { PgproofError } from '../errors.ts'
 import type { Connection } from '../postgres/connect.ts'
 import type { FoundProgram } from '../postgres/programs.ts'
 import { type RestoreRequest, restoreDump } from '../postgres/restore-dump.ts'
-import { firstErrorOf, isKilledFromOutside } from '../postgres/restore-errors.ts'
+import { firstErrorOf, isKilledFromOutside, isOutOfMemory } from '../postgres/restore-errors.ts'
 import { ProgramError } from '../streams/child-process.ts'
 import { assertExtensions, assertMonetary } from './after-restore.ts'
 
@@ -52,7 +52,7 @@ export async function restoreIntoNew<Database extends NewDatabase>(
 function mayBeByChance(error: unknown): error is PgproofError {
   if (!(error instanceof PgproofError)) return false
   const isKilled = error.cause instanceof ProgramError && isKilledFromOutside(error.cause)
-  return error.code === 'RESTORE_FAILED' || isKilled
+  return error.code === 'RESTORE_FAILED' || isKilled || isOutOfMemory(error)
 }
 
 async function restoreOnce<Database extends NewDatabase>(

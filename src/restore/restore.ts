@@ -122,7 +122,13 @@ async function restore(request: RestoreRequest, parts: RestoreParts, signal: Abo
   notes.push(...restored.notes)
 
   // 7. Statistics for the planner, the first answer to a query, the database's own settings and rights.
-  notes.push(...(await analyzeAndAsk(restored.connection, evidence.tables, phases, signal)))
+  notes.push(
+    ...(await analyzeAndAsk(
+      { connection: restored.connection, tables: evidence.tables, jobs: request.jobs },
+      phases,
+      signal,
+    )),
+  )
   const comparison = { tables: null as DrillTables | null, error: null as PgproofError | null }
   await using sessions = await openSeveral(request.verify ? Math.min(request.jobs, mostSessions) : 1, () =>
     connect(restored.connection, signal, 'pgproof verify'),

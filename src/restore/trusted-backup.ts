@@ -16,7 +16,10 @@ export type TrustedBackup = {
   readonly notes: readonly string[]
 }
 
-/** A chosen backup, as far as signer, successors and evidence vouch for it. Throws what `climbToRecipients` throws. */
+/**
+ * A chosen backup, as far as signer, successors and evidence vouch for it. Throws what `climbToRecipients` throws, and
+ * MANIFESTS_DIFFER.
+ */
 export async function readTrusted(
   { backup, skipped }: ChosenBackup,
   request: Pick<RestoreRequest, 'from' | 'keys' | 'recipients' | 'trustedSigners'>,
@@ -31,6 +34,9 @@ export async function readTrusted(
       .filter(({ error }) => error !== null)
       .map(({ name }) => `store ${name} could not be read; what it has is not known`),
   ]
+  // Which of its manifests is the true one, nothing tells; who names a store has decided.
+  const dispute = backup.isDisputed === true ? parts.catalog.damageOf(backup.manifest.label) : undefined
+  if (request.from === undefined && dispute !== undefined) throw dispute
   const names = request.from === undefined ? storesOf(backup) : [request.from]
   const climb = async (from: readonly string[], climbed: Checklist): Promise<Omit<TrustedBackup, 'notes'>> => {
     const reading = { ...parts, store: parts.stores.reading(from) }

@@ -4,6 +4,7 @@ import type { Checklist } from '../domain/checklist.ts'
 import { decryptStage } from '../encryption/decrypt.ts'
 import type { PrivateKeys } from '../encryption/keys.ts'
 import { PgproofError, reasonOf } from '../errors.ts'
+import { createPlaceFinder, type DataPlace, writePlaces } from '../postgres/archive-places.ts'
 import type { StoreReader } from '../storage/store-set.ts'
 import { createMeasure, type Measured } from '../streams/measure.ts'
 import { asSpoolError } from '../streams/spool.ts'
@@ -27,8 +28,9 @@ export type FetchRequest = {
 
 /**
  * Fetches, decrypts and decompresses a dump into `file` in one pass, and reports it as two rungs: `SHA-256`, the object
- * is the one that was stored, and `decryption`, it opens to the very dump that was made. After a failure there is no
- * `file`, while what was downloaded is kept if it was to be; it goes only where it is not the object that was stored.
+ * is the one that was stored, and `decryption`, it opens to the very dump that was made. Then, and only then, its table
+ * of contents is completed with the places of the data. After a failure there is no `file`, while what was downloaded is
+ * kept if it was to be; it goes only where it is not the object that was stored.
  * Throws STORE_NOT_FOUND, OBJECT_MISMATCH, DECRYPTION_FAILED, KEY_NO_MATCH, SPOOL_FULL or SPOOL_UNUSABLE.
  */
 export async function fetchDump(request: FetchRequest, checklist: Checklist, signal: AbortSignal): Promise<void> {
@@ -36,17 +38,24 @@ export async function fetchDump(request: FetchRequest, checklist: Checklist, sig
   const key = `${folder}${manifest.objects.dump.name}`
   try {
     const fetched = await checklist.run('SHA-256', () => fetchObject(request, key, signal))
-    await checklist.run('decryption', async () => {
+    const { places } = await checklist.run('decryption', async () => {
       if (fetched.failure !== null) throw fetched.failure
       assertMeasured(key, 'dump inside', manifest.dump, fetched.plain)
+      return fetched
     })
+    await writePlaces(request.file, places)
   } catch (error) {
     if (!isOfForeignFile(error)) await rm(request.file, { force: true }).catch(() => {})
     throw error
   }
 }
 
-type Decrypted = { readonly stored: Measured; readonly plain: Measured; readonly failure: null }
+type Decrypted = {
+  readonly stored: Measured
+  readonly plain: Measured
+  readonly places: readonly DataPlace[]
+  readonly failure: null
+}
 type Stumbled = { readonly stored: null; readonly failure: PgproofError }
 
 async function fetchObject(request: FetchRequest, key: string, signal: AbortSignal): Promise<Decrypted | Stumbled> {
@@ -83,15 +92,17 @@ async function decryptInto(request: FetchRequest, key: string, signal: AbortSign
   const { read, keys, file, onBytes } = request
   const stored = createMeasure(onBytes)
   const plain = createMeasure()
+  const places = createPlaceFinder()
+  const watch = (bytes: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> => places.stage(plain.stage(bytes))
   await using object = await openObject(request, key, signal)
   const decrypt = decryptStage(keys, key)
   const handle = await makeFile(file)
   try {
     const sink = handle.createWriteStream({ highWaterMark: 4 << 20 })
     if (read.manifest.dump.compression === 'zstd')
-      await pipeline(object.bytes, stored.stage, decrypt, zstdDecompress(), plain.stage, sink, { signal })
-    else await pipeline(object.bytes, stored.stage, decrypt, plain.stage, sink, { signal })
-    return { stored: stored.result(), plain: plain.result(), failure: null }
+      await pipeline(object.bytes, stored.stage, decrypt, zstdDecompress(), watch, sink, { signal })
+    else await pipeline(object.bytes, stored.stage, decrypt, watch, sink, { signal })
+    return { stored: stored.result(), plain: plain.result(), places: places.result(), failure: null }
   } catch (error) {
     signal.throwIfAborted()
     const failure = asContentFailure(error, key)

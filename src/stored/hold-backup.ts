@@ -25,8 +25,8 @@ type HoldParts = { readonly stores: StoreSet; readonly clock: Clock; readonly lo
  * removes the rest. So whoever holds first and then reads a manifest finds everything that the manifest names.
  *
  * What is left: a reader that stands still for longer than the lease, and a store that does not take the hold because the
- * credentials only read, because it is down, or because Object Lock would keep the hold for days (such a store keeps a
- * backup that is younger than its lock anyway). Then the reading goes on without. Throws only what an aborted `signal` says.
+ * credentials only read, or because it is down. Then the reading goes on without. Throws only what an aborted `signal` says.
+ * A hold is never put under Object Lock. That lock is no protection from a prune: what a prune removes has outlived it.
  */
 export async function holdBackups(
   backups: readonly HeldBackup[],
@@ -38,7 +38,7 @@ export async function holdBackups(
   const encode = (folders: readonly string[]): Uint8Array =>
     encodeHold({ by, host: hostname(), since, now: parts.clock.now(), folders })
   const holds = parts.stores.named
-    .filter(({ name, locksObjects }) => !locksObjects && (from?.includes(name) ?? true))
+    .filter(({ name }) => from?.includes(name) ?? true)
     .flatMap((store) => {
       const held = backups.filter(({ copies }) => copies.some((copy) => copy.store === store.name))
       const folders = [...new Set(held.map(({ folder }) => folder))]
@@ -110,7 +110,7 @@ class StoreHold {
     this.#keys.push(key)
     try {
       const limited = AbortSignal.any([signal, AbortSignal.timeout(writeWithinMs)])
-      await writer.put(key, this.#encode(), { signal: limited })
+      await writer.put(key, this.#encode(), { signal: limited, isBrief: true })
       this.#written = key
       return 'written'
     } catch (thrown) {

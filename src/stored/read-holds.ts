@@ -21,7 +21,12 @@ export class StoreHolds {
   async inForce(signal: AbortSignal): Promise<ReadonlyMap<string, string>> {
     const holds = (await this.#list(signal)).filter(({ isOver }) => !isOver).flatMap(({ hold }) => hold ?? [])
     const held = new Map<string, string>()
-    for (const hold of holds.toSorted((one, other) => Date.parse(one.since) - Date.parse(other.since)))
+    // Of each reader, the one that it wrote last.
+    const byBegin = holds.toSorted(
+      (one, other) =>
+        Date.parse(one.since) - Date.parse(other.since) || Date.parse(other.until) - Date.parse(one.until),
+    )
+    for (const hold of byBegin)
       for (const folder of hold.folders) if (!held.has(folder)) held.set(folder, holdReason(hold))
     return held
   }

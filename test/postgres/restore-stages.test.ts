@@ -157,6 +157,56 @@ describe('what comes after the rows', () => {
   })
 })
 
+describe('indexes beside the rows', () => {
+  const filesOf = async (): Promise<string[]> => (await readdir(folder)).sort()
+
+  it('no table is a part of another - built in the stage of the rows; the structure is that of the source, five times', async () => {
+    const { file, structure, evidence } = await archiveOf(everyKind)
+    for (let round = 0; round < 5; round += 1) {
+      await using copy = await openSandbox()
+      const request = { connection: copy.connection, program, file, jobs: 4, evidence, publications: true }
+      expect(await restoreDump(request, signal)).toEqual({ notes: [] })
+      expect(await readStructure(copy.client, majorOf(program.version))).toEqual(structure)
+    }
+    const stages = ['dump.first-stages', 'dump.foreign-keys', 'dump.rest', 'dump.rows-and-builds']
+    expect(await filesOf()).toEqual(expect.arrayContaining(stages))
+    expect(await filesOf()).not.toContain('dump.builds')
+    const together = readFileSync(`${file}.rows-and-builds`, 'utf8')
+    for (const name of ['foreign-keys', 'rest'])
+      for (const line of readFileSync(`${file}.${name}`, 'utf8').trim().split('\n'))
+        expect(`\n${together}`).not.toContain(`\n${line}\n`)
+  })
+
+  it.each([
+    [
+      'a partition',
+      'CREATE TABLE p (a int PRIMARY KEY) PARTITION BY LIST (a); CREATE TABLE p1 PARTITION OF p DEFAULT',
+      [],
+    ],
+    ['a partitioned table without any', 'CREATE TABLE p (a int PRIMARY KEY) PARTITION BY LIST (a)', []],
+    ['a child', 'CREATE TABLE p (a int PRIMARY KEY); CREATE TABLE c () INHERITS (p)', []],
+    [
+      'one that changed during the dump',
+      'CREATE TABLE p (a int PRIMARY KEY)',
+      [{ kind: 'changed during the dump', object: 'table public.p' }],
+    ],
+  ])('%s - built when all rows are there', async (_, sql, omissions) => {
+    const { file, evidence } = await archiveOf([sql])
+    await using copy = await openSandbox()
+    const changed = { ...evidence, omissions } as unknown as Evidence
+    await restoreDump({ connection: copy.connection, program, file, jobs: 2, evidence: changed }, signal)
+    expect(await filesOf()).toContain('dump.builds')
+    expect(await filesOf()).not.toContain('dump.rows-and-builds')
+  })
+
+  it('one job - in the order of the archive', async () => {
+    const { file, evidence } = await archiveOf(['CREATE TABLE t (v int PRIMARY KEY)'])
+    await using copy = await openSandbox()
+    await restoreDump({ connection: copy.connection, program, file, jobs: 1, evidence }, signal)
+    expect(await filesOf()).toEqual(['dump', 'dump.after-rows', 'dump.first-stages'])
+  })
+})
+
 describe('a stage that fails', () => {
   it.each(['builds', 'attaches', 'foreign-keys', 'rest'])(
     '%s, by chance - everything again by one job',

@@ -25,7 +25,11 @@ describe('statistics and the first query', () => {
         CREATE TABLE p (a int) PARTITION BY LIST (a); CREATE FOREIGN TABLE p1 PARTITION OF p FOR VALUES IN (1) SERVER far; CREATE TABLE p2 PARTITION OF p FOR VALUES IN (2); INSERT INTO p2 VALUES (2);
         CREATE TABLE parent (a int); CREATE FOREIGN TABLE child () INHERITS (parent) SERVER far; INSERT INTO parent VALUES (1); CREATE TABLE "o""k" (a int); INSERT INTO "o""k" VALUES (1)`)
       const tables = ['parent', 'p2'].map((name) => ({ schema: 'public', name, rows: 5 }))
-      const notes = await analyzeAndAsk(sandbox.connection, tables as never, phases(), signal)
+      const notes = await analyzeAndAsk(
+        { connection: sandbox.connection, tables: tables as never, jobs: 2 },
+        phases(),
+        signal,
+      )
       expect(notes).toEqual([])
       expect(isAsked).toBe(false)
       const analyzed = "SELECT DISTINCT tablename::text FROM pg_stats WHERE schemaname = 'public' ORDER BY 1"
@@ -40,7 +44,9 @@ describe('statistics and the first query', () => {
       await openSandbox(`CREATE FUNCTION f(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN 1; END $$;
       CREATE TABLE a (a int); CREATE TABLE b (a int); CREATE TABLE c (a int); INSERT INTO a VALUES (1); INSERT INTO b VALUES (1); INSERT INTO c VALUES (1); CREATE INDEX ON b (f(a));
       CREATE OR REPLACE FUNCTION f(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RAISE EXCEPTION 'no'; END $$`)
-    expect(await analyzeAndAsk(sandbox.connection, [], phases(), signal)).toEqual(['ANALYZE public.b: no'])
+    expect(await analyzeAndAsk({ connection: sandbox.connection, tables: [], jobs: 2 }, phases(), signal)).toEqual([
+      'ANALYZE public.b: no',
+    ])
     const analyzed = "SELECT DISTINCT tablename::text FROM pg_stats WHERE schemaname = 'public' ORDER BY 1"
     expect(await sandbox.sql(analyzed)).toEqual([{ tablename: 'a' }, { tablename: 'c' }])
   })
@@ -50,8 +56,7 @@ describe('the largest table', () => {
   it('is missing - a note, so that the comparison can name it', async () => {
     await using sandbox = await openSandbox()
     const notes = await analyzeAndAsk(
-      sandbox.connection,
-      [{ schema: 'public', name: 'gone', rows: 1 }] as never,
+      { connection: sandbox.connection, tables: [{ schema: 'public', name: 'gone', rows: 1 }] as never, jobs: 1 },
       phases(),
       signal,
     )
