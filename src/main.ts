@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { systemClock } from './clock.ts'
+import { endProcess } from './commands/end-process.ts'
 import { runCommandLine } from './commands/table.ts'
 import { PgproofError, reasonOf } from './errors.ts'
 
@@ -14,7 +15,10 @@ for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
       reload()
       return
     }
-    if (canceller.signal.aborted) process.exit(cancelled)
+    if (canceller.signal.aborted) {
+      void endProcess(cancelled)
+      return
+    }
     if (process.stderr.isTTY) process.stderr.write('\ncancelling; once more ends at once\n')
     canceller.abort(new PgproofError('CANCELLED', { what: 'the command' }))
   })
@@ -30,9 +34,9 @@ let fault: PgproofError | undefined
 process.on('uncaughtException', (thrown) => {
   const details = thrown instanceof Error ? thrown.stack : undefined
   fault ??= new PgproofError('INTERNAL', { reason: reasonOf(thrown) }, { cause: thrown, details })
-  if (canceller.signal.aborted) process.exit(fault.exitCode)
+  if (canceller.signal.aborted) void endProcess(fault.exitCode)
   canceller.abort(fault)
-  setTimeout(() => process.exit(fault?.exitCode), 10_000).unref()
+  setTimeout(() => void endProcess(fault?.exitCode), 10_000).unref()
 })
 
 // Node ends with 13 when nothing is left that could settle the command; here 13 means keys.
@@ -67,4 +71,4 @@ const exitCode = await runCommandLine(process.argv.slice(2), {
   clock: systemClock,
 })
 hasEnded = true
-process.exit(fault?.exitCode ?? exitCode)
+await endProcess(fault?.exitCode ?? exitCode)

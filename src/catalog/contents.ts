@@ -22,6 +22,8 @@ export type StoredBackup = {
   readonly storedBytes: number
   /** Objects that the manifest names and the store lacks or holds in another size; such a backup cannot be restored. */
   readonly faults: readonly string[]
+  /** Whether another store holds another manifest of it, and nothing tells that this one is true. */
+  readonly isDisputed?: boolean
 }
 
 /** An object that should describe a backup, drill, prune or pause and does not; never counted as one. */

@@ -4,6 +4,7 @@ import type { StoreSet } from '../storage/store-set.ts'
 import { emptyContents, type KnownDocuments, type StoreContents } from './contents.ts'
 import type { ReportTrust } from './read-document.ts'
 import { rebuildFromStore } from './rebuild.ts'
+import { settleManifests } from './settle-manifests.ts'
 
 /** How the last reading of one store went. */
 export type StoreStanding = {
@@ -46,7 +47,14 @@ export async function readStores(
   AbortSignal.timeout(graceMs).addEventListener('abort', () =>
     late.abort(new PgproofError('STORE_FAILED', { operation: 'reading it', reason: tooSlow(graceMs) })),
   )
-  return await all
+  const ends = await all
+  const read = stores.named.flatMap(({ name, reader }, index) => {
+    const end = ends[index]
+    return end?.status === 'fulfilled' ? [{ name, reader, contents: end.value }] : []
+  })
+  // It never rejects: who asked is told of an abort by what the stores say.
+  await settleManifests(read, trust, signal).catch(() => undefined)
+  return ends
 }
 
 function tooSlow(ms: number): string {

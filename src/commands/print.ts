@@ -62,8 +62,12 @@ export function createPainter(hasColours: boolean): Painter {
 export function formatBytes(bytes: number): string {
   if (bytes < 1024) return `${bytes} B`
   const [unit, size] = sizeUnits.find(([, , least]) => bytes >= least) ?? ['KiB', 1024]
-  return `${(bytes / size).toLocaleString('en', { minimumFractionDigits: 1, maximumFractionDigits: 1 })} ${unit}`
+  // Made once, and only where it is needed: a list of ten thousand backups has as many sizes.
+  tenths ??= new Intl.NumberFormat('en', { minimumFractionDigits: 1, maximumFractionDigits: 1 })
+  return `${tenths.format(bytes / size)} ${unit}`
 }
+
+let tenths: Intl.NumberFormat | undefined
 
 /** `0.4 s`, `12.3 s`, `4 min 05 s`, `2 h 07 min`, `3 d 4 h`. */
 export function formatSeconds(seconds: number): string {

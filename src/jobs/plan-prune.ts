@@ -135,8 +135,9 @@ function decideGroup(
     objectiveMs: kind === 'database' ? (server.objectives.rpoMs ?? null) : null,
     isForced,
     held: new Map(
-      backups.flatMap(({ folder, manifest }) => {
-        const reason = held.get(folder)
+      backups.flatMap(({ folder, manifest, isDisputed }) => {
+        // Whoever clears it up needs to see both.
+        const reason = isDisputed === true ? 'another store has another manifest of it' : held.get(folder)
         return reason === undefined ? [] : [[manifest.label, reason] as const]
       }),
     ),

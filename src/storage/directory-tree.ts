@@ -5,17 +5,20 @@ import { PgproofError } from '../errors.ts'
 import { codeOf } from './directory-errors.ts'
 import { type FolderEntry, readableEntries } from './directory-folder.ts'
 import { ignoreAbsence, type TreeFile, walkFolder } from './directory-walk.ts'
+import type { FileCalls } from './file-calls.ts'
 import { temporaryName } from './key-rules.ts'
 
 /** The folders and files below one root; knows keys, and keeps everything inside the root. */
 export class DirectoryTree {
   readonly #clock: Clock
   readonly #root: string
+  readonly #calls: FileCalls
   /** Folders whose names are known to be on disk. */
   readonly #durable = new Set<string>()
 
-  constructor(root: string, clock: Clock) {
+  constructor(root: string, clock: Clock, calls: FileCalls) {
     this.#clock = clock
+    this.#calls = calls
     this.#root = root.length > 1 ? root.replace(/\/+$/, '') : root
   }
 
@@ -27,7 +30,7 @@ export class DirectoryTree {
   async findFile(key: string): Promise<TreeFile | undefined> {
     await this.#assertRoot()
     const path = this.pathOf(key)
-    const stat = await ignoreAbsence(this.#assertNoLinks(folderOf(key)).then(() => lstat(path)))
+    const stat = await ignoreAbsence(this.#assertNoLinks(folderOf(key)).then(() => this.#calls.run(() => lstat(path))))
     return stat?.isFile() === true ? { key, path, stat } : undefined
   }
 
@@ -39,7 +42,7 @@ export class DirectoryTree {
       if (name === '') break
       folder = folder === '' ? name : `${folder}/${name}`
       try {
-        await mkdir(this.pathOf(folder))
+        await this.#calls.run(() => mkdir(this.pathOf(folder)))
         this.#durable.delete(folder)
       } catch (error) {
         if (codeOf(error) !== 'EEXIST') throw error
@@ -67,9 +70,9 @@ export class DirectoryTree {
    */
   async syncFoldersOf(key: string): Promise<void> {
     let folder = folderOf(key)
-    await ignoreAbsence(sync(this.pathOf(folder)))
+    await ignoreAbsence(sync(this.pathOf(folder), this.#calls))
     for (; folder !== '' && !this.#durable.has(folder); folder = folderOf(folder)) {
-      await ignoreAbsence(sync(this.pathOf(folderOf(folder))))
+      await ignoreAbsence(sync(this.pathOf(folderOf(folder)), this.#calls))
       this.#durable.add(folder)
     }
   }
@@ -78,7 +81,7 @@ export class DirectoryTree {
   async removeEmptyFolders(key: string): Promise<void> {
     for (let folder = folderOf(key); folder !== ''; folder = folderOf(folder)) {
       try {
-        await rmdir(this.pathOf(folder))
+        await this.#calls.run(() => rmdir(this.pathOf(folder)))
         this.#durable.delete(folder)
       } catch {
         // Not empty, already gone or not ours to remove: an empty folder is no object and does no harm.
@@ -99,6 +102,7 @@ export class DirectoryTree {
       prefix,
       after,
       read: readFolder,
+      calls: this.#calls,
       byThreads: true,
       clock: this.#clock,
     }))
@@ -112,6 +116,7 @@ export class DirectoryTree {
       prefix: '',
       after: '',
       read: readOwnFolder,
+      calls: this.#calls,
       byThreads: false,
       clock: this.#clock,
     }))
@@ -120,15 +125,17 @@ export class DirectoryTree {
 
   async #assertRoot(): Promise<void> {
     const isDirectory = await ignoreAbsence(
-      realpath(this.#root).then(async (path) => (await lstat(path)).isDirectory()),
+      this.#calls
+        .run(() => realpath(this.#root))
+        .then(async (path) => (await this.#calls.run(() => lstat(path))).isDirectory()),
     )
     if (isDirectory !== true) throw new PgproofError('STORE_BUCKET_MISSING', { bucket: this.#root })
   }
 
   /** A symbolic link below the root could lead out of it, or in circles; none is followed. */
   async #assertNoLinks(folder: string): Promise<void> {
-    const expected = join(await realpath(this.#root), folder)
-    if ((await realpath(this.pathOf(folder))) === expected) return
+    const expected = join(await this.#calls.run(() => realpath(this.#root)), folder)
+    if ((await this.#calls.run(() => realpath(this.pathOf(folder)))) === expected) return
     throw new PgproofError('STORE_DENIED', {
       operation: `the way to ${folder}`,
       reason: 'a symbolic link below the store’s directory is not followed',
@@ -170,14 +177,14 @@ function folderOf(key: string): string {
 }
 
 /** Makes the names in a folder durable. */
-async function sync(path: string): Promise<void> {
-  const handle = await open(path, 'r')
+async function sync(path: string, calls: FileCalls): Promise<void> {
+  const handle = await calls.run(() => open(path, 'r'))
   try {
-    await handle.sync()
+    await calls.run(() => handle.sync())
   } catch (error) {
     // Some network file systems cannot sync a folder; they make names durable by themselves.
     if (!['EINVAL', 'ENOTSUP', 'EBADF', 'ENOSYS'].includes(codeOf(error))) throw error
   } finally {
-    await handle.close()
+    await calls.run(() => handle.close())
   }
 }

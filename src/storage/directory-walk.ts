@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { Clock } from '../clock.ts'
 import { codeOf } from './directory-errors.ts'
 import { type FileStat, type FolderEntry, type WalkRange, wantedKeys } from './directory-folder.ts'
+import type { FileCalls } from './file-calls.ts'
 import { type FolderContents, FolderThreads } from './folder-threads.ts'
 
 export type TreeFile = { readonly key: string; readonly path: string; readonly stat: FileStat }
@@ -12,6 +13,7 @@ export type Walk = WalkRange & {
   readonly read: (path: string) => Promise<readonly FolderEntry[]>
   /** Whether threads may be started for it where there are many folders; they look into all of them. */
   readonly byThreads: boolean
+  readonly calls: FileCalls
   readonly clock: Clock
 }
 
@@ -94,19 +96,29 @@ async function* walkOpened(contents: FolderContents, tree: Tree): AsyncGenerator
 }
 
 async function openFolder(root: string, folder: string, walk: Walk): Promise<FolderContents> {
-  const keys = wantedKeys((await ignoreAbsence(walk.read(join(root, folder)))) ?? [], folder, walk)
+  const keys = wantedKeys(
+    (await ignoreAbsence(walk.calls.run(() => walk.read(join(root, folder))))) ?? [],
+    folder,
+    walk,
+  )
   const opened: (FolderContents[number] | undefined)[] = []
   for (let index = 0; index < keys.length; index += filesAtOnce) {
     const some = keys.slice(index, index + filesAtOnce)
     opened.push(
-      ...(await Promise.all(some.map((key) => (key.endsWith('/') ? { key, stat: null } : lookAt(root, key))))),
+      ...(await Promise.all(
+        some.map((key) => (key.endsWith('/') ? { key, stat: null } : lookAt(root, key, walk.calls))),
+      )),
     )
   }
   return opened.filter((entry) => entry !== undefined)
 }
 
-async function lookAt(root: string, key: string): Promise<{ readonly key: string; readonly stat: Stats } | undefined> {
-  const stat = await ignoreAbsence(lstat(join(root, key)))
+async function lookAt(
+  root: string,
+  key: string,
+  calls: FileCalls,
+): Promise<{ readonly key: string; readonly stat: Stats } | undefined> {
+  const stat = await ignoreAbsence(calls.run(() => lstat(join(root, key))))
   // Removed since the folder was read, or a link, a socket, a device.
   return stat?.isFile() === true ? { key, stat } : undefined
 }

@@ -12,6 +12,7 @@ import { codeOf, type DirectoryCall, toDirectoryError } from './directory-errors
 import type { FileStat } from './directory-folder.ts'
 import { DirectoryTree } from './directory-tree.ts'
 import { ignoreAbsence, type TreeFile } from './directory-walk.ts'
+import { callsAtOnce, FileCalls } from './file-calls.ts'
 import { assertKeyPrefix, assertObjectKey } from './key-rules.ts'
 import { storeMarkerKey } from './object-keys.ts'
 import type { Deletion, ListOptions, ObjectInfo, ObjectStore, ReadOptions, WriteOptions } from './object-store.ts'
@@ -30,15 +31,20 @@ export class DirectoryStore implements ObjectStore {
   readonly url: string
   readonly hasLocks = false
   readonly #tree: DirectoryTree
+  readonly #calls: FileCalls
   readonly #clock: Clock
   #skewSeconds: number | undefined
   /** Once there was a marker: without it this is not the store any more, but the folder it was mounted on. */
   #wasMarked = false
 
-  /** `url` is `file:///absolute/path` of a directory that exists; it is never created. Touches nothing yet. */
-  constructor(url: string, parts: { clock: Clock }) {
+  /**
+   * `url` is `file:///absolute/path` of a directory that exists; it is never created. `directories` is how many such
+   * stores this process has. Touches nothing yet.
+   */
+  constructor(url: string, parts: { clock: Clock; directories?: number }) {
     this.url = url
-    this.#tree = new DirectoryTree(parseFileUrl(url), parts.clock)
+    this.#calls = new FileCalls(callsAtOnce(parts.directories ?? 1), parts.clock, url)
+    this.#tree = new DirectoryTree(parseFileUrl(url), parts.clock, this.#calls)
     this.#clock = parts.clock
   }
 
@@ -80,7 +86,7 @@ export class DirectoryStore implements ObjectStore {
     await this.#run(`delete of ${key}`, key, signal, async () => {
       const file = await this.#find(key)
       if (file === undefined) return
-      await ignoreAbsence(unlink(file.path))
+      await ignoreAbsence(this.#calls.run(() => unlink(file.path)))
       await this.#tree.syncFoldersOf(key)
       await this.#tree.removeEmptyFolders(key)
     })
@@ -94,7 +100,7 @@ export class DirectoryStore implements ObjectStore {
     for await (const { key, path, stat } of this.#walk(this.#tree.walkTemporary(), operation, signal)) {
       if (stat.mtime >= olderThan) continue
       await this.#run(operation, null, signal, async () => {
-        await ignoreAbsence(unlink(path))
+        await ignoreAbsence(this.#calls.run(() => unlink(path)))
         await this.#tree.removeEmptyFolders(key)
       })
       swept += 1
@@ -135,14 +141,15 @@ export class DirectoryStore implements ObjectStore {
   /** Returns the bytes of the finished file. */
   async #storeFrom(reader: ChunkReader, key: string, signal: AbortSignal, ifAbsent: boolean): Promise<number> {
     if (key !== storeMarkerKey) await this.#assertMounted()
+    const calls = this.#calls
     const target = this.#tree.pathOf(key)
     const temporary = join(await this.#tree.makeFolderOf(key), `.pgproof-${randomBytes(8).toString('hex')}.part`)
-    const handle = await this.#tree.inFolderOf(key, () => open(temporary, 'wx'))
+    const handle = await this.#tree.inFolderOf(key, () => calls.run(() => open(temporary, 'wx')))
     try {
-      const bytes = await copy(reader, handle)
-      await handle.sync()
-      const stat = await handle.stat()
-      await handle.close()
+      const bytes = await copy(reader, handle, calls)
+      await calls.run(() => handle.sync())
+      const stat = await calls.run(() => handle.stat())
+      await calls.run(() => handle.close())
       if (stat.size !== bytes)
         throw new PgproofError('STORE_FAILED', {
           operation: `write of ${key}`,
@@ -150,17 +157,17 @@ export class DirectoryStore implements ObjectStore {
         })
       assertNotAborted(signal, `write of ${key}`)
       this.#skewSeconds = (stat.mtimeMs - this.#clock.now().getTime()) / 1000
-      if (ifAbsent) await linkNew(temporary, target, key)
-      else await rename(temporary, target)
+      if (ifAbsent) await linkNew(temporary, target, key, calls)
+      else await calls.run(() => rename(temporary, target))
     } catch (error) {
-      await handle.close().catch(() => undefined)
-      await unlink(temporary).catch(() => undefined)
+      await calls.run(() => handle.close()).catch(() => undefined)
+      await calls.run(() => unlink(temporary)).catch(() => undefined)
       await this.#tree.removeEmptyFolders(key)
       throw error
     }
     await this.#tree.syncFoldersOf(key)
     if (key === storeMarkerKey) this.#wasMarked = true
-    return (await lstat(target)).size
+    return (await calls.run(() => lstat(target))).size
   }
 
   /** `bytes` is the size of the whole object. */
@@ -169,14 +176,16 @@ export class DirectoryStore implements ObjectStore {
       const file = await this.#find(key)
       if (file === undefined) throw new PgproofError('STORE_NOT_FOUND', { key })
       // Not to wait for the other end, should it be exchanged for a pipe at this moment.
-      const handle = await open(file.path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
-      const bytes = (await handle.stat()).size
+      const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+      const calls = this.#calls
+      const handle = await calls.run(() => open(file.path, flags))
+      const bytes = (await calls.run(() => handle.stat())).size
       if (offset > bytes) {
-        await handle.close()
+        await calls.run(() => handle.close())
         throw offsetBeyondEnd(`read of ${key}`, offset, bytes)
       }
       const call = { operation: `read of ${key}`, key, url: this.url }
-      const chunks = fileChunks(handle, { offset, bytes }, { ...call, clock: this.#clock, signal, stallMs })
+      const chunks = fileChunks(handle, { offset, bytes, calls }, { ...call, clock: this.#clock, signal, stallMs })
       const stream = Readable.from(chunks, { objectMode: false, highWaterMark: bufferBytes })
       // An abort before anybody listens must not end the process; the reader still gets the error.
       stream.on('error', () => {})
@@ -184,7 +193,7 @@ export class DirectoryStore implements ObjectStore {
       stream.once('close', () => {
         release()
         // A generator that was never started runs no `finally`.
-        void handle.close().catch(() => undefined)
+        void calls.run(() => handle.close()).catch(() => undefined)
       })
       return { stream, bytes }
     })
@@ -230,32 +239,34 @@ export class DirectoryStore implements ObjectStore {
 }
 
 /** Publishes a finished file under a name that must be free. */
-async function linkNew(temporary: string, target: string, key: string): Promise<void> {
+async function linkNew(temporary: string, target: string, key: string, calls: FileCalls): Promise<void> {
   try {
-    await link(temporary, target)
-    await unlink(temporary)
+    await calls.run(() => link(temporary, target))
+    await calls.run(() => unlink(temporary))
   } catch (error) {
     if (codeOf(error) === 'EEXIST') throw new PgproofError('STORE_EXISTS', { key })
     // Some network and FAT file systems have no hard links; a look before the rename is the best they allow.
     if (!['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'].includes(codeOf(error))) throw error
-    const isTaken = await lstat(target).then(
-      () => true,
-      () => false,
-    )
+    const isTaken = await calls
+      .run(() => lstat(target))
+      .then(
+        () => true,
+        () => false,
+      )
     if (isTaken) throw new PgproofError('STORE_EXISTS', { key })
-    await rename(temporary, target)
+    await calls.run(() => rename(temporary, target))
   }
 }
 
 /** Gathers small chunks, so that each write is worth its system call. */
-async function copy(reader: ChunkReader, handle: FileHandle): Promise<number> {
+async function copy(reader: ChunkReader, handle: FileHandle, calls: FileCalls): Promise<number> {
   const buffer = Buffer.allocUnsafeSlow(bufferBytes)
   let bytes = 0
   for (let ended = false; !ended; ) {
     const filled = await reader.fill(buffer)
     ended = filled.ended
     for (let offset = 0; offset < filled.bytes; )
-      offset += (await handle.write(buffer, offset, filled.bytes - offset)).bytesWritten
+      offset += (await calls.run(() => handle.write(buffer, offset, filled.bytes - offset))).bytesWritten
     bytes += filled.bytes
   }
   return bytes
@@ -263,14 +274,15 @@ async function copy(reader: ChunkReader, handle: FileHandle): Promise<number> {
 
 async function* fileChunks(
   handle: FileHandle,
-  { offset: start, bytes }: { readonly offset: number; readonly bytes: number },
+  { offset: start, bytes, calls }: { readonly offset: number; readonly bytes: number; readonly calls: FileCalls },
   call: DirectoryCall & Patience,
 ): AsyncGenerator<Buffer> {
   let offset = start
   try {
     while (offset < bytes) {
       const buffer = Buffer.allocUnsafeSlow(Math.min(bufferBytes, bytes - offset))
-      const { bytesRead } = await withPatience(handle.read(buffer, 0, buffer.length, offset), call)
+      const reading = calls.run(() => handle.read(buffer, 0, buffer.length, offset))
+      const { bytesRead } = await withPatience(reading, call)
       if (bytesRead === 0)
         throw new PgproofError('STORE_FAILED', {
           operation: call.operation,
@@ -283,7 +295,7 @@ async function* fileChunks(
     throw toDirectoryError(error, call)
   } finally {
     // Not waited for: it would wait for a read that may never end.
-    void handle.close().catch(() => undefined)
+    void calls.run(() => handle.close()).catch(() => undefined)
   }
 }
 

@@ -16,6 +16,13 @@ export type ObjectInfo = {
  */
 export type Deletion = 'freed' | 'hidden'
 
+export type PutOptions = {
+  readonly signal: AbortSignal
+  readonly ifAbsent?: boolean
+  /** Somebody removes it soon: it is not put under Object Lock, even where everything else is. */
+  readonly isBrief?: boolean
+}
+
 /** What the store reports while an object is written or read; never more often than a person can see. */
 export type WriteOptions = {
   readonly signal: AbortSignal
@@ -56,11 +63,7 @@ export interface ObjectStore {
   readonly hasLocks?: boolean
 
   /** Writes a small object. With `ifAbsent`, throws `STORE_EXISTS` if the key is taken. */
-  put(
-    key: string,
-    body: Uint8Array,
-    options: { readonly signal: AbortSignal; readonly ifAbsent?: boolean },
-  ): Promise<void>
+  put(key: string, body: Uint8Array, options: PutOptions): Promise<void>
 
   /**
    * Writes a stream of unknown length in constant memory. The object appears only after `source` has ended without an

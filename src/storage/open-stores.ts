@@ -6,6 +6,7 @@ import { type NamedStore, StoreSet, type StoreSetParts } from './store-set.ts'
 
 /** All configured stores. Connects to nothing yet; throws `USAGE_INVALID` for settings that cannot work. */
 export async function openStores(settings: readonly StoreConfig[], parts: StoreSetParts): Promise<StoreSet> {
+  const directories = settings.filter(({ url }) => url.startsWith('file:')).length
   const open = async (store: StoreConfig, credentials: CredentialsConfig): Promise<ObjectStore> => {
     const { accessKeyId, secretAccessKey, sessionToken } = credentials
     const secrets = {
@@ -15,7 +16,7 @@ export async function openStores(settings: readonly StoreConfig[], parts: StoreS
     }
     // Which of them a retry is about.
     const log = settings.length === 1 ? parts.log : parts.log.child({ store: store.name })
-    return await openStore({ ...store, ...secrets }, { ...parts, log })
+    return await openStore({ ...store, ...secrets }, { ...parts, log, directories })
   }
   await assertDistinct(settings, parts.clock)
   const named: NamedStore[] = []
@@ -23,8 +24,7 @@ export async function openStores(settings: readonly StoreConfig[], parts: StoreS
     const writer = await open(store, store)
     const reader = store.reader === undefined ? writer : await open(store, store.reader)
     const pruner = store.pruner === undefined ? writer : await open(store, store.pruner)
-    const locksObjects = store.objectLock !== undefined
-    named.push({ name: store.name, isRequired: store.isRequired, locksObjects, writer, reader, pruner })
+    named.push({ name: store.name, isRequired: store.isRequired, writer, reader, pruner })
   }
   return new StoreSet(named, parts)
 }

@@ -15,8 +15,9 @@ import { brisk, patient, retrying } from './retrying.ts'
 import { checkAnswers } from './s3-answers.ts'
 import { awaitCredentials } from './s3-credentials.ts'
 import { httpStatus, isTransient, nameOf, retryAfterMs, toStoreError } from './s3-errors.ts'
+import { type Agents, PlainGets, type SentRequest } from './s3-plain-get.ts'
 import { type S3Profile, s3Profiles } from './s3-profiles.ts'
-import { type Agents, type SentRequest, SmallReads } from './s3-small-read.ts'
+import { SmallReads } from './s3-small-read.ts'
 import type { StoreSettings } from './store-settings.ts'
 
 /** How long the store may be silent, in milliseconds. */
@@ -56,6 +57,7 @@ export class S3Connection {
   readonly log: Log
   readonly timeouts: S3Timeouts
   readonly smallReads: SmallReads
+  readonly plainLists: PlainGets
   readonly #address: string
   readonly #locksObjects: boolean
   #skewSeconds: number | undefined
@@ -76,21 +78,25 @@ export class S3Connection {
     this.#locksObjects = settings.objectLock !== undefined
     const agents = makeAgents(settings.caFile)
     this.client = makeClient(settings, this.profile, this.timeouts, agents)
-    this.smallReads = new SmallReads({
+    const plain = {
       agents,
       credentials: () => this.client.config.credentials(),
+      clock: this.clock,
       now: () => this.storeTime(),
-      idleMs: Math.min(smallReadIdleMs, this.timeouts.idleMs),
-    })
+      idleMs: Math.min(plainIdleMs, this.timeouts.idleMs),
+    }
+    this.smallReads = new SmallReads(plain)
+    this.plainLists = new PlainGets(plain)
     checkAnswers(this.client)
     this.client.middlewareStack.add(
       (next, context) => async (args) => {
         const result = await next(args)
-        this.#noteDate(result.response)
+        this.noteDate((result.response as HttpResponse).headers?.['date'])
         assertNoWebPage(result.response, this.#address)
         const { Key, Range } = args.input as { readonly Key?: string; readonly Range?: string }
         if (context.commandName === 'GetObjectCommand' && Key !== undefined && Range === undefined)
           this.smallReads.learn(args.request as SentRequest, Key)
+        if (context.commandName === 'ListObjectsV2Command') this.plainLists.learn(args.request as SentRequest, '')
         return result
       },
       { step: 'deserialize', priority: 'low', name: 'pgproofClock' },
@@ -142,7 +148,8 @@ export class S3Connection {
    * GET says why.
    */
   async #withReason(error: unknown, operation: string, key: string, signal: AbortSignal): Promise<unknown> {
-    if (operation !== 'HeadObject' || ![400, 401, 403].includes(httpStatus(error) ?? 0) || signal.aborted) return error
+    if (operation !== 'HeadObject' || ![301, 400, 401, 403].includes(httpStatus(error) ?? 0) || signal.aborted)
+      return error
     const place = { Bucket: this.bucket, Key: this.fullKey(key), Range: 'bytes=0-0' }
     try {
       const { Body } = await this.client.send(new GetObjectCommand(place), { abortSignal: signal })
@@ -209,9 +216,9 @@ export class S3Connection {
     this.client.destroy()
   }
 
-  #noteDate(response: unknown): void {
-    const headers = (response as { headers?: Record<string, string> }).headers
-    const time = Date.parse(headers?.['date'] ?? '')
+  /** What an answer's header `Date` says of the store's clock. */
+  noteDate(header: string | undefined): void {
+    const time = Date.parse(header ?? '')
     // The header counts whole seconds; half of one is the least wrong.
     if (!Number.isNaN(time)) this.#skewSeconds = (time + 500 - this.clock.now().getTime()) / 1000
   }
@@ -240,8 +247,8 @@ function assertNoWebPage(response: unknown, store: string): void {
 
 type HttpResponse = { statusCode?: number; headers?: Record<string, string>; body?: Readable }
 
-/** How long the quick way to a small object may be silent, in milliseconds. */
-const smallReadIdleMs = 10_000
+/** How long the quick way to a small object or a page may be silent, in milliseconds. */
+const plainIdleMs = 10_000
 
 function makeAgents(caFile: string | undefined): Agents {
   return {

@@ -20,7 +20,7 @@ export function toStoreError(error: unknown, context: CallContext): PgproofError
   const reason = reasonText(error)
   const details = detailsOf(error)
   const make = (code: ErrorCode, values: Readonly<Record<string, string | number>>) =>
-    new PgproofError(code, { ...values, ...(code === 'STORE_DENIED' ? { advice: deniedAdvice } : {}) }, { details })
+    new PgproofError(code, { ...(code === 'STORE_DENIED' ? { advice: deniedAdvice } : {}), ...values }, { details })
 
   const name = nameOf(error)
   const status = httpStatus(error)
@@ -38,6 +38,7 @@ export function toStoreError(error: unknown, context: CallContext): PgproofError
     return make('STORE_DENIED', {
       operation,
       reason: `${reason}; the bucket is in another region than \`store.region\``,
+      advice: regionAdvice(error),
     })
   if (expiredNames.has(name))
     return make('STORE_DENIED', { operation, reason: `${reason}; these credentials have expired, get new ones` })
@@ -56,6 +57,23 @@ export function toStoreError(error: unknown, context: CallContext): PgproofError
 const deniedAdvice =
   'Check the access key, its secret and the rights on the bucket and prefix. Without `store.accessKeyId` they come from ' +
   'AWS_ACCESS_KEY_ID and its like, or from a profile or role of AWS.'
+
+function regionAdvice(error: unknown): string {
+  const region = regionOf(error)
+  if (region !== undefined) return `Set \`store.region: ${region}\`, which is what the store says.`
+  return 'Set `store.region` to the region of the bucket; where there is an endpoint, to the one that belongs to it.'
+}
+
+/** Where the bucket is, by an answer that says that it is not here: in a header, an element, or only in words. */
+function regionOf(error: unknown): string | undefined {
+  const element = error instanceof Error && 'Region' in error ? error.Region : undefined
+  const header = responseOf(error)?.headers?.['x-amz-bucket-region']
+  const words =
+    /expecting '([^']+)'/.exec(reasonOf(error)) ?? /^The ([a-z0-9-]+) location constraint/.exec(reasonOf(error))
+  return [header, element, words?.[1]].find(
+    (region): region is string => typeof region === 'string' && /^[a-z0-9-]{2,40}$/.test(region),
+  )
+}
 
 /** AWS, MinIO and Ceph say it in different words, or with none; of a missing checksum they say another thing. */
 function isLockMissing(error: unknown, operation: string): boolean {
@@ -99,8 +117,7 @@ export function mayHaveWorked(error: unknown): boolean {
 
 /** What `Retry-After` asks for, in milliseconds: it counts seconds or names an instant. */
 export function retryAfterMs(error: unknown, now: Date): number | undefined {
-  const response = error instanceof Error && '$response' in error ? (error.$response as SdkResponse) : undefined
-  const text = response?.headers?.['retry-after']?.trim() ?? ''
+  const text = responseOf(error)?.headers?.['retry-after']?.trim() ?? ''
   if (/^\d+$/.test(text)) return Number(text) * 1000
   const instant = Date.parse(text)
   return Number.isNaN(instant) ? undefined : instant - now.getTime()
@@ -202,6 +219,10 @@ function codeOf(error: unknown): string {
 
 function metadataOf(error: unknown): SdkMetadata | undefined {
   return error instanceof Error && '$metadata' in error ? (error.$metadata as SdkMetadata) : undefined
+}
+
+function responseOf(error: unknown): SdkResponse | undefined {
+  return error instanceof Error && '$response' in error ? (error.$response as SdkResponse) : undefined
 }
 
 type SdkResponse = { headers?: Record<string, string | undefined> }

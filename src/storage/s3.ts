@@ -1,19 +1,15 @@
 import { randomUUID } from 'node:crypto'
 import type { Readable } from 'node:stream'
-import {
-  HeadObjectCommand,
-  type HeadObjectCommandOutput,
-  ListObjectsV2Command,
-  PutObjectCommand,
-} from '@aws-sdk/client-s3'
+import { HeadObjectCommand, type HeadObjectCommandOutput, PutObjectCommand } from '@aws-sdk/client-s3'
 import { assertNotAborted, PgproofError } from '../errors.ts'
-import { assertKeyPrefix, assertObjectKey, isObjectKey } from './key-rules.ts'
+import { assertObjectKey } from './key-rules.ts'
 import type {
   BucketProbe,
   Deletion,
   ListOptions,
   ObjectInfo,
   ObjectStore,
+  PutOptions,
   ReadOptions,
   WriteOptions,
 } from './object-store.ts'
@@ -21,7 +17,8 @@ import { readWhole } from './read-whole.ts'
 import { commitObject } from './s3-commit.ts'
 import { S3Connection, type S3Parts } from './s3-connection.ts'
 import { deleteObject, deleteVersions } from './s3-delete.ts'
-import { assertObjectSettings, bodyFields, lockOf, objectFields, plainKey } from './s3-fields.ts'
+import { assertObjectSettings, bodyFields, lockOf, objectFields } from './s3-fields.ts'
+import { listObjects } from './s3-list.ts'
 import { bucketProbe } from './s3-probe.ts'
 import { openObject } from './s3-read.ts'
 import { abortUpload, listUploads } from './s3-unfinished.ts'
@@ -48,17 +45,19 @@ export class S3Store implements ObjectStore {
     this.probe = bucketProbe(this.#s3)
   }
 
-  async put(key: string, body: Uint8Array, options: { signal: AbortSignal; ifAbsent?: boolean }): Promise<void> {
+  async put(key: string, body: Uint8Array, options: PutOptions): Promise<void> {
     assertObjectKey(key, `PutObject of ${key}`)
-    const { signal, ifAbsent = false } = options
+    const { signal, ifAbsent = false, isBrief = false } = options
     // Asked first even where the store checks by itself: some ignore the condition on a versioned bucket.
     if (ifAbsent && (await this.head(key, { signal })) !== undefined) throw new PgproofError('STORE_EXISTS', { key })
+    const settings = isBrief ? { ...this.#settings, objectLock: undefined } : this.#settings
     const commit = { key, writeId: randomUUID(), mayBeVisible: false }
     await commitObject(this.#s3, commit, 'PutObject', signal, (callOptions) =>
       this.#s3.client.send(
         new PutObjectCommand({
           ...this.#place(key),
-          ...objectFields(this.#s3, commit.writeId, this.#settings),
+          ...objectFields(this.#s3, commit.writeId, settings),
+          // A default retention of the bucket demands the same of it.
           ...bodyFields(this.#s3, body, this.#settings.objectLock),
           ...(ifAbsent && this.#s3.profile.ifNoneMatch ? { IfNoneMatch: '*' as const } : this.#s3.condition),
         }),
@@ -96,34 +95,8 @@ export class S3Store implements ObjectStore {
     return undefined
   }
 
-  async *list(prefix: string, options: ListOptions): AsyncIterable<ObjectInfo> {
-    assertKeyPrefix(prefix, `ListObjectsV2 of ${prefix}`)
-    let token: string | undefined
-    do {
-      const page = await this.#s3.call('ListObjectsV2', prefix || undefined, options.signal, (callOptions) =>
-        this.#s3.client.send(
-          new ListObjectsV2Command({
-            Bucket: this.#s3.bucket,
-            Prefix: this.#s3.fullKey(prefix),
-            ContinuationToken: token,
-            ...(options.after === undefined ? {} : { StartAfter: this.#s3.fullKey(options.after) }),
-            // Else a control character in anybody's key makes the answer no XML.
-            EncodingType: 'url',
-          }),
-          callOptions,
-        ),
-      )
-      for (const { Key, Size, LastModified, ETag: etag } of page.Contents ?? []) {
-        const key = plainKey(Key, page.EncodingType).slice(this.#s3.prefix.length)
-        // A stranger's; so is the empty object that consoles store for a folder, whose key ends in a slash.
-        if (!isObjectKey(key)) continue
-        yield { key, bytes: Size ?? 0, modifiedAt: LastModified ?? new Date(0), etag }
-      }
-      const next = page.IsTruncated === true ? page.NextContinuationToken : undefined
-      if (page.IsTruncated === true && (next === undefined || next === token))
-        throw new PgproofError('STORE_FAILED', { operation: `ListObjectsV2 of ${prefix}`, reason: 'no next page' })
-      token = next
-    } while (token !== undefined)
+  list(prefix: string, options: ListOptions): AsyncIterable<ObjectInfo> {
+    return listObjects(this.#s3, prefix, options)
   }
 
   async delete(key: string, options: { signal: AbortSignal }): Promise<Deletion> {

@@ -14,8 +14,6 @@ export type StoreWriter = Pick<ObjectStore, 'put' | 'write'>
 export type NamedStore = {
   readonly name: string
   readonly isRequired: boolean
-  /** Whether what is written there is put under Object Lock, so that it cannot be removed again for days. */
-  readonly locksObjects: boolean
   readonly writer: ObjectStore
   readonly reader: ObjectStore
   readonly pruner: ObjectStore

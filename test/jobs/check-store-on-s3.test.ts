@@ -41,7 +41,6 @@ async function check(
   const store = {
     name: 'store',
     isRequired: true,
-    locksObjects: false,
     writer,
     reader: who.reader === undefined ? writer : open(who.reader),
     pruner: who.pruner === undefined ? writer : open(who.pruner),

@@ -20,7 +20,7 @@ async function check(
   signal = neverAborted,
 ): Promise<{ findings: Finding[]; problems: string[] }> {
   const findings: Finding[] = []
-  const named = { name: 'store', isRequired: true, locksObjects: false, writer: store, reader: store, pruner: store }
+  const named = { name: 'store', isRequired: true, writer: store, reader: store, pruner: store }
   const settings = storeConfig({ url: store.url, partSizeBytes: 1 << 20, ...over })
   await checkStore(named, settings, { findings: findingsInto(findings), clock: systemClock }, signal)
   const problems = findings.filter(({ result }) => result === 'problem').map(({ message }) => message)

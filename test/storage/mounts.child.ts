@@ -1,7 +1,10 @@
 // Run by mounts.test.ts on a mount of its own: what a directory store does when the file system below it fails. Prints one
 // line of JSON.
 import { spawnSync } from 'node:child_process'
+import { lookup } from 'node:dns/promises'
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Clock, systemClock } from '../../src/clock.ts'
 import { PgproofError } from '../../src/errors.ts'
@@ -69,6 +72,19 @@ function scenarios(): Record<string, () => Promise<unknown>> {
       await store.put('backups/kept', Buffer.from('old'), { signal })
       order(words[1] ?? '')
       return await outcomeOf(actions[words[0] ?? ''])
+    },
+    /** More calls than Node has threads; another store and a host name want some as well. */
+    'more calls than threads': async () => {
+      const other = await mkdtemp(join(tmpdir(), 'pgproof-other-'))
+      const beside = new DirectoryStore(`file://${other}`, { clock, directories: 2 })
+      await store.put('backups/kept', Buffer.from('old'), { signal })
+      order(words[0] ?? '')
+      const hung = Array.from({ length: 12 }, () => outcomeOf(actions['get']))
+      await beside.put('a', Buffer.from('x'), { signal })
+      const { address } = await lookup('localhost')
+      const codes = new Set((await Promise.all(hung)).map(({ code }) => code))
+      await rm(other, { recursive: true })
+      return { codes: [...codes], isResolved: address !== '' }
     },
     'made read-only': async () => {
       await store.put('backups/kept', Buffer.from('old'), { signal })

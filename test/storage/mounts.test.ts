@@ -119,6 +119,11 @@ if (await canMountFuse())
       expect(message).toMatch(/no answer to the .* for 300 s$/)
     })
 
+    it('more calls than Node has threads are never answered - another store and host names go on', async () => {
+      const seen = await onFaulty('more calls than threads', ['lookup:never'])
+      expect(seen).toEqual({ codes: ['STORE_UNREACHABLE'], isResolved: true })
+    })
+
     it.each([
       ['write', 'write:never:1'],
       ['write', 'fsync:never'],

@@ -64,6 +64,7 @@ describe('S3 answers that no healthy server gives', () => {
     ['400 ExpiredToken', failure(400, 'ExpiredToken'), 'STORE_DENIED'],
     ['403 without a body', { status: 403 }, 'STORE_DENIED'],
     ['301 PermanentRedirect', failure(301, 'PermanentRedirect'), 'STORE_DENIED'],
+    ['400 AuthorizationHeaderMalformed', failure(400, 'AuthorizationHeaderMalformed'), 'STORE_DENIED'],
     ['501 NotImplemented', failure(501, 'NotImplemented'), 'STORE_FAILED'],
     ['403 QuotaExceeded', failure(403, 'QuotaExceeded'), 'STORE_FULL'],
     ['507 XMinioStorageFull', failure(507, 'XMinioStorageFull'), 'STORE_FULL'],

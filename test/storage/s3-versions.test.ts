@@ -151,6 +151,17 @@ describe('Object Lock', () => {
     expect(await store.delete('free', { signal })).toBe('freed')
   })
 
+  it.each(['keep', 'remove'] as const)(
+    'a brief object, versions: %s - without a lock, and gone when it is deleted',
+    async (versions) => {
+      const store = s3.open({ objectLock, versions })
+      await store.put('brief', Buffer.from('x'), { signal, isBrief: true })
+      expect((await store.head('brief', { signal }))?.lockedUntil).toBeUndefined()
+      expect(await store.delete('brief', { signal })).toBe(versions === 'keep' ? 'hidden' : 'freed')
+      expect(await store.head('brief', { signal })).toBeUndefined()
+    },
+  )
+
   it('plain delete of a locked object - hidden, and the locked version is still there', async () => {
     const store = s3.open({ objectLock })
     await store.put('plain', Buffer.from('x'), { signal })

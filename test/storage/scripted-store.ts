@@ -37,8 +37,10 @@ export function s3Error(status: number, code: string, message = 'because'): Http
 /** Answers that take whatever is written; `head` adds headers to what is told of it afterwards. */
 export function takingServer(head: Readonly<Record<string, string>> = {}): (request: HttpRequest) => HttpAnswer {
   let writeId = ''
-  let bytes = 0
+  // A part that is sent once more takes the place of the first.
+  const parts = new Map<string, number>()
   return ({ method, query, headers, body }) => {
+    const bytes = [...parts.values()].reduce((sum, length) => sum + length, 0)
     if (method === 'HEAD')
       return {
         status: 200,
@@ -46,12 +48,12 @@ export function takingServer(head: Readonly<Record<string, string>> = {}): (requ
       }
     if (query.has('uploads') || (method === 'PUT' && !query.has('partNumber') && query.size <= 1)) {
       writeId = String(headers['x-amz-meta-pgproof-write'])
-      bytes = 0
+      parts.clear()
     }
     if (query.has('uploads')) return { status: 200, body: '<R><UploadId>u</UploadId></R>' }
     if (method === 'POST')
       return { status: 200, body: '<CompleteMultipartUploadResult><ETag>"e"</ETag></CompleteMultipartUploadResult>' }
-    if (method === 'PUT') bytes += body.length
+    if (method === 'PUT') parts.set(query.get('partNumber') ?? '', body.length)
     const checksum = headers['x-amz-checksum-crc32']
     return {
       status: 200,

@@ -98,7 +98,7 @@ describe('one of several stores', () => {
 
   it('closed - each connection once, also where one store has three sets of rights', async () => {
     const [writer, reader, pruner] = [new MemoryStore(), new MemoryStore(), new MemoryStore()]
-    const named = [{ name: 'a', isRequired: true, locksObjects: false, writer, reader, pruner }]
+    const named = [{ name: 'a', isRequired: true, writer, reader, pruner }]
     await new StoreSet(named, { clock: systemClock, log: silentLog }).close()
     expect([writer, reader, pruner].map((store) => store.isClosed)).toEqual([true, true, true])
   })
