@@ -128,8 +128,8 @@ async function askAll(base: string, times: Times): Promise<void> {
 
 function row(path: string, name: string, times: readonly number[]): string {
   const sorted = times.toSorted((one, other) => one - other)
-  const at = (share: number): string =>
-    (sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0).toFixed(0)
+  // The nearest rank: of a hundred, the 99th is that below which, or at which, 99 lie.
+  const at = (share: number): string => (sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)] ?? 0).toFixed(0)
   return `| ${path} | ${name} | ${times.length} | ${at(0.5)} | ${at(0.99)} | ${at(1)} |`
 }
 

@@ -17,7 +17,7 @@ import {
 } from './contents.ts'
 import { type History, readHistory } from './history.ts'
 import { type KnownCache, KnownCaches } from './known-cache.ts'
-import { type MergedContents, mergeContents } from './merge.ts'
+import { type MergedContents, mergeContents, prunesIn } from './merge.ts'
 import { OneAtATime } from './one-at-a-time.ts'
 import type { ReportTrust } from './read-document.ts'
 import { readStores, type StoreStanding, takeReading } from './read-stores.ts'
@@ -25,12 +25,14 @@ import { type Job, type Run, type RunChanges, RunLog } from './runs.ts'
 import { reportsOf, type StoreView, viewStore } from './store-view.ts'
 import {
   type BackupFilter,
+  backupsIn,
   buildView,
   type CatalogBackup,
   type CatalogView,
   databasesIn,
   drillsIn,
   isOf,
+  labelled,
   lastStoredStart,
   latestUntil,
   placeKey,
@@ -122,9 +124,7 @@ export class Catalog {
 
   /** Newest first. */
   backups(filter: BackupFilter = {}): readonly CatalogBackup[] {
-    const { kind, server, database } = filter
-    if (server !== undefined && database !== undefined && kind !== 'roles') return this.#placed(server, database)
-    return this.#seen().backups.filter(({ manifest }) => isOf(manifest, filter))
+    return backupsIn(this.#seen(), filter)
   }
 
   /**
@@ -132,7 +132,7 @@ export class Catalog {
    * `USAGE_INVALID` unless `place` says which.
    */
   find(label: string, place: BackupFilter = {}): CatalogBackup | undefined {
-    const found = (this.#seen().backupsByLabel.get(label) ?? []).filter(({ manifest }) => isOf(manifest, place))
+    const found = labelled(this.#seen(), label).filter(({ manifest }) => isOf(manifest, place))
     if (found.length < 2) return found[0]
     throw new PgproofError('USAGE_INVALID', { reason: `several backups are labelled ${label}; say of which database` })
   }
@@ -174,7 +174,7 @@ export class Catalog {
 
   /** Newest first. */
   prunes(): readonly PruneRecord[] {
-    return [...this.#all().prunes.values()].sort((a, b) => (a.label < b.label ? 1 : -1))
+    return prunesIn(this.#all())
   }
 
   /** The pauses of schedules that count now, the one that ends last first. */

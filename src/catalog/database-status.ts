@@ -2,6 +2,7 @@ import type { DrillReport } from '../domain/drill-report.ts'
 import { verifiedWithin } from '../domain/pick-backup.ts'
 import { drillsThatCount, forecastRestoreSeconds, type PastRestore } from '../domain/restore-forecast.ts'
 import type { Catalog, CatalogBackup } from './catalog.ts'
+import { onceForEach } from './once-for-each.ts'
 
 /** What is protected and what is proven of one database. Null where nothing is known. */
 export type DatabaseStatus = {
@@ -14,6 +15,9 @@ export type DatabaseStatus = {
   readonly verifiedRecoveryPoint: CatalogBackup | null
   /** How many such backups there are, and how many of them passed a drill. */
   readonly retained: { readonly any: number; readonly verified: number }
+  /** How many backups no store holds whole, and how many failed their last drill. */
+  readonly incomplete: number
+  readonly failedDrill: number
   readonly oldestUnverified: CatalogBackup | null
   /** The one that waits longest since a drill of it passed, or since it was taken. */
   readonly leastRecentlyVerified: CatalogBackup | null
@@ -39,33 +43,59 @@ export function readDatabaseStatus(
   now: Date,
 ): DatabaseStatus {
   const backups = catalog.backups({ server, database, kind: 'database' })
-  const restorable = backups.filter(({ faults }) => faults.length === 0)
-  const verified = restorable.filter(({ verifiedAt }) => verifiedAt !== null)
   const drills = catalog.drills({ server, database })
-  const recoveryPoint = restorable[0] ?? null
+  const ofBackups = standingOf(backups)
+  const { recoveryPoint } = ofBackups
   return {
     server,
     database,
+    ...ofBackups,
+    verifiedWithinDrills: verifiedWithin(backups.length),
+    lastBackupAttempt: catalog.lastStart(server, database, 'backup', now),
+    lastDrillAttempt: catalog.lastStart(server, database, 'drill', now),
+    lastDrill: drills[0] ?? null,
+    lastPassedDrill: lastPassed(drills),
+    forecastSeconds:
+      recoveryPoint === null ? null : forecastRestoreSeconds(restoresIn(drills), recoveryPoint.manifest.dump.bytes),
+    rpoSeconds: secondsOf(objectives.rpoMs),
+    rtoSeconds: secondsOf(objectives.rtoMs),
+  }
+}
+
+type Standing = Pick<
+  DatabaseStatus,
+  | 'newestBackup'
+  | 'recoveryPoint'
+  | 'verifiedRecoveryPoint'
+  | 'retained'
+  | 'incomplete'
+  | 'failedDrill'
+  | 'oldestUnverified'
+  | 'leastRecentlyVerified'
+>
+
+/** What the backups alone tell, whatever the time; asked several times a second, of thousands. */
+const standingOf = onceForEach((backups: readonly CatalogBackup[]): Standing => {
+  const restorable = backups.filter(({ faults }) => faults.length === 0)
+  const verified = restorable.filter(({ verifiedAt }) => verifiedAt !== null)
+  return {
     newestBackup: backups[0] ?? null,
-    recoveryPoint,
+    recoveryPoint: restorable[0] ?? null,
     verifiedRecoveryPoint: verified[0] ?? null,
     retained: { any: restorable.length, verified: verified.length },
+    incomplete: backups.length - restorable.length,
+    failedDrill: backups.filter(({ lastVerdict }) => lastVerdict === 'failed').length,
     oldestUnverified: restorable.findLast(({ verifiedAt }) => verifiedAt === null) ?? null,
     leastRecentlyVerified: restorable.reduce<CatalogBackup | null>(
       (longest, backup) => (longest === null || waitsSince(backup) < waitsSince(longest) ? backup : longest),
       null,
     ),
-    verifiedWithinDrills: verifiedWithin(backups.length),
-    lastBackupAttempt: catalog.lastStart(server, database, 'backup', now),
-    lastDrillAttempt: catalog.lastStart(server, database, 'drill', now),
-    lastDrill: drills[0] ?? null,
-    lastPassedDrill: drills.find(({ verdict }) => verdict === 'passed') ?? null,
-    forecastSeconds:
-      recoveryPoint === null ? null : forecastRestoreSeconds(pastRestores(drills), recoveryPoint.manifest.dump.bytes),
-    rpoSeconds: secondsOf(objectives.rpoMs),
-    rtoSeconds: secondsOf(objectives.rtoMs),
   }
-}
+})
+
+const lastPassed = onceForEach((drills: readonly DrillReport[]) => {
+  return drills.find(({ verdict }) => verdict === 'passed') ?? null
+})
 
 /** In how many drills, and in how long by their schedule, every backup in the store is drilled; null: nobody promises. */
 export type Guarantee = { readonly drills: number | null; readonly seconds: number | null }
@@ -96,6 +126,8 @@ export function pastRestores(drills: readonly DrillReport[]): PastRestore[] {
   }
   return restores
 }
+
+const restoresIn = onceForEach(pastRestores)
 
 function secondsOf(durationMs: number | undefined): number | null {
   return durationMs === undefined ? null : durationMs / 1000

@@ -1,4 +1,4 @@
-import { backupFolder, objectNames } from '../storage/object-keys.ts'
+import { backupFolder, escapeName, objectNames } from '../storage/object-keys.ts'
 import type { StoredBackup } from './contents.ts'
 import type { CopiedBackup, MergedContents } from './merge.ts'
 
@@ -59,7 +59,7 @@ export function readHistory(
   }
   const chainOf = (place: Place): Mutable<HistoryChain> => {
     const { kind, server, database } = place
-    const key = JSON.stringify([kind, server, database])
+    const key = `${kind}/${escapeName(server)}/${database === null ? '' : escapeName(database)}`
     const chain = chains.get(key) ?? { kind, server, database, backups: 0, links: 0, whole: 0, pruned: 0, gaps: 0 }
     chains.set(key, chain)
     return chain

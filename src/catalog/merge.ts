@@ -9,6 +9,7 @@ import type {
   StoreContents,
   StoredBackup,
 } from './contents.ts'
+import { onceForEach } from './once-for-each.ts'
 
 /** The backup as one of the stores holds it. */
 export type StoredCopy = StoredBackup & { readonly store: string }
@@ -74,24 +75,41 @@ export function mergeContents(stores: ReadonlyMap<string, StoreContents>): Merge
   }
 }
 
+/** Newest first. */
+export const prunesIn = onceForEach(({ prunes }: MergedContents): readonly PruneRecord[] => {
+  return [...prunes.values()].sort((a, b) => (a.label < b.label ? 1 : -1))
+})
+
 function mergeBackups(stores: readonly (readonly [string, StoreContents])[]): Map<string, CopiedBackup> {
   const merged = new Map<string, CopiedBackup>()
   for (const [store, { backups }] of stores) {
     for (const [folder, backup] of backups) {
       const before = merged.get(folder)
-      if (before === undefined) merged.set(folder, { ...backup, copies: [copyIn(store, backup, [])] })
+      if (before === undefined) merged.set(folder, onlyCopy(store, backup))
       else merged.set(folder, withCopy(before, store, backup))
     }
   }
   return merged
 }
 
-/** A copy under another manifest is none: one of the two is not what pgproof wrote, and a drill finds out which. */
+/** The same object as before: of ten thousand backups a change is about one. */
+function onlyCopy(store: string, backup: StoredBackup): CopiedBackup {
+  const before = onlyCopies.get(backup)
+  if (before !== undefined && before.copies[0]?.store === store) return before
+  const copied = { ...backup, copies: [copyIn(store, backup, [])] }
+  onlyCopies.set(backup, copied)
+  return copied
+}
+
+const onlyCopies = new WeakMap<StoredBackup, CopiedBackup>()
+
+/** A copy under another manifest is none: one of the two is not what pgproof wrote; which, `settleManifests` has said. */
 function withCopy(before: CopiedBackup, store: string, backup: StoredBackup): CopiedBackup {
   const isSame = before.manifestSha256 === backup.manifestSha256
-  const differs = isSame ? [] : [`its manifest is not the one in store ${before.copies[0]?.store}`]
+  const isBetter = before.faults.length > 0 && backup.faults.length === 0
+  const isSaid = isSame || isBetter || backup.isDisputed === true
+  const differs = isSaid ? [] : [`its manifest is not the one in store ${before.copies[0]?.store}`]
   const copies = [...before.copies, copyIn(store, backup, differs)]
-  const isBetter = isSame && before.faults.length > 0 && backup.faults.length === 0
   return isBetter ? { ...backup, copies } : { ...before, copies }
 }
 

@@ -1,4 +1,5 @@
 import type { DrillReport, Verdict } from '../domain/drill-report.ts'
+import { backupFolder } from '../storage/object-keys.ts'
 import type { StoredBackup } from './contents.ts'
 
 /** What drills have shown of one backup. */
@@ -15,27 +16,25 @@ export type Proof = {
  * the store now. A roles backup is proven by the drills that passed with its roles compared; one that failed does not say whether
  * the roles were to blame, and takes nothing back.
  */
-export function collectProofs(reports: Iterable<DrillReport>): (backup: StoredBackup) => Proof {
+export function collectProofs(
+  reports: Iterable<DrillReport>,
+): (backup: Pick<StoredBackup, 'folder' | 'manifestSha256'>) => Proof {
   const proofs = new Map<string, Proof>()
   const timed = Array.from(reports, (report) => ({ report, finishedAt: new Date(report.finishedAt) }))
   timed.sort((a, b) => a.finishedAt.getTime() - b.finishedAt.getTime())
   for (const { report, finishedAt } of timed) {
     const { server, database, verdict, backup, rolesBackup } = report
-    const drilled = keyOf('database', server, database, backup.label, backup.manifestSha256)
+    const drilled = backupFolder({ kind: 'database', server, database, label: backup.label }) + backup.manifestSha256
     const verifiedBefore = proofs.get(drilled)?.verifiedAt ?? null
     const verifiedAt = verdict === 'passed' ? finishedAt : verdict === 'failed' ? null : verifiedBefore
     proofs.set(drilled, { verifiedAt, lastDrilledAt: finishedAt, lastVerdict: verdict })
     if (rolesBackup === null) continue
-    const roles = keyOf('roles', server, null, rolesBackup.label, rolesBackup.manifestSha256)
+    const rolesFolder = backupFolder({ kind: 'roles', server, database: null, label: rolesBackup.label })
+    const roles = rolesFolder + rolesBackup.manifestSha256
     const rolesVerifiedAt = verdict === 'passed' ? finishedAt : (proofs.get(roles)?.verifiedAt ?? null)
     proofs.set(roles, { verifiedAt: rolesVerifiedAt, lastDrilledAt: finishedAt, lastVerdict: verdict })
   }
-  return ({ manifest: { kind, server, database, label }, manifestSha256 }) =>
-    proofs.get(keyOf(kind, server, database, label, manifestSha256)) ?? unproven
+  return ({ folder, manifestSha256 }) => proofs.get(folder + manifestSha256) ?? unproven
 }
 
 const unproven: Proof = { verifiedAt: null, lastDrilledAt: null, lastVerdict: null }
-
-function keyOf(...parts: readonly (string | null)[]): string {
-  return JSON.stringify(parts)
-}

@@ -17,7 +17,8 @@ export type Run = {
   readonly job: Job
   readonly server: string
   readonly database: string | null
-  readonly trigger: 'schedule' | 'http' | 'cli'
+  /** Who ordered it; `backup`: a backup that has just been made. */
+  readonly trigger: 'schedule' | 'http' | 'cli' | 'backup'
   /** 1 for the first; the scheduler tries again what failed. */
   readonly attempt: number
   readonly state: RunState

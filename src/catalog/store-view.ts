@@ -54,23 +54,39 @@ export function viewStore(
     all ??= isSame ? ordered() : backupsInStore(merged(), store)
     return all
   }
-  const prunedFolders = new Set<string>()
-  for (const { removed } of contents.prunes.values()) for (const one of removed) prunedFolders.add(backupFolder(one))
+  let prunedFolders: ReadonlySet<string> | undefined
+  let reports: ReadonlySet<string> | undefined
   return {
-    backups: (filter = {}) => backups().filter(({ manifest }) => isOf(manifest, filter)),
+    backups: (filter = {}) => {
+      const { kind, server, database } = filter
+      const isEverything = kind === undefined && server === undefined && database === undefined
+      return isEverything ? backups() : backups().filter(({ manifest }) => isOf(manifest, filter))
+    },
     totals: () => {
       totals ??= totalsOf(backups())
       return totals
     },
-    prunedFolders,
+    get prunedFolders() {
+      prunedFolders ??= foldersPruned(contents.prunes.values())
+      return prunedFolders
+    },
+    get reports() {
+      reports ??= new Set(reportsOf(contents).map(({ key }) => key))
+      return reports
+    },
     prunes: [...contents.prunes.values()],
     drills: [...contents.drills.values()],
     fullDrills: contents.fullDrills,
-    reports: new Set(reportsOf(contents).map(({ key }) => key)),
     orphans: [...contents.orphans.values()],
     damagedKeys: new Set(contents.damaged.keys()),
     unreadableKeys: [...contents.damaged.values()].filter(isUnreadable).map(({ key }) => key),
   }
+}
+
+function foldersPruned(prunes: Iterable<PruneRecord>): ReadonlySet<string> {
+  const folders = new Set<string>()
+  for (const { removed } of prunes) for (const one of removed) folders.add(backupFolder(one))
+  return folders
 }
 
 function totalsOf(newestFirst: readonly CatalogBackup[]): readonly StoreTotals[] {

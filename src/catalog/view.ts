@@ -2,6 +2,7 @@ import type { DrillReport } from '../domain/drill-report.ts'
 import type { Manifest } from '../domain/manifest.ts'
 import { backupFolder } from '../storage/object-keys.ts'
 import type { CopiedBackup, MergedContents } from './merge.ts'
+import { onceForEach } from './once-for-each.ts'
 import { collectProofs, type Proof } from './proof.ts'
 import type { Job } from './runs.ts'
 
@@ -19,27 +20,47 @@ export type CatalogView = {
   /** Newest first, as every list here. */
   readonly backups: readonly CatalogBackup[]
   readonly backupsByPlace: ReadonlyMap<string, readonly CatalogBackup[]>
-  readonly backupsByLabel: ReadonlyMap<string, readonly CatalogBackup[]>
   readonly drills: readonly DrillReport[]
   readonly drillsByPlace: ReadonlyMap<string, readonly DrillReport[]>
 }
 
 export function buildView(contents: Pick<MergedContents, 'backups' | 'drills'>): CatalogView {
   const proofOf = collectProofs(contents.drills.values())
-  const backups = Array.from(contents.backups.values(), (backup): CatalogBackup => {
-    return { ...backup, ...proofOf(backup), snapshotTime: new Date(backup.manifest.snapshotTime) }
-  })
+  const backups = Array.from(contents.backups.values(), (backup) => withProof(backup, proofOf(backup)))
   backups.sort((a, b) => b.snapshotTime.getTime() - a.snapshotTime.getTime() || (a.folder < b.folder ? 1 : -1))
   const finished = Array.from(contents.drills.values(), (report) => ({ report, at: Date.parse(report.finishedAt) }))
   finished.sort((a, b) => b.at - a.at || (a.report.label < b.report.label ? 1 : -1))
   const drills = finished.map(({ report }) => report)
   return {
     backups,
-    backupsByPlace: Map.groupBy(backups, ({ manifest }) => placeKey(manifest.kind, manifest.server, manifest.database)),
-    backupsByLabel: Map.groupBy(backups, ({ manifest }) => manifest.label),
+    backupsByPlace: Map.groupBy(backups, ({ manifest }) => readManifest(manifest).place),
     drills,
     drillsByPlace: Map.groupBy(drills, ({ server, database }) => placeKey('database', server, database)),
   }
+}
+
+/** What the order goes by. The manifest of a backup stays the same object from one reading of the store to the next. */
+const readManifest = onceForEach(({ kind, server, database, snapshotTime }: Manifest) => {
+  return { snapshotTime: new Date(snapshotTime), place: placeKey(kind, server, database) }
+})
+
+/** The same object as before where nothing is known that was not. */
+function withProof(backup: CopiedBackup, proof: Proof): CatalogBackup {
+  const before = proven.get(backup)
+  if (before !== undefined && isSameProof(before, proof)) return before
+  const backupWithProof = { ...backup, ...proof, snapshotTime: readManifest(backup.manifest).snapshotTime }
+  proven.set(backup, backupWithProof)
+  return backupWithProof
+}
+
+const proven = new WeakMap<CopiedBackup, CatalogBackup>()
+
+function isSameProof(one: Proof, other: Proof): boolean {
+  return (
+    one.verifiedAt?.getTime() === other.verifiedAt?.getTime() &&
+    one.lastDrilledAt?.getTime() === other.lastDrilledAt?.getTime() &&
+    one.lastVerdict === other.lastVerdict
+  )
 }
 
 /**
@@ -68,14 +89,34 @@ export function backupsInStore(
   return buildView({ backups: new Map(held), drills: new Map(reports) }).backups
 }
 
+/** Made when they are asked for. */
+const byKind = onceForEach((view: CatalogView) => Map.groupBy(view.backups, ({ manifest }) => manifest.kind))
+const byLabel = onceForEach((view: CatalogView) => Map.groupBy(view.backups, ({ manifest }) => manifest.label))
+
+export function labelled(view: CatalogView, label: string): readonly CatalogBackup[] {
+  return byLabel(view).get(label) ?? []
+}
+
+/** Newest first; a list that is kept wherever there is one. */
+export function backupsIn(view: CatalogView, filter: BackupFilter): readonly CatalogBackup[] {
+  const { kind, server, database } = filter
+  if (server !== undefined && database !== undefined && kind !== 'roles')
+    return view.backupsByPlace.get(placeKey('database', server, database)) ?? []
+  if (server !== undefined && database === undefined && kind === 'roles')
+    return view.backupsByPlace.get(placeKey('roles', server, null)) ?? []
+  if (server === undefined && database === undefined)
+    return kind === undefined ? view.backups : (byKind(view).get(kind) ?? [])
+  return view.backups.filter(({ manifest }) => isOf(manifest, filter))
+}
+
 /** Every database with a backup, in order of server and name. */
-export function databasesIn(view: CatalogView): readonly { readonly server: string; readonly database: string }[] {
+export const databasesIn = onceForEach((view: CatalogView): readonly { server: string; database: string }[] => {
   const keys = [...view.backupsByPlace.keys()].sort()
   return keys.flatMap((key) => {
     const { kind, server, database } = view.backupsByPlace.get(key)?.[0]?.manifest ?? {}
     return kind !== 'database' || server === undefined || database == null ? [] : [{ server, database }]
   })
-}
+})
 
 /** The drills of a server, of a database, or all. */
 export function drillsIn(view: CatalogView, { server, database }: Omit<BackupFilter, 'kind'>): readonly DrillReport[] {

@@ -1,6 +1,7 @@
 import type { PlannedJob, Run } from '../catalog/runs.ts'
 import { reasonOf } from '../errors.ts'
 import { type Installation, readBackupKeys, readDrillKeys } from '../jobs/installation.ts'
+import { spareFullCollections } from './full-collections.ts'
 import { RunQueue } from './run-queue.ts'
 import { Scheduler } from './scheduler.ts'
 import { Stopwatch } from './stopwatch.ts'
@@ -133,6 +134,7 @@ export class Daemon {
       await catalog.refresh(stores, this.#stopping.signal).finally(() => this.#noteStandings())
       const missing = catalog.standings().find(({ isRequired, error }) => isRequired && error !== null)
       if (missing?.error != null) throw missing.error
+      spareFullCollections(catalog.backups().length)
       if (this.#isStoreUp === false) log.info('the store answers again')
       this.#isStoreUp = true
     } catch (error) {

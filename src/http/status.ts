@@ -7,7 +7,7 @@ import { isFinished } from '../catalog/runs.ts'
 import { objectivesOf } from '../config/config.ts'
 import { judgeObjectives } from '../domain/objectives.ts'
 import { planSync } from '../jobs/sync.ts'
-import { knownDatabases } from '../metrics/scrape.ts'
+import { knownDatabases, newestByServer } from '../metrics/scrape.ts'
 import {
   backupAnswer,
   backupSchema,
@@ -153,7 +153,7 @@ export function readStatus(parts: HttpParts): Status {
   const runs = catalog.runs()
   const rolesServers = new Set([
     ...config.servers.map(({ name }) => name),
-    ...catalog.backups({ kind: 'roles' }).map(({ manifest }) => manifest.server),
+    ...newestByServer(catalog.backups({ kind: 'roles' })).keys(),
   ])
   return {
     version,

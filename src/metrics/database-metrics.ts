@@ -1,4 +1,3 @@
-import type { Catalog, CatalogBackup } from '../catalog/catalog.ts'
 import { type DatabaseStatus, guaranteeOf, waitsSince } from '../catalog/database-status.ts'
 import type { Verdict } from '../domain/drill-report.ts'
 import type { Scrape } from './scrape.ts'
@@ -59,16 +58,12 @@ export const databaseMetrics: readonly StoredMetric[] = [
   one(
     'pgproof_backups_incomplete',
     'Backups that no store holds whole: objects of them are missing or cut short.',
-    ({ server, database, retained }, { catalog, isStoreRead }) =>
-      isStoreRead ? backupsOf(server, database, catalog).length - retained.any : null,
+    ({ incomplete }, { isStoreRead }) => (isStoreRead ? incomplete : null),
   ),
   one(
     'pgproof_backups_failed_drill',
     'Backups in the store whose last drill failed.',
-    ({ server, database }, { catalog, isStoreRead }) =>
-      isStoreRead
-        ? backupsOf(server, database, catalog).filter(({ lastVerdict }) => lastVerdict === 'failed').length
-        : null,
+    ({ failedDrill }, { isStoreRead }) => (isStoreRead ? failedDrill : null),
   ),
   one(
     'pgproof_oldest_unverified_backup_timestamp_seconds',
@@ -140,10 +135,6 @@ function isMissing(
   const schedule = parts.config.servers.find(({ name }) => name === server)?.schedule
   if (!isConfigured || (schedule?.backup ?? schedule?.drill) === undefined) return null
   return planned.some((job) => job.server === server && job.database === database) ? 0 : 1
-}
-
-function backupsOf(server: string, database: string, catalog: Catalog): readonly CatalogBackup[] {
-  return catalog.backups({ server, database, kind: 'database' })
 }
 
 const verdicts: readonly Verdict[] = ['passed', 'failed', 'inconclusive']

@@ -1,6 +1,7 @@
 import type { Catalog, CatalogBackup, StoreView } from '../catalog/catalog.ts'
 import { type DatabaseStatus, readDatabaseStatus } from '../catalog/database-status.ts'
 import { lackingIn } from '../catalog/lacking.ts'
+import { onceForEach } from '../catalog/once-for-each.ts'
 import type { PlannedJob, Run } from '../catalog/runs.ts'
 import type { Clock } from '../clock.ts'
 import { type Config, objectivesOf } from '../config/config.ts'
@@ -63,9 +64,6 @@ export function readScrape(parts: MetricsParts): Scrape {
   const now = clock.now()
   const planned = parts.planned()
   const places = knownDatabases(catalog, planned)
-  const newestRoles = new Map<string, CatalogBackup>()
-  for (const backup of catalog.backups({ kind: 'roles' }))
-    if (!newestRoles.has(backup.manifest.server)) newestRoles.set(backup.manifest.server, backup)
   return {
     parts,
     catalog,
@@ -74,7 +72,7 @@ export function readScrape(parts: MetricsParts): Scrape {
       const objectives = covered ? objectivesOf(place.server, config) : {}
       return { ...readDatabaseStatus(place, catalog, objectives, now), isConfigured: covered }
     }),
-    newestRoles,
+    newestRoles: newestByServer(catalog.backups({ kind: 'roles' })),
     planned,
     running: catalog.runs().filter(({ state }) => state === 'running'),
     runPlaces: runPlaces(places, config),
@@ -83,6 +81,13 @@ export function readScrape(parts: MetricsParts): Scrape {
     isStoreRead: catalog.lastRefreshedAt !== null,
   }
 }
+
+/** Of a list with the newest first. */
+export const newestByServer = onceForEach((backups: readonly CatalogBackup[]): ReadonlyMap<string, CatalogBackup> => {
+  const newest = new Map<string, CatalogBackup>()
+  for (const backup of backups) if (!newest.has(backup.manifest.server)) newest.set(backup.manifest.server, backup)
+  return newest
+})
 
 /** Whether the configuration asks for runs there; a place without a database is the server's, or everybody's. */
 export function isCovered({ server, database }: Place, { servers }: Pick<Config, 'servers'>): boolean {

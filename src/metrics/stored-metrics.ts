@@ -1,3 +1,5 @@
+import type { Catalog } from '../catalog/catalog.ts'
+import type { PruneRecord } from '../domain/prune-record.ts'
 import type { Scrape } from './scrape.ts'
 
 export type Sample = { readonly labels: Readonly<Record<string, string>>; readonly value: number }
@@ -172,16 +174,32 @@ export const installationMetrics: readonly StoredMetric[] = [
     *read({ catalog, databases, isStoreRead }) {
       if (!isStoreRead) return
       for (const { server, database } of databases) yield { labels: { server, database }, value: 0 }
-      const counted = new Set<string>()
-      for (const { removed } of catalog.prunes())
-        for (const { kind, server, database, label, manifestSha256 } of removed) {
-          // A prune records what it is about to remove; what it then could not remove, the next one records again.
-          if (counted.has(manifestSha256)) continue
-          counted.add(manifestSha256)
-          const place = database === null ? { kind, server } : { kind, server, database }
-          if (catalog.find(label, place)?.manifestSha256 === manifestSha256) continue
-          yield { labels: { server, database: database ?? '' }, value: 1 }
-        }
+      for (const labels of removalsIn(catalog)) yield { labels, value: 1 }
     },
   },
 ]
+
+/** Each backup that is gone by a prune's record; asked of the catalog once for each list of prunes. */
+function removalsIn(catalog: Catalog): readonly Sample['labels'][] {
+  const prunes = catalog.prunes()
+  const known = removals.get(prunes) ?? readRemovals(prunes, catalog)
+  removals.set(prunes, known)
+  return known
+}
+
+const removals = new WeakMap<readonly PruneRecord[], readonly Sample['labels'][]>()
+
+function readRemovals(prunes: readonly PruneRecord[], catalog: Catalog): readonly Sample['labels'][] {
+  const counted = new Set<string>()
+  const gone: Sample['labels'][] = []
+  for (const { removed } of prunes)
+    for (const { kind, server, database, label, manifestSha256 } of removed) {
+      // A prune records what it is about to remove; what it then could not remove, the next one records again.
+      if (counted.has(manifestSha256)) continue
+      counted.add(manifestSha256)
+      const place = database === null ? { kind, server } : { kind, server, database }
+      if (catalog.find(label, place)?.manifestSha256 === manifestSha256) continue
+      gone.push({ server, database: database ?? '' })
+    }
+  return gone
+}

@@ -90,21 +90,6 @@ describe('backups in several stores', () => {
     expect(storesOf(found(test, third), 'x')).toEqual(['a', 'b', 'c'])
   })
 
-  it('under another manifest in the second - that copy is faulty, and the second is never read for it', async () => {
-    const forged = { ...third, pgproofVersion: '9.9.9' }
-    const test = await readSeveral({ backups: all }, { backups: [first, second, forged, fourth] })
-    const backup = found(test, third)
-    expect(backup.manifestSha256).toBe(sha256Of(third))
-    expect(faultsIn(backup)).toEqual({ a: [], b: ['its manifest is not the one in store a'] })
-    expect(storesOf(backup)).toEqual(['a'])
-    // Each store tells of what it holds itself.
-    const held = test.catalog
-      .inStore('b')
-      .backups()
-      .find(({ manifest }) => manifest.label === third.label)
-    expect([held?.manifestSha256, held?.manifest.pgproofVersion]).toEqual([sha256Of(forged), '9.9.9'])
-  })
-
   it('damaged manifest in one, whole in the other - the backup counts, and the damage is told', async () => {
     const test = await several({ backups: all }, { backups: all })
     test.stores['a']?.truncate(manifestKey(third), 30)

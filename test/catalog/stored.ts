@@ -106,6 +106,7 @@ export function reportOf(manifest: Manifest, finishedAt: string, changes: Partia
       scratch: 'embedded',
       serverVersion: '17.2',
       network: 'none',
+      notIsolated: [],
       jobs: 2,
       cpus: 2,
       cpuModel: 'test',
