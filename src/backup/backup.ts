@@ -10,7 +10,7 @@ import { type LeftOut, listLeftOut } from '../postgres/coverage.ts'
 import { type DumpCompression, dumpDatabase } from '../postgres/dump.ts'
 import { listExtensions, readDatabaseProperties, readDatabaseSize } from '../postgres/facts.ts'
 import { findProgram } from '../postgres/programs.ts'
-import { holdSnapshot, joinSnapshot, type Snapshot } from '../postgres/snapshot.ts'
+import { asSourceFailure, holdSnapshot, joinSnapshot, type Snapshot } from '../postgres/snapshot.ts'
 import { tableName } from '../postgres/tables.ts'
 import { backupFolder, objectNames } from '../storage/object-keys.ts'
 import { archiveOnly } from '../streams/archive-header.ts'
@@ -51,6 +51,14 @@ export async function runBackup(
   parts: BackupParts,
   signal: AbortSignal,
 ): Promise<BackupResult> {
+  try {
+    return await backUp(request, parts, signal)
+  } catch (error) {
+    throw asSourceFailure(error, request.connection, signal)
+  }
+}
+
+async function backUp(request: BackupRequest, parts: BackupParts, signal: AbortSignal): Promise<BackupResult> {
   const { connection } = request
   const startedAt = parts.clock.now()
   assertRecipientsUsable(request.recipients, startedAt)

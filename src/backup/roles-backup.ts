@@ -7,7 +7,8 @@ import { type Client, type Connection, connect } from '../postgres/connect.ts'
 import { dumpRoles } from '../postgres/dump.ts'
 import { readServerFacts } from '../postgres/facts.ts'
 import { type FoundProgram, findProgram } from '../postgres/programs.ts'
-import { assertDirect } from '../postgres/snapshot.ts'
+import { asSourceFailure, assertDirect } from '../postgres/snapshot.ts'
+import { takeLock } from '../postgres/target-database.ts'
 import { backupFolder, objectNames } from '../storage/object-keys.ts'
 import { readRoles, roleOf } from '../structure/roles.ts'
 import { bindManifest, type Committed, commitBackup, removeUncommitted } from './commit-backup.ts'
@@ -21,12 +22,23 @@ export type RolesBackupRequest = {
   readonly binDirs: readonly string[]
 }
 
-/** Backs up the roles of one server: without them a restore on a new server has no owners and no grants. */
+/**
+ * Backs up the roles of one server: without them a restore on a new server has no owners and no grants. Throws LOCKED
+ * where another process is doing it for the same stores.
+ */
 export async function runRolesBackup(
   request: RolesBackupRequest,
   parts: JobParts,
   signal: AbortSignal,
 ): Promise<Committed> {
+  try {
+    return await backUpRoles(request, parts, signal)
+  } catch (error) {
+    throw asSourceFailure(error, request.connection, signal)
+  }
+}
+
+async function backUpRoles(request: RolesBackupRequest, parts: JobParts, signal: AbortSignal): Promise<Committed> {
   const { connection } = request
   const startedAt = parts.clock.now()
   assertRecipientsUsable(request.recipients, startedAt)
@@ -37,6 +49,8 @@ export async function runRolesBackup(
   await using held = await connect(connection, signal)
   const facts = await readServerFacts(held.client, connection)
   await assertDirect(connection, held.client, signal)
+  // For as long as the connection lasts: of two daemons with one store only one makes it, as with databases.
+  await takeLock(held.client, `roles backup into ${parts.storeId}`, `the roles of server "${connection.server}"`)
   const program = await findProgram('pg_dumpall', facts.major, request.binDirs, signal)
   const snapshotTime = parts.clock.now()
 

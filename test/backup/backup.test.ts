@@ -1,5 +1,5 @@
 import { execSync } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { decodeManifest } from '../../src/domain/manifest.ts'
@@ -242,6 +242,23 @@ describe('roles backup', () => {
     const everything = Buffer.concat([...test.store.objects.values()].map(({ body }) => body)).toString('latin1')
     expect(everything).not.toContain('SCRAM-SHA-256')
     expect(everything).not.toContain('shop_reader')
+  })
+
+  it('a second one while one runs - LOCKED as long as it is for the same stores, and free afterwards', async () => {
+    await using folder = await testInstallation()
+    const wait = `touch ${folder.folder}/started; while [ ! -e ${folder.folder}/go ]; do :; done; exec "$REAL" "$@"`
+    await using test = await testInstallation({
+      PGPROOF_POSTGRES__BIN_DIRS: standIn(folder.folder, 'pg_dumpall', wait),
+    })
+    const running = test.run('roles')
+    await expect.poll(() => existsSync(`${folder.folder}/started`), { timeout: 20_000 }).toBe(true)
+    await using other = await testInstallation()
+    const error = await other.run('roles').catch((thrown: unknown) => thrown as PgproofError)
+    expect(error).toMatchObject({ code: 'LOCKED', message: expect.stringContaining('the roles of server "main"') })
+    expect(other.store.keys()).toEqual([])
+    writeFileSync(`${folder.folder}/go`, '')
+    expect((await running).label).toMatch(/^\d{8}T/)
+    expect((await other.run('roles')).label).toMatch(/^\d{8}T/)
   })
 
   it('pg_authid denied - without passwords, and the manifest says so', async () => {
