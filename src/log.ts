@@ -26,7 +26,9 @@ export function createLog(
   settings: LogSettings,
   write: (line: string) => void = (line) => process.stderr.write(line),
 ): Log {
-  const stream = { write: settings.format === 'json' ? write : (line: string) => write(readable(line)) }
+  const stream = {
+    write: (line: string) => write(`${inert(settings.format === 'json' ? line.trimEnd() : readable(line))}\n`),
+  }
   return pino(
     {
       level: settings.level,
@@ -46,7 +48,20 @@ function readable(line: string): string {
   const pairs = Object.entries(rest).map(
     ([key, value]) => `${key}=${typeof value === 'string' ? quoteIfNeeded(value) : JSON.stringify(value)}`,
   )
-  return `${time} ${String(level).padEnd(5)} ${msg ?? ''}${pairs.length > 0 ? `  ${pairs.join(' ')}` : ''}\n`
+  return `${time} ${String(level).padEnd(5)} ${msg ?? ''}${pairs.length > 0 ? `  ${pairs.join(' ')}` : ''}`
+}
+
+/**
+ * One line, whatever names are in it: what a terminal would obey or hide is written as JSON writes it, which changes
+ * nothing of what the line says to those who parse it.
+ */
+function inert(line: string): string {
+  return line.replaceAll(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, (character) =>
+    character
+      .split('')
+      .map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
+      .join(''),
+  )
 }
 
 function quoteIfNeeded(value: string): string {

@@ -316,11 +316,13 @@ function circumstances({ report, isSignatureChecked }: DrillPage): (readonly [st
 }
 
 /** Which server it was, and whether what was restored there could reach anything. */
-export function scratchText({ scratch, serverVersion, network }: DrillReport['environment']): Cell {
+export function scratchText({ scratch, serverVersion, network, notIsolated }: DrillReport['environment']): Cell {
   if (serverVersion === null) return `${scratch}, not started`
   const text = `${scratch}, PostgreSQL ${serverVersion}`
-  if (network === 'none') return `${text}, without any network`
-  return network === 'machine' ? { text: `${text}, with this machine’s network`, tone: 'doubtful' } : text
+  if (notIsolated === null) return text
+  if (notIsolated.length === 0) return `${text}, shut off from its machine`
+  const kept = network === 'none' ? 'without any network, but ' : ''
+  return { text: `${text}, ${kept}not shut off from its machine’s ${notIsolated.join(', ')}`, tone: 'doubtful' }
 }
 
 function signerText(signer: string | null, isChecked: boolean | undefined): Cell {

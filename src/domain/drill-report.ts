@@ -8,6 +8,13 @@ export const drillReportFormat = 1
 export const drillPhases = ['queue', 'fetch', 'scratch', 'roles', 'restore', 'analyze', 'query', 'verify'] as const
 export type DrillPhase = (typeof drillPhases)[number]
 
+/**
+ * What of its machine a scratch server can be shut off from: the `network`; `files`, Unix sockets and shared memory among
+ * them; other `processes`; `privileges` by set-user-ID programs, and more processes than a server needs.
+ */
+export const reaches = ['network', 'files', 'processes', 'privileges'] as const
+export type Reach = (typeof reaches)[number]
+
 const checkResult = z.strictObject({
   name: z.string(),
   /** `skipped` is never passed: it says that the rung was not reached or not asked for. */
@@ -59,6 +66,8 @@ export const reportSchema = z.strictObject({
     serverVersion: z.string().nullable(),
     /** What the restored database could reach; `unknown` of a server kept for drills, null if none was started. */
     network: z.enum(['none', 'machine', 'unknown']).nullable(),
+    /** What the system did not let an embedded server be shut off from; null of a kept one, and if none was started. */
+    notIsolated: z.array(z.enum(reaches)).nullable(),
     jobs: z.int().positive(),
     cpus: z.int().positive(),
     cpuModel: z.string(),

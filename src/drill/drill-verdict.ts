@@ -20,13 +20,13 @@ import { measureBytes } from '../streams/measure.ts'
 import { version } from '../version.ts'
 import { distrustOf } from './distrust.ts'
 import type { DrillParts, DrillRequest } from './drill-request.ts'
-import { type ScratchNetwork, scratchKind } from './scratch.ts'
+import { type ScratchReach, scratchKind } from './scratch.ts'
 
 /** What a drill has found out by the time it ends, however it ended. */
 export type DrillFindings = {
   tables: DrillTables | null
   serverVersion: string | null
-  network: ScratchNetwork | null
+  reach: ScratchReach | null
   rolesBackup: DrillReport['rolesBackup']
   restoreMs: number | null
   /** What is no defect and should be known. */
@@ -83,7 +83,8 @@ export function judgeDrill(input: JudgeInput): DrillReport {
     environment: {
       scratch: scratchKind(request.scratch),
       serverVersion: findings.serverVersion,
-      network: findings.network,
+      network: findings.reach?.network ?? null,
+      notIsolated: findings.reach?.notIsolated ?? null,
       jobs: request.jobs,
       cpus: cpus().length,
       cpuModel: cpus()[0]?.model ?? 'unknown',

@@ -45,7 +45,7 @@ export async function runDrill(request: DrillRequest, parts: DrillParts, signal:
   const findings: DrillFindings = {
     tables: null,
     serverVersion: null,
-    network: null,
+    reach: null,
     rolesBackup: null,
     restoreMs: null,
     notes: [],
@@ -95,7 +95,7 @@ export async function runDrill(request: DrillRequest, parts: DrillParts, signal:
             branch,
           )
           findings.serverVersion = opened.scratch.version
-          findings.network = opened.scratch.network
+          findings.reach = opened.scratch.reach
         }),
       ),
     ])
@@ -121,7 +121,9 @@ export async function runDrill(request: DrillRequest, parts: DrillParts, signal:
     findings.notes.push(...restored.notes)
 
     // 6. Statistics, then the first answer to a query: here the restore time ends.
-    findings.notes.push(...(await analyzeAndAsk(connection, evidence.tables, phases, signal)))
+    findings.notes.push(
+      ...(await analyzeAndAsk({ connection, tables: evidence.tables, jobs: request.jobs }, phases, signal)),
+    )
     findings.restoreMs = parts.clock.monotonicMs() - restoreStarted
 
     // 7. Object by object, count by count, digest by digest; then the operator's own questions, under the database's

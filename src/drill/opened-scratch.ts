@@ -54,7 +54,7 @@ export async function openForSeveral(
   return {
     kind: scratchKind(settings),
     version: server.version,
-    network: server.network,
+    reach: server.reach,
     lend: (lentFor) => {
       assertTakes(server, lentFor)
       return lent

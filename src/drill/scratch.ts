@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.ts'
+import type { DrillReport } from '../domain/drill-report.ts'
 import type { Evidence } from '../domain/evidence.ts'
 import type { Manifest } from '../domain/manifest.ts'
 import { PgproofError } from '../errors.ts'
@@ -37,7 +38,7 @@ export type ScratchSettings =
 export type OpenedScratch = AsyncDisposable & {
   readonly kind: 'embedded' | 'server'
   readonly version: string
-  readonly network: ScratchNetwork
+  readonly reach: ScratchReach
   /** For one drill, whose scope ends nothing. Throws SCRATCH_IS_SOURCE or SCRATCH_FAILED. */
   lend(source: ScratchSource): ScratchServer
 }
@@ -45,8 +46,8 @@ export type OpenedScratch = AsyncDisposable & {
 /** What must be known of the server that a backup comes from. */
 export type ScratchSource = Pick<Manifest['source'], 'major' | 'systemIdentifier'>
 
-/** What a restored database could reach: nothing, whatever this machine can, or what a kept server can. */
-export type ScratchNetwork = 'none' | 'machine' | 'unknown'
+/** What a restored database could reach, as reports say it. */
+export type ScratchReach = Pick<DrillReport['environment'], 'network' | 'notIsolated'>
 
 /** The server that a drill restores into; whatever the drill put there is gone when the scope ends. */
 export type ScratchServer = AsyncDisposable & {
@@ -55,7 +56,7 @@ export type ScratchServer = AsyncDisposable & {
   readonly major: number
   /** Null for an embedded one, which is nobody's source. */
   readonly systemIdentifier: string | null
-  readonly network: ScratchNetwork
+  readonly reach: ScratchReach
   replayRoles(script: string, signal: AbortSignal): Promise<ReplayedRoles>
   createDatabase(name: string, properties: Evidence['properties'], signal: AbortSignal): Promise<ScratchDatabase>
 }
@@ -74,16 +75,18 @@ export async function openScratchServer(
   const { major } = source
   const request = { ...settings, folder, major, bootstrapRole }
   const server = await startEmbeddedServer(request, parts.clock, signal)
-  if (server.hasNetwork)
+  const { notIsolated } = server
+  if (notIsolated.length > 0)
     parts.log.warn(
-      'the scratch server shares this machine’s network: the system lets it have none of its own (docs/security.md)',
+      { notIsolated },
+      'the system does not let the scratch server be shut off from this machine in full (docs/security.md)',
     )
   return {
     connection: server.connection,
     version: server.version,
     major,
     systemIdentifier: null,
-    network: server.hasNetwork ? 'machine' : 'none',
+    reach: { network: notIsolated.includes('network') ? 'machine' : 'none', notIsolated: [...notIsolated] },
     replayRoles: async (script, replaySignal) => {
       await using admin = await connect(server.connection, replaySignal, 'pgproof drill')
       return await replayRoles(admin.client, script, replaySignal)
@@ -140,7 +143,7 @@ async function openKeptServer(
       version: facts.version,
       major: facts.major,
       systemIdentifier: facts.systemIdentifier,
-      network: 'unknown',
+      reach: { network: 'unknown', notIsolated: null },
       replayRoles: async (script, replaySignal) => {
         const replayed = await replayRoles(holder.client, script, replaySignal, (role) => createdRoles.push(role))
         return replayed

@@ -1,10 +1,13 @@
 import { access, constants, statfs } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { dirname } from 'node:path'
 import { PgproofError, reasonOf } from '../errors.ts'
 import { connect } from '../postgres/connect.ts'
-import { unprivilegedUser } from '../postgres/embedded-server.ts'
+import { scratchPath, unprivilegedUser } from '../postgres/embedded-server.ts'
 import { readServerFacts } from '../postgres/facts.ts'
-import { findProgram } from '../postgres/programs.ts'
+import { isolate } from '../postgres/isolate.ts'
+import { knownFlaw } from '../postgres/known-flaws.ts'
+import { type FoundProgram, findProgram } from '../postgres/programs.ts'
 import { ProgramError, runProgram } from '../streams/child-process.ts'
 import { scratchSettings } from './execute.ts'
 import { type Findings, goOn } from './findings.ts'
@@ -27,7 +30,9 @@ export async function checkDrills(
     await using held = await connect(scratch.connection, signal)
     const facts = await readServerFacts(held.client, scratch.connection)
     findings.ok(`scratch server: PostgreSQL ${facts.version}`)
-    await goOn(findings, signal, () => findProgram('pg_restore', facts.major, binDirs, signal))
+    await goOn(findings, signal, async () =>
+      warnOfFlaw('pg_restore', await findProgram('pg_restore', facts.major, binDirs, signal), findings),
+    )
     return facts
   })
 
@@ -44,11 +49,39 @@ export async function checkDrills(
     }
     if (scratch.kind === 'embedded')
       for (const name of ['initdb', 'postgres', 'pg_restore'] as const)
-        await goOn(findings, signal, () => findProgram(name, facts.major, binDirs, signal))
+        await goOn(findings, signal, async () =>
+          warnOfFlaw(name, await findProgram(name, facts.major, binDirs, signal), findings),
+        )
   }
   await goOn(findings, signal, () => checkSpool(config.drill.spool, largestBytes, scratch.kind, findings))
-  if (scratch.kind === 'embedded')
-    await goOn(findings, signal, () => checkPassage(config.drill.spool, scratch.runAs, signal))
+  if (scratch.kind !== 'embedded') return
+  await goOn(findings, signal, () => checkPassage(config.drill.spool, scratch.runAs, signal))
+  await goOn(findings, signal, () => checkIsolation(scratch.runAs, findings, signal))
+}
+
+/** Whether what a dump brings along is shut off from this machine while a drill restores it. */
+async function checkIsolation(runAs: string, findings: Findings, signal: AbortSignal): Promise<void> {
+  const user = await unprivilegedUser(runAs).catch(() => undefined)
+  if (user === undefined && process.getuid?.() === 0) return
+  const program = { path: '/bin/true', args: [], env: { PATH: scratchPath }, user }
+  // Mounted over in a namespace of its own: here the folder stays what it is.
+  const { notIsolated } = await isolate(program, { root: tmpdir(), writable: [], readable: [] }, signal)
+  if (notIsolated.length === 0) findings.ok('scratch server: shut off from this machine')
+  else
+    findings.warn(
+      `what a dump brings along can get at this machine’s ${notIsolated.join(', ')} while a drill restores it`,
+      'Harmless where you trust who owns the databases. Otherwise let pgproof make namespaces, or run drills on a machine that holds nothing else: docs/security.md.',
+    )
+}
+
+/** A restore goes on with it: in an emergency an old pg_restore is better than none. */
+function warnOfFlaw(name: string, { version }: FoundProgram, findings: Findings): void {
+  const flaw = name === 'pg_restore' ? knownFlaw(version) : null
+  if (flaw !== null)
+    findings.warn(
+      `${name} ${version} has ${flaw}: names in a hostile dump become SQL`,
+      'Install the newest minor of PostgreSQL’s client programs.',
+    )
 }
 
 /** The embedded server of a root process runs as another user, who must get to the spool through every folder above. */

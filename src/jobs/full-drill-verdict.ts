@@ -9,7 +9,7 @@ import {
 } from '../domain/full-drill-report.ts'
 import type { DrillResult } from '../drill/drill-request.ts'
 import { publicReason } from '../drill/drill-verdict.ts'
-import { type ScratchNetwork, scratchKind } from '../drill/scratch.ts'
+import { type ScratchReach, scratchKind } from '../drill/scratch.ts'
 import { signDetached } from '../encryption/sign.ts'
 import { PgproofError } from '../errors.ts'
 import type { JobParts } from '../parts.ts'
@@ -33,7 +33,7 @@ export type FullJudgeInput = {
   /** In the order of the request; fewer if the full drill ended early. */
   readonly carried: readonly Carried[]
   readonly serverVersion: string | null
-  readonly network: ScratchNetwork | null
+  readonly reach: ScratchReach | null
   /** What ended the full drill early; null if it came to its end. */
   readonly error: PgproofError | null
   readonly parts: JobParts
@@ -75,7 +75,8 @@ export function judgeFullDrill(input: FullJudgeInput): {
     environment: {
       scratch: scratchKind(request.scratch),
       serverVersion: input.serverVersion,
-      network: input.network,
+      network: input.reach?.network ?? null,
+      notIsolated: input.reach?.notIsolated ?? null,
       jobs: request.jobs,
       cpus: cpus().length,
       cpuModel: cpus()[0]?.model ?? 'unknown',

@@ -2,7 +2,7 @@ import type { CatalogBackup } from '../catalog/catalog.ts'
 import { runDrill } from '../drill/drill.ts'
 import type { DrillRequest, DrillResult } from '../drill/drill-request.ts'
 import { openForSeveral } from '../drill/opened-scratch.ts'
-import type { OpenedScratch, ScratchNetwork, ScratchSource } from '../drill/scratch.ts'
+import type { OpenedScratch, ScratchReach, ScratchSource } from '../drill/scratch.ts'
 import { assertNotAborted, type PgproofError, toPgproofError } from '../errors.ts'
 import type { JobParts } from '../parts.ts'
 import { newLabel } from '../parts.ts'
@@ -28,7 +28,7 @@ export async function runFullDrill(
   const label = newLabel(parts)
   const carried: Carried[] = []
   let serverVersion: string | null = null
-  let network: ScratchNetwork | null = null
+  let reach: ScratchReach | null = null
 
   const rebuild = async (): Promise<void> => {
     // 1. No prune takes away what is read from here on, the last backup neither. Room for all databases together and for
@@ -49,7 +49,7 @@ export async function runFullDrill(
     const source = sourceOfAll(backups)
     await using opened = await openForSeveral(settings, source, bootstrapRole, spool.folder, parts, signal)
     serverVersion = opened.version
-    network = opened.network
+    reach = opened.reach
 
     // 4. One database after the other; the first one replays the roles.
     for (const [index, { drill }] of request.drills.entries()) {
@@ -68,7 +68,7 @@ export async function runFullDrill(
 
   // 5. One failed: failed; else one inconclusive: inconclusive. Stored either way.
   const wholeMs = parts.clock.monotonicMs() - startedMs
-  const judged = judgeFullDrill({ request, label, startedAt, wholeMs, carried, serverVersion, network, error, parts })
+  const judged = judgeFullDrill({ request, label, startedAt, wholeMs, carried, serverVersion, reach, error, parts })
   const report = await storeFullReport(judged.report, request, parts)
   return { report, drills: carried.flatMap(({ result }) => result ?? []), error: judged.error }
 }

@@ -51,6 +51,17 @@ export type Client = pg.Client
 /** A client that ends with its scope. Its `lost` promise rejects when the connection breaks while nobody is asking. */
 export type HeldClient = AsyncDisposable & { readonly client: Client; readonly lost: Promise<never> }
 
+/** Whether a query failed: the server refused or ended it, or the connection broke meanwhile. */
+export function isQueryFailure(error: unknown): error is Error {
+  if (!(error instanceof Error) || error instanceof PgproofError) return false
+  if (error instanceof pg.DatabaseError) return true
+  const { code = '' } = error as NodeJS.ErrnoException
+  return (
+    /^(ECONNRESET|EPIPE|ETIMEDOUT)$/.test(code) ||
+    /^(Connection terminated|Client has encountered a connection error|Client was closed)/.test(error.message)
+  )
+}
+
 /**
  * Connects, with every server-side time-out off: a snapshot is held for hours. Throws SERVER_UNREACHABLE,
  * AUTHENTICATION_FAILED or DATABASE_UNKNOWN.

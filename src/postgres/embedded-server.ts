@@ -1,20 +1,24 @@
 import { appendFile, chmod, chown, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { cpus, tmpdir, totalmem } from 'node:os'
-import { join } from 'node:path'
+import { basename, dirname, isAbsolute, join } from 'node:path'
 import type { Clock } from '../clock.ts'
+import type { Reach } from '../domain/drill-report.ts'
 import { PgproofError, reasonOf } from '../errors.ts'
 import { ProgramError, type RunningProgram, runProgram, startProgram } from '../streams/child-process.ts'
 import { socketPrefix } from '../streams/spool.ts'
 import { type Connection, connect } from './connect.ts'
+import { isolate } from './isolate.ts'
 import { findProgram } from './programs.ts'
-import { withoutNetwork } from './without-network.ts'
+
+/** Where a scratch server and what isolates it look for programs. */
+export const scratchPath = '/usr/sbin:/usr/bin:/sbin:/bin'
 
 export type EmbeddedServer = AsyncDisposable & {
   /** As the bootstrap superuser, over a Unix socket that nobody else can reach. */
   readonly connection: Connection
   readonly version: string
-  /** Whether what runs in it can reach any other machine or server; not every system lets it be without. */
-  readonly hasNetwork: boolean
+  /** What of this machine the content of a dump can get at there; nothing, where the system lets it be shut off from all. */
+  readonly notIsolated: readonly Reach[]
 }
 
 export type EmbeddedRequest = {
@@ -34,8 +38,8 @@ export type EmbeddedRequest = {
 }
 
 /**
- * A throw-away PostgreSQL server: unix socket only, without a network where the system allows, tuned for one restore that nobody needs after a crash, run as an
- * unprivileged user, ended when the scope ends. Throws PROGRAM_MISSING, EXTENSION_MISSING (pg_cron) or SCRATCH_FAILED.
+ * A throw-away PostgreSQL server: unix socket only, shut off from this machine as far as the system allows, tuned for one restore
+ * that nobody needs after a crash, run as an unprivileged user, ended when the scope ends. Throws PROGRAM_MISSING, EXTENSION_MISSING (pg_cron) or SCRATCH_FAILED.
  */
 export async function startEmbeddedServer(
   request: EmbeddedRequest,
@@ -46,19 +50,24 @@ export async function startEmbeddedServer(
   const postgres = await findProgram('postgres', request.major, request.binDirs, signal)
   const user = await unprivilegedUser(request.runAs)
   const dataFolder = join(request.folder, 'data')
+  const rootFolder = join(request.folder, 'root')
   let socketFolder: string | undefined
-  let hasDataFolder = false
+  let hasFolders = false
   let server: RunningProgram | undefined
+  // Immediate shutdown: nothing in it is worth a checkpoint.
+  let end: NodeJS.Signals = 'SIGQUIT'
   const dispose = async (): Promise<void> => {
-    // Immediate shutdown: nothing in it is worth a checkpoint.
-    await server?.stop('SIGQUIT')
+    await server?.stop(end)
     if (socketFolder !== undefined) await rm(socketFolder, { recursive: true, force: true })
-    if (hasDataFolder) await rm(dataFolder, { recursive: true, force: true, maxRetries: 5 })
+    if (!hasFolders) return
+    await rm(dataFolder, { recursive: true, force: true, maxRetries: 5 })
+    await rm(rootFolder, { recursive: true, force: true })
   }
   try {
     socketFolder = await makeSocketFolder(request.folder)
     await mkdir(dataFolder, { mode: 0o700 })
-    hasDataFolder = true
+    hasFolders = true
+    await mkdir(rootFolder, { recursive: true })
     if (user !== undefined) {
       await chmod(request.folder, 0o711)
       await chown(dataFolder, user.uid, user.gid)
@@ -66,7 +75,7 @@ export async function startEmbeddedServer(
     }
     // initdb refuses the one and stumbles over the other; such a role is replayed like any.
     const bootstrapRole = /^pg_|["$'\\]/.test(request.bootstrapRole) ? 'pgproof' : request.bootstrapRole
-    const env = { PATH: '/usr/bin:/bin', LC_ALL: 'C.UTF-8', TZ: 'UTC' }
+    const env = { PATH: scratchPath, LC_ALL: 'C.UTF-8', TZ: 'UTC' }
     const args = [
       `--pgdata=${dataFolder}`,
       `--username=${bootstrapRole}`,
@@ -77,10 +86,12 @@ export async function startEmbeddedServer(
     ]
     await runProgram({ path: initdb.path, args, env, user }, { signal })
     await appendFile(join(dataFolder, 'postgresql.conf'), settings(socketFolder, request))
-    const { program, hasNetwork } = await withoutNetwork(
-      { path: postgres.path, args: ['-D', dataFolder], env, user },
-      signal,
-    )
+    const readable = [...ownFolders(postgres.path), ...pathsIn(request.parameters)]
+    const sight = { root: rootFolder, writable: [dataFolder, socketFolder], readable }
+    const unshut = { path: postgres.path, args: ['-D', dataFolder], env, user }
+    const { program, notIsolated } = await isolate(unshut, sight, signal)
+    // With processes of its own, the system ends them all and frees their shared memory.
+    if (!notIsolated.includes('processes')) end = 'SIGKILL'
     server = startProgram(program, { signal })
     const connection: Connection = {
       server: 'scratch',
@@ -91,7 +102,7 @@ export async function startEmbeddedServer(
       tls: { mode: 'disable' },
     }
     await untilReady(connection, server, clock, signal)
-    return { connection, version: postgres.version, hasNetwork, [Symbol.asyncDispose]: dispose }
+    return { connection, version: postgres.version, notIsolated, [Symbol.asyncDispose]: dispose }
   } catch (error) {
     const details = server?.stderrTail()
     await dispose()
@@ -114,6 +125,20 @@ async function makeSocketFolder(folder: string): Promise<string> {
   if (Buffer.byteLength(join(inside, '.s.PGSQL.5432')) > 107) return await mkdtemp(join(tmpdir(), socketPrefix))
   await mkdir(inside, { mode: 0o700 })
   return inside
+}
+
+/** Where a program and what came with it is. */
+function ownFolders(path: string): string[] {
+  const folder = dirname(path)
+  const beside = basename(folder) === 'bin' ? ['lib', 'lib64', 'share'].map((name) => join(folder, '..', name)) : []
+  return [folder, ...beside]
+}
+
+/** Folders and files that the operator names in parameters, such as those of libraries. */
+function pathsIn(parameters: Readonly<Record<string, string>> = {}): string[] {
+  return Object.values(parameters).flatMap((value) =>
+    value.split(/[:,]\s*/).filter((part) => isAbsolute(part) && part !== '/'),
+  )
 }
 
 /** The unprivileged user of a root process; undefined when pgproof is not root. Throws SCRATCH_FAILED. */

@@ -5,6 +5,7 @@ import { ProgramError, programOutput } from '../streams/child-process.ts'
 import { type Client, type Connection, connect } from './connect.ts'
 import type { FoundProgram } from './programs.ts'
 import { splitStatements } from './replay-roles.ts'
+import { isServersFault, restoreError } from './restore-errors.ts'
 import { quoteIdentifier } from './tables.ts'
 
 export type DatabaseSettingsRequest = {
@@ -109,7 +110,7 @@ async function outputOf(program: FoundProgram, args: readonly string[], signal: 
     for await (const chunk of programOutput({ path: program.path, args, env }, { signal })) chunks.push(chunk)
   } catch (error) {
     if (!(error instanceof ProgramError)) throw error
-    throw new PgproofError('RESTORE_FAILED', { outcome: error.outcome }, { cause: error, details: error.stderrTail })
+    throw restoreError(error)
   }
   return Buffer.concat(chunks)
 }
@@ -255,8 +256,7 @@ async function runOne(
     const reason = reasonOf(error).replace(/(invalid value for parameter "[^"]*"): .*/, '$1')
     const missing = /^role "(.+)" does not exist$/.exec(reason)?.[1]
     if (isTolerant && (code === '42501' || missing !== undefined)) return reason
-    if (code === undefined || code === '42501' || code.startsWith('57'))
-      throw new PgproofError('SCRATCH_FAILED', { reason }, { cause: error })
+    if (isServersFault(error)) throw new PgproofError('SCRATCH_FAILED', { reason }, { cause: error })
     const isUnknown = code === '22023' || (code === '42704' && /configuration parameter/.test(reason))
     if (isUnknown && settingOf(statement) !== '') return reason
     if (missing !== undefined) throw new PgproofError('ROLES_MISSING', { role: missing }, { cause: error })

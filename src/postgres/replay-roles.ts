@@ -1,5 +1,6 @@
 import { PgproofError, reasonOf } from '../errors.ts'
 import type { Client } from './connect.ts'
+import { isServersFault } from './restore-errors.ts'
 import { quoteIdentifier } from './tables.ts'
 
 export type ReplayedRoles = {
@@ -27,7 +28,7 @@ export type ReplayedRoles = {
  *
  * `onCreated` hears of each new role at once, so that a replay that breaks off can be undone.
  *
- * Throws ROLES_FAILED, with the statement (its password masked) in the details; SCRATCH_FAILED where this login may not.
+ * Throws ROLES_FAILED, with the statement (its password masked) in the details; SCRATCH_FAILED where this login may not, or the server fails.
  * What lacks a role is returned instead: it may have been created while pg_dumpall was reading, which the caller knows.
  */
 export async function replayRoles(
@@ -203,8 +204,7 @@ function isRoleLacking(error: unknown): boolean {
 }
 
 function rolesFailure(statement: string, error: unknown): PgproofError {
-  const { code } = error as { code?: string }
-  if (code === '42501') return new PgproofError('SCRATCH_FAILED', { reason: reasonOf(error) }, { cause: error })
+  if (isServersFault(error)) return new PgproofError('SCRATCH_FAILED', { reason: reasonOf(error) }, { cause: error })
   return rolesError(statement, reasonOf(error), error)
 }
 

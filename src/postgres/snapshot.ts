@@ -1,5 +1,5 @@
 import { PgproofError, reasonOf } from '../errors.ts'
-import { type Client, type Connection, connect, type HeldClient } from './connect.ts'
+import { type Client, type Connection, connect, type HeldClient, isQueryFailure } from './connect.ts'
 import { isTransactionPooled, readServerFacts, type ServerFacts } from './facts.ts'
 import { assertAllReadable, type DumpedTable, listDumpedTables, quotedName } from './tables.ts'
 
@@ -54,6 +54,12 @@ export async function holdSnapshot(
     await holder[Symbol.asyncDispose]()
     throw error
   }
+}
+
+/** What a query that failed on the server that is backed up means: SNAPSHOT_FAILED. Anything else stays what it is. */
+export function asSourceFailure(error: unknown, { database }: Connection, signal: AbortSignal): unknown {
+  if (signal.aborted || !isQueryFailure(error)) return error
+  return new PgproofError('SNAPSHOT_FAILED', { database, reason: reasonOf(error) }, { cause: error })
 }
 
 async function tryHold(

@@ -30,7 +30,7 @@ async function reportOf(error: PgproofError): Promise<string> {
     startedAt: clock.now(),
     checklist,
     phases: createPhases(clock, () => {}),
-    findings: { tables: null, serverVersion: null, network: null, rolesBackup: null, restoreMs: null, notes: [] },
+    findings: { tables: null, serverVersion: null, reach: null, rolesBackup: null, restoreMs: null, notes: [] },
     error,
     parts: { catalog: new Catalog({ clock }), clock, storeId: 'store' },
   } as unknown as JudgeInput

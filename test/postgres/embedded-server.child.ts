@@ -12,7 +12,7 @@ const request = {
   major: Number(major),
   binDirs: [],
   bootstrapRole: 'postgres',
-  runAs: 'postgres',
+  runAs: 'nobody',
   jobs: 1,
 }
 await startEmbeddedServer(request, systemClock, signal)

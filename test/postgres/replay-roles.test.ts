@@ -19,7 +19,7 @@ type Server = AsyncDisposable & {
 
 async function startServer(root: string): Promise<Server> {
   const spool: Spool = await openSpool(root, 0)
-  const request = { folder: spool.folder, major, binDirs: [], bootstrapRole: 'postgres', runAs: 'postgres', jobs: 1 }
+  const request = { folder: spool.folder, major, binDirs: [], bootstrapRole: 'postgres', runAs: 'nobody', jobs: 1 }
   const server = await startEmbeddedServer(request, systemClock, signal)
   const held = await connect(server.connection, signal)
   return {

@@ -101,7 +101,7 @@ describe('creating', () => {
   it('on a server whose template has another locale provider - still the provider of the source', async () => {
     await using root = await openSpoolRoot()
     await using spool = await openSpool(root.path, 0)
-    const request = { folder: spool.folder, major, binDirs: [], bootstrapRole: 'postgres', runAs: 'postgres', jobs: 1 }
+    const request = { folder: spool.folder, major, binDirs: [], bootstrapRole: 'postgres', runAs: 'nobody', jobs: 1 }
     await using scratch = await startEmbeddedServer(request, systemClock, signal)
     await using held = await connect(scratch.connection, signal)
     const icu = major >= 17 ? "datlocprovider = 'i', datlocale = 'en'" : "datlocprovider = 'i', daticulocale = 'en'"
@@ -210,7 +210,7 @@ describe('dropping', () => {
   it('its server has ended - no error that would hide why', async () => {
     await using root = await openSpoolRoot()
     await using spool = await openSpool(root.path, 0)
-    const request = { folder: spool.folder, major, binDirs: [], bootstrapRole: 'postgres', runAs: 'postgres', jobs: 1 }
+    const request = { folder: spool.folder, major, binDirs: [], bootstrapRole: 'postgres', runAs: 'nobody', jobs: 1 }
     const scratch = await startEmbeddedServer(request, systemClock, signal)
     const run = async (): Promise<void> => {
       await using _database = await createScratchDatabase(
