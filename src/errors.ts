@@ -287,6 +287,13 @@ export const register = {
     'the store failed at {operation}: {reason}',
     'Try again; if it persists, look at the store’s own log.',
   ),
+  MANIFESTS_DIFFER: entry(
+    11,
+    409,
+    false,
+    'the stores hold different manifests of backup {label}: {reason}',
+    'Somebody other than pgproof wrote one of them. `pgproof verify` looks at each copy, `--from STORE` takes one of them; docs/stores.md has how to clear it up.',
+  ),
   STORE_UNCERTAIN: entry(
     11,
     502,
@@ -837,6 +844,7 @@ export class PgproofError extends Error {
 /** Whatever was thrown, as an error of the register: unknown ones become `INTERNAL`, aborts become `CANCELLED`. */
 export function toPgproofError(thrown: unknown, what = 'the run'): PgproofError {
   if (thrown instanceof PgproofError) return thrown
+  if (isSuppressedError(thrown)) return toPgproofError(thrown.suppressed, what)
   if (
     thrown instanceof Error &&
     (thrown.name === 'AbortError' || (thrown as NodeJS.ErrnoException).code === 'ABORT_ERR')
@@ -861,9 +869,18 @@ export function assertNotAborted(signal: AbortSignal, what = 'the run'): void {
 
 /** The short text of anything thrown, on one line. */
 export function reasonOf(thrown: unknown): string {
+  if (isSuppressedError(thrown)) return reasonOf(thrown.suppressed)
   if (thrown instanceof AggregateError && thrown.errors.length > 0) return reasonOf(thrown.errors[0])
   const text = thrown instanceof Error ? thrown.message || thrown.name : String(thrown)
   return text.replaceAll(/\s+/g, ' ').trim()
+}
+
+/**
+ * What a `using` makes of two failures: that of the work, and that of the cleaning up after it, which follows from the
+ * first more often than not. By its shape: Node 22 has no such class, only what the compiler puts in its place.
+ */
+function isSuppressedError(thrown: unknown): thrown is Error & { readonly suppressed: unknown } {
+  return thrown instanceof Error && thrown.name === 'SuppressedError' && 'suppressed' in thrown
 }
 
 function fill(template: string, values: Readonly<Record<string, string | number>>): string {

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { reportSchema } from '../domain/drill-report.ts'
 import { manifestSchema } from '../domain/manifest.ts'
+import { progressKeys } from '../domain/run-progress.ts'
 import type { ListedBackup } from './documents.ts'
 
 /** As much of a daemon's answers as commands need; a newer daemon may say more. */
@@ -11,16 +12,6 @@ const count = z.number()
 const failure = z.object({ code: z.string(), message: z.string(), hint: z.string() })
 const omissions = z.array(z.object({ kind: z.string(), objects: count }))
 const place = { server: z.string(), database: z.string() }
-/** Of a run that never said how it is. */
-const progress = z.object({
-  phase: z.string().optional(),
-  doneBytes: count.optional(),
-  totalBytes: count.optional(),
-  dumpBytes: count.optional(),
-  tablesDone: count.optional(),
-  tablesTotal: count.optional(),
-})
-
 export const daemonRun = z.object({
   id: z.string(),
   job: z.enum(['backup', 'roles', 'drill', 'prune', 'sync']),
@@ -34,7 +25,7 @@ export const daemonRun = z.object({
   finishedAt: date.nullable(),
   label: z.string().nullable(),
   error: failure.nullable(),
-  progress: progress.nullable(),
+  progress: z.object(progressKeys).nullable(),
 })
 export type DaemonRun = z.output<typeof daemonRun>
 

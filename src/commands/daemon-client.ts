@@ -50,7 +50,7 @@ export async function namedDaemon(
     return undefined
   }
   if (flags.store !== undefined) throw usage('--store has no meaning with --url: the daemon has its store')
-  const base = baseOf(url)
+  const base = baseOf(url, flags.url === undefined ? 'PGPROOF_URL' : '--url')
   const ca = flags.caFile === undefined ? undefined : await readGiven('--ca-file', flags.caFile)
   const token =
     flags.tokenFile === undefined
@@ -239,12 +239,13 @@ function usage(reason: string, cause?: unknown): PgproofError {
   return new PgproofError('USAGE_INVALID', { reason }, { cause })
 }
 
-function baseOf(text: string): URL {
+/** `given` is what named it. */
+function baseOf(text: string, given: '--url' | 'PGPROOF_URL'): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined
   if (url === undefined || !/^https?:$/.test(url.protocol) || url.search !== '' || url.hash !== '')
-    throw usage('--url must be http://host:port or https://host')
+    throw usage(`${given} must be http://host:port or https://host`)
   if (url.username !== '' || url.password !== '')
-    throw usage('the token goes into --token-file or PGPROOF_TOKEN, not into --url')
+    throw usage(`the token goes into --token-file or PGPROOF_TOKEN, not into ${given}`)
   if (!url.pathname.endsWith('/')) url.pathname += '/'
   return url
 }

@@ -32,6 +32,8 @@ export function refusalOf(
 ): PgproofError {
   if (status === 401) return new PgproofError('DAEMON_UNAUTHORIZED', { url })
   const problem = problemIn(text)
+  // Every path that a command asks for is one of a daemon, so the address has one too many.
+  if (problem?.code === 'ROUTE_UNKNOWN') return new PgproofError('DAEMON_STRANGE', { url, reason: pathReason(url) })
   if (status === 403 && (problem === undefined || problem.code === 'FORBIDDEN'))
     return new PgproofError('DAEMON_FORBIDDEN', { url, scope })
   if (problem !== undefined) {
@@ -39,7 +41,9 @@ export function refusalOf(
     if (isKnown(code)) return new DaemonRefusal(code, { message: detail || register[code].message, hint, run })
     return new PgproofError('DAEMON_REFUSED', { url, reason: detail || code, hint })
   }
-  const reason = `it answers with HTTP ${status}`
+  const { pathname } = new URL(url)
+  const path = status === 404 && pathname !== '/' ? ` below ${pathname}` : ''
+  const reason = `it answers with HTTP ${status}${path}`
   return new PgproofError(status >= 500 ? 'DAEMON_UNREACHABLE' : 'DAEMON_STRANGE', { url, reason })
 }
 
@@ -49,6 +53,12 @@ export function failureAtDaemon({ code, message, hint }: Failure): PgproofError 
 }
 
 type Failure = { readonly code: string; readonly message: string; readonly hint: string }
+
+function pathReason(url: string): string {
+  const { origin, pathname } = new URL(url)
+  if (pathname === '/') return 'it is of another version and does not know what was asked'
+  return `it has nothing below ${pathname}; without a proxy its address is ${origin}`
+}
 
 function problemIn(text: string): z.infer<typeof problemSchema> | undefined {
   try {

@@ -26,7 +26,7 @@ export function backupKeyPage(
 ): string {
   const recipients = [files.publicKey, ...(escrow === null ? [] : [escrow.publicKey])]
   return printableLines([
-    `Fingerprint ${fingerprint}, ${validityText(expiresAt)}`,
+    `Fingerprint ${fingerprint}, ${validityText(expiresAt)}, ${passphraseText(passphraseFile)}`,
     '',
     `  ${files.publicKey}   every machine that makes backups needs it; it is no secret`,
     `  ${files.privateKey}   opens every backup: only where drills and restores run, and a copy off-line`,
@@ -57,7 +57,7 @@ export function backupKeyPage(
 
 export function signingKeyPage({ fingerprint, files, expiresAt, passphraseFile }: Made): string {
   return printableLines([
-    `Fingerprint ${fingerprint}, ${validityText(expiresAt)}`,
+    `Fingerprint ${fingerprint}, ${validityText(expiresAt)}, ${passphraseText(passphraseFile)}`,
     '',
     `  ${files.privateKey}   signs manifests: only where backups are made`,
     `  ${files.publicKey}   tells whether a manifest is genuine: where drills and restores run; it is no secret`,
@@ -90,6 +90,10 @@ function escrowLines({ fingerprint, publicKey, files }: EscrowKey): string[] {
 
 function validityText(expiresAt: string | null): string {
   return expiresAt === null ? 'never expires' : `expires ${expiresAt.slice(0, 10)}`
+}
+
+function passphraseText(file: string | undefined): string {
+  return file === undefined ? 'NO PASSPHRASE' : 'with a passphrase'
 }
 
 function printableLines(lines: readonly string[]): string {

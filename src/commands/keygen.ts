@@ -74,7 +74,7 @@ export async function keygenCommand(context: CommandContext, flags: KeygenFlags)
   const isProtected = passphrase !== undefined
   if (!isProtected)
     context.warn(
-      `${[files, ...(escrowFiles === null ? [] : [escrowFiles])].map(({ privateKey }) => privateKey).join(' and ')} ${escrowFiles === null ? 'is' : 'are'} not protected by a passphrase: whoever reads it holds the key (--passphrase-file protects it)`,
+      `no passphrase was given: whoever reads ${[files, ...(escrowFiles === null ? [] : [escrowFiles])].map(({ privateKey }) => privateKey).join(' or ')} ${use === 'signing' ? 'can sign backups as you' : 'opens every backup'} (--passphrase-file FILE makes keys with one)`,
     )
   if (flags.escrow === false)
     context.warn(

@@ -1,4 +1,5 @@
 import { Daemon } from '../daemon/daemon.ts'
+import { assertNotAborted, PgproofError } from '../errors.ts'
 import { type HttpServer, startHttp } from '../http/server.ts'
 import { createLog } from '../log.ts'
 import { registerCertificateMetric } from '../metrics/certificate-metric.ts'
@@ -15,8 +16,23 @@ import { reloadOnHangUp } from './reload.ts'
 /** What a notice still gets when everything else has stopped. */
 const noticesGraceMs = 3_000
 
-/** The daemon: until the first SIGTERM or SIGINT, then a clean end within `daemon.grace`. */
+/** The daemon: until the first SIGTERM or SIGINT, then a clean end within `daemon.grace`, also while it is still starting. */
 export async function serveCommand(context: CommandContext): Promise<Answer> {
+  let hasStarted = false
+  try {
+    return await serve(context, () => {
+      hasStarted = true
+    })
+  } catch (error) {
+    const { aborted, reason } = context.signal
+    if (!hasStarted && aborted && reason instanceof PgproofError && reason.code === 'CANCELLED') return stopped
+    throw error
+  }
+}
+
+const stopped: Answer = { document: {}, exitCode: 0 }
+
+async function serve(context: CommandContext, onStarted: () => void): Promise<Answer> {
   // Until there is something to reload, a SIGHUP must not end what is starting.
   context.onReload(() => {})
   const config = await openConfig(context)
@@ -56,6 +72,7 @@ export async function serveCommand(context: CommandContext): Promise<Answer> {
     // The index first, the port after it: the first scrape after a restart is answered with the truth. Runs come last:
     // a second daemon on this port must not have begun one.
     await daemon.prepare(context.signal)
+    assertNotAborted(context.signal, 'the command')
     http =
       config.http.listen === null
         ? null
@@ -73,6 +90,7 @@ export async function serveCommand(context: CommandContext): Promise<Answer> {
     try {
       notifier.start()
       daemon.start()
+      onStarted()
       announce(log, daemon.planned(), installation, http?.address ?? null)
       await untilAborted(context.signal)
       log.info({ graceSeconds: config.daemon.graceMs / 1000 }, 'stopping')
@@ -85,7 +103,7 @@ export async function serveCommand(context: CommandContext): Promise<Answer> {
     await daemon.stop(0)
   }
   log.info('stopped')
-  return { document: {}, exitCode: 0 }
+  return stopped
 }
 
 async function untilAborted(signal: AbortSignal): Promise<void> {

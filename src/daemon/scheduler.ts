@@ -37,7 +37,7 @@ const pruneIntervalMs = 24 * 3_600_000
 /** What cannot be copied is downloaded in vain each time. */
 const syncRetryMs = 3_600_000
 /** What was read longer ago is read again before a run that had to wait begins. */
-const freshMs = 15_000
+const freshMs = 1_000
 
 /**
  * Orders what is due. Due is computed from the schedule and from what the catalog says was started last, not from a

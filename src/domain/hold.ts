@@ -66,8 +66,15 @@ export function saysRunOut({ until }: Pick<Hold, 'until'>, now: Date): boolean {
 const slackMs = 5 * 60_000
 const largestSkewMs = 24 * 3_600_000
 
-/** `a restore on db2 reads it since 2026-11-20 02:00 UTC`. */
-export function holdReason({ by, host, since }: Pick<Hold, 'by' | 'host' | 'since'>): string {
-  const minute = new Date(since).toISOString().slice(0, 16).replace('T', ' ')
-  return `a ${by} on ${host} reads it since ${minute} UTC`
+/**
+ * `a restore on db2 reads it since 2026-11-20 02:00 UTC; if it was killed, until 02:35 UTC`. Whoever reads on puts the end
+ * off in time.
+ */
+export function holdReason({ by, host, since, until }: Omit<Hold, 'format' | 'folders'>): string {
+  const minute = (time: number): string => new Date(time).toISOString().slice(0, 16).replace('T', ' ')
+  const begun = minute(Date.parse(since))
+  // Rounded up: at the minute that is named it is over.
+  const over = minute(Date.parse(until) + slackMs + 59_999)
+  const end = over.slice(0, 10) === begun.slice(0, 10) ? over.slice(11) : over
+  return `a ${by} on ${host} reads it since ${begun} UTC; if it was killed, until ${end} UTC`
 }

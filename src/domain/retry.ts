@@ -17,7 +17,7 @@ export type Ending = {
 export type RetryRule = {
   /** In all, the first one included. */
   readonly attempts: number
-  /** Before the second one, in milliseconds; each further one waits twice as long as the one before. */
+  /** Before the second one, in milliseconds; each further one waits twice as long as the one before, an hour at most. */
   readonly delayMs: number
   /** The next due time: then a run of its own begins. */
   readonly until: Date
@@ -40,7 +40,7 @@ export function nextAttemptAt(ending: Ending, rule: RetryRule): NextAttempt | nu
   const next = isLocked ? attempt : attempt + 1
   if (next <= rule.attempts && !needsSomebody(code)) {
     const doubled = rule.delayMs * 2 ** Math.min(runs - 1, 40)
-    const waitMs = isLocked ? Math.min(doubled, Math.max(rule.delayMs, longestLockedWaitMs)) : doubled
+    const waitMs = Math.min(doubled, Math.max(rule.delayMs, longestWaitMs))
     const at = endedAt.getTime() + Math.round(waitMs * (0.9 + 0.2 * rule.share))
     if (at < rule.until.getTime()) return { at: new Date(at), attempt: next }
   }
@@ -48,8 +48,8 @@ export function nextAttemptAt(ending: Ending, rule: RetryRule): NextAttempt | nu
   return reloadedAt !== null && reloadedAt >= endedAt && reloadedAt < until ? { at: reloadedAt, attempt: 1 } : null
 }
 
-/** Whoever holds the lock may be done at any moment. */
-const longestLockedWaitMs = 3_600_000
+/** A server that is back, or whoever is done with the database, is not to wait for long; the configured wait may be longer. */
+const longestWaitMs = 3_600_000
 
 function isVerdict({ job, code }: Ending): boolean {
   return job === 'drill' && code !== null && blamesTheBackup.has(code)

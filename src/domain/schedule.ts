@@ -153,14 +153,21 @@ function namesEveryHour(cron: CronExpression): boolean {
   return cron.fields.hour.values.length === 24
 }
 
+// Parsing takes longer than everything else. Whoever is given one resets it before use, and is done before anybody else.
+const parsed = new Map<string, CronExpression>()
+
 function parse(expression: string): CronExpression {
+  const known = parsed.get(expression)
+  if (known !== undefined) return known
   const trimmed = expression.trim()
   // cron-parser fills up missing fields from the left and draws a new random number for `H` at each parse.
   if (trimmed.split(/\s+/).length < 5 && !trimmed.startsWith('@'))
     throw wrong(expression, 'a schedule has five fields: minute, hour, day of month, month, day of week')
   if (/\bH\b/.test(trimmed)) throw wrong(expression, '`H` is not supported')
   try {
-    return CronExpressionParser.parse(trimmed, { tz: 'UTC' })
+    const cron = CronExpressionParser.parse(trimmed, { tz: 'UTC' })
+    parsed.set(expression, cron)
+    return cron
   } catch (error) {
     throw wrong(expression, reasonOf(error))
   }

@@ -4,6 +4,7 @@ import type { Run } from '../catalog/runs.ts'
 import type { DrillReport } from '../domain/drill-report.ts'
 import { type Pause, pausableJobs } from '../domain/pause.ts'
 import { publicMessage } from '../domain/public-message.ts'
+import { progressKeys } from '../domain/run-progress.ts'
 
 /** What answers hold, and how it is made from what the catalog knows. Times are ISO 8601, sizes bytes. */
 
@@ -18,7 +19,7 @@ export const runSchema = z.strictObject({
   job: z.enum(['backup', 'roles', 'drill', 'prune', 'sync']),
   server: z.string(),
   database: z.string().nullable(),
-  trigger: z.enum(['schedule', 'http', 'cli']),
+  trigger: z.enum(['schedule', 'http', 'cli', 'backup']),
   attempt: z.int().positive().describe('1 for the first; what failed is tried again as `retry` says.'),
   state: z.enum(['queued', 'running', 'succeeded', 'failed', 'cancelled', 'inconclusive']),
   position: count.nullable().describe('How many runs wait before this one; null when it does not wait.'),
@@ -27,16 +28,7 @@ export const runSchema = z.strictObject({
   finishedAt: instant.nullable(),
   label: z.string().nullable().describe('Of the backup or drill that it made.'),
   error: failureSchema.nullable(),
-  progress: z
-    .strictObject({
-      phase: z.string().optional(),
-      doneBytes: count.optional(),
-      totalBytes: count.optional(),
-      dumpBytes: count.optional(),
-      tablesDone: count.optional(),
-      tablesTotal: count.optional(),
-    })
-    .nullable(),
+  progress: z.strictObject(progressKeys).nullable(),
 })
 export type RunAnswer = z.infer<typeof runSchema>
 

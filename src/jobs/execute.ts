@@ -115,12 +115,12 @@ async function backUpRoles(run: Run, installation: Installation, signal: AbortSi
 
 /** A backup that succeeded stays a success when the prune after it does not; that has an outcome of its own. */
 async function pruneAfter(
-  { server, database, trigger }: Run,
+  { server, database }: Run,
   installation: Installation,
   signal: AbortSignal,
 ): Promise<Pick<Finished, 'prune' | 'pruneError'>> {
   const only = { server, database }
-  const run = newRun({ job: 'prune', ...only, trigger }, installation)
+  const run = newRun({ job: 'prune', ...only, trigger: 'backup' }, installation)
   try {
     const end = await runJob(
       run,

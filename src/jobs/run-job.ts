@@ -56,12 +56,6 @@ export async function runJob<T extends JobEnd>(
   const started = clock.monotonicMs()
   const finish = (state: RunState, end: JobEnd | null, error: PgproofError | null): void => {
     const durationSeconds = Math.round(clock.monotonicMs() - started) / 1000
-    catalog.updateRun(run.id, {
-      state,
-      finishedAt: clock.now(),
-      label: end?.label ?? null,
-      error: error === null ? null : { code: error.code, message: error.message, hint: error.hint },
-    })
     const line = {
       [logKeys.outcome]: state,
       [logKeys.durationSeconds]: durationSeconds,
@@ -80,6 +74,13 @@ export async function runJob<T extends JobEnd>(
         },
         'run finished',
       )
+    // After the line: who watches runs writes what follows from it.
+    catalog.updateRun(run.id, {
+      state,
+      finishedAt: clock.now(),
+      label: end?.label ?? null,
+      error: error === null ? null : { code: error.code, message: error.message, hint: error.hint },
+    })
   }
 
   const deadline = new AbortController()

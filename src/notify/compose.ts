@@ -7,7 +7,7 @@ import { publicMessage } from '../domain/public-message.ts'
 import type { Condition } from './conditions.ts'
 import type { Incident } from './incident.ts'
 import type { Notice, StoredPoint } from './notice.ts'
-import { described, instantText, oneLine, placed, spelled } from './wording.ts'
+import { capitalised, described, instantText, oneLine, placed, spelled } from './wording.ts'
 
 /** What a notice is made from besides what happened. */
 export type ComposeParts = {
@@ -17,6 +17,8 @@ export type ComposeParts = {
   readonly now: Date
   readonly host: string
   readonly newId: () => string
+  /** When the scheduler tries a run again that has ended; null: it does not. */
+  readonly retryAt: (run: Run) => Date | null
 }
 
 export type Told = {
@@ -93,7 +95,8 @@ export function testNotice(
   return { ...blank({ event, isReminder: false, incident }, { now, host, newId }), title, text, isTest: true }
 }
 
-function blank(
+/** What every notice has. */
+export function blank(
   { event, isReminder, incident }: { event: Notice['event']; isReminder: boolean; incident: Incident | null },
   { now, host, newId }: Pick<ComposeParts, 'now' | 'host' | 'newId'>,
 ): Omit<Notice, 'title' | 'text'> {
@@ -101,7 +104,7 @@ function blank(
     version: 1,
     id: newId(),
     event,
-    ...{ server: null, database: null, job: null, condition: null, label: null, verdict: null },
+    ...{ server: null, database: null, databases: null, job: null, condition: null, label: null, verdict: null },
     ...{ code: null, message: null, hint: null },
     since: incident?.since.toISOString() ?? null,
     at: now.toISOString(),
@@ -136,11 +139,13 @@ function runSentence({ event, isReminder, incident }: Told, run: Run, message: s
 }
 
 /** What pgproof itself does about it. */
-function afterwards(run: Run, { isReminder }: Told, { planned, now }: ComposeParts): string[] {
+function afterwards(run: Run, { isReminder }: Told, { planned, now, retryAt }: ComposeParts): string[] {
   const next = planned.find(
     (one) => one.job === run.job && one.server === run.server && one.database === run.database && one.nextAt > now,
   )
   const tries = run.attempt > 1 && !isReminder ? [`It was tried ${run.attempt} times.`] : []
+  const again = retryAt(run)
+  if (again !== null) return [...tries, `It is tried again at ${instantText(again)}.`]
   return next === undefined ? tries : [...tries, `The next one is due at ${instantText(next.nextAt)}.`]
 }
 
@@ -190,7 +195,8 @@ function pointOf(
   return backup === null ? null : { label: backup.manifest.label, snapshotTime: backup.snapshotTime.toISOString() }
 }
 
-function whatToDo(hint: string | null, command: string | null): string[] {
+/** The hint, and the command that shows more. */
+export function whatToDo(hint: string | null, command: string | null): string[] {
   const look = command === null ? [] : [`Look with: ${command}`]
   return hint === null ? look : [`What to do: ${oneLine(hint)}`, ...look]
 }
@@ -199,8 +205,4 @@ function commandFor({ job, label }: Run, report: DrillReport | undefined): strin
   if (report?.verdict === 'failed' && label !== null) return `pgproof show ${label}`
   if (job === 'prune' || job === 'sync') return `pgproof ${job} --dry-run`
   return 'pgproof check'
-}
-
-function capitalised(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1)
 }

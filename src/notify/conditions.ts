@@ -7,7 +7,7 @@ import type { Pause } from '../domain/pause.ts'
 import { isConfigured } from '../jobs/installation.ts'
 import type { Holding } from './incident.ts'
 import type { ConditionKind } from './notice.ts'
-import { instantText, oneLine, placed, spelled } from './wording.ts'
+import { capitalised, instantText, oneLine, placed, spelled } from './wording.ts'
 
 /** Something that is wrong without a run that fails. */
 export type Condition = Holding & {
@@ -240,8 +240,4 @@ const configRefused: Condition = {
   text: 'The configuration was read again. It is not valid and a restart would fail, or a part of it waits for a restart; the log and the page say which.',
   hint: 'The log says what is wrong with it, and so does `pgproof check`; mend it, then send SIGHUP again.',
   recovered: 'the new configuration is in force',
-}
-
-function capitalised(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1)
 }

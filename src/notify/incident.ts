@@ -24,9 +24,12 @@ export type RunAnswer = {
   readonly tell: 'failure' | 'recovery' | 'success' | null
 }
 
+/** A failure that is tried again is told as well once it has lasted for this long: somebody may want to help. */
+const quietMs = 3_600_000
+
 /**
- * What a run means after what was known of its job and place. A failure is told once nothing more will be tried, and
- * not again for those that follow; a drill's verdict `failed` is always told: each is about another backup.
+ * What a run means after what was known of its job and place. A failure is told once nothing more will be tried or after an
+ * hour, and not again for those that follow; a drill's verdict `failed` is always told: each is about another backup.
  */
 export function judgeRun(before: Incident | null, run: Run, { retryAt, isVerdict, newId }: RunQuestion): RunAnswer {
   // Whoever cancels knows it.
@@ -34,7 +37,8 @@ export function judgeRun(before: Incident | null, run: Run, { retryAt, isVerdict
   if (run.state === 'succeeded') return { incident: null, tell: before?.toldAt == null ? 'success' : 'recovery' }
   const at = run.finishedAt ?? run.queuedAt
   const incident = before ?? { id: newId(), since: at, toldAt: null }
-  const isNews = isVerdict || (retryAt === null && incident.toldAt === null)
+  const isHopeless = retryAt === null || at.getTime() - incident.since.getTime() >= quietMs
+  const isNews = isVerdict || (isHopeless && incident.toldAt === null)
   return isNews ? { incident: { ...incident, toldAt: at }, tell: 'failure' } : { incident, tell: null }
 }
 
@@ -74,13 +78,15 @@ export type ConditionsQuestion<C extends Holding> = {
   readonly newId: () => string
   /** Whether the thing is still there: what was taken out of the configuration has not recovered. */
   readonly exists: (condition: C) => boolean
+  /** Whether one that is to be told for the first time is to wait, because something like it has just been told. */
+  readonly waits?: (condition: C) => boolean
 }
 
 /** The conditions that hold now, after those that held before. */
 export function judgeConditions<C extends Holding>(
   before: ReadonlyMap<string, Held<C>>,
   current: readonly C[],
-  { now, newId, exists }: ConditionsQuestion<C>,
+  { now, newId, exists, waits = () => false }: ConditionsQuestion<C>,
 ): ConditionsAnswer<C> {
   const held = new Map<string, Held<C>>()
   const tell: ConditionsAnswer<C>['tell'][number][] = []
@@ -89,7 +95,8 @@ export function judgeConditions<C extends Holding>(
     const incident = known?.incident ?? { id: newId(), since: condition.since ?? now, toldAt: null }
     const isWorse = known !== undefined && condition.level > known.condition.level
     const isReminder = !isWorse && isReminderDue(incident, condition.remindEveryMs, now)
-    const isFirst = incident.toldAt === null && now.getTime() - incident.since.getTime() >= condition.patienceMs
+    const isRipe = now.getTime() - incident.since.getTime() >= condition.patienceMs
+    const isFirst = incident.toldAt === null && isRipe && !waits(condition)
     const isTold = isFirst || isReminder || (isWorse && incident.toldAt !== null)
     const after = isTold ? { ...incident, toldAt: now } : incident
     if (isTold) tell.push({ event: 'failure', isReminder, condition, incident: after })

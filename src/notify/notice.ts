@@ -12,6 +12,8 @@ export type Notice = {
   readonly text: string
   readonly server: string | null
   readonly database: string | null
+  /** Where one notice tells of several of that server: all of them. */
+  readonly databases: readonly string[] | null
   readonly job: Job | null
   /** Null if it is about a run. */
   readonly condition: ConditionKind | null

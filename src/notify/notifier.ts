@@ -2,15 +2,17 @@ import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import { isFinished, type PlannedJob, type Run, type RunState } from '../catalog/runs.ts'
 import { reasonOf } from '../errors.ts'
-import { type ComposeParts, noticeOfCondition, noticeOfRun } from './compose.ts'
-import { type Condition, type Facts, isWatched, type KeyExpiry, readConditions } from './conditions.ts'
+import type { ComposeParts } from './compose.ts'
+import { noticeOfConditions, noticeOfRuns } from './compose-several.ts'
+import { ConditionIncidents } from './condition-incidents.ts'
+import type { Facts, KeyExpiry } from './conditions.ts'
 import { type QueueLimits, usualLimits } from './delivery-queue.ts'
-import { type Held, type Incident, isReminderDue, judgeConditions, judgeRun } from './incident.ts'
 import { PagerTest } from './pager-test.ts'
 import { pingOfRun } from './ping.ts'
 import { type Ended, troublesOf } from './ping-troubles.ts'
-import { concerns, isLookedAfter, jobPlaceKey, storedSuccess } from './places.ts'
+import { concerns, jobPlaceKey } from './places.ts'
 import { type NoticeCount, type NoticesWaiting, type NotifyInstallation, Receivers } from './receivers.ts'
+import { RunIncidents } from './run-incidents.ts'
 
 export type NotifierParts = {
   readonly installation: NotifyInstallation
@@ -22,12 +24,8 @@ export type NotifierParts = {
   readonly retryAt: (run: Run) => Date | null
 }
 
-/** A job whose last run failed, and that run. */
-type Failing = { readonly incident: Incident; readonly run: Run }
-
 /** The worst that a reminder or a condition is late by. */
 const lookEveryMs = 10_000
-const remindEveryMs = 24 * 3_600_000
 
 /**
  * Tells whoever the configuration names of runs that fail and recover, and of what is wrong without a run. It remembers
@@ -41,9 +39,9 @@ export class Notifier {
   readonly #lookingSince: Date
   readonly #stopping = new AbortController()
   readonly #unfinished = new Map<string, RunState>()
-  readonly #failing = new Map<string, Failing>()
+  readonly #runs: RunIncidents
+  readonly #conditions: ConditionIncidents
   readonly #ended = new Map<string, Ended>()
-  #held: ReadonlyMap<string, Held<Condition>> = new Map()
   #unwatch: (() => void) | undefined
   #looking: Promise<void> | undefined
 
@@ -52,6 +50,14 @@ export class Notifier {
     this.#parts = parts
     this.#lookingSince = installation.clock.now()
     this.#receivers = new Receivers(installation, limits)
+    this.#runs = new RunIncidents({
+      retryAt: parts.retryAt,
+      tell: (told) => this.#receivers.tell(noticeOfRuns(told, this.#composing())),
+      onStored: (run) => this.#ended.set(jobPlaceKey(run), { run, retryAt: null }),
+    })
+    this.#conditions = new ConditionIncidents(({ conditions, ...told }) =>
+      this.#receivers.tell(noticeOfConditions(told, conditions, this.#composing())),
+    )
     this.#pagerTest = new PagerTest(this.#receivers, installation, { host: this.#host, newId: randomUUID })
   }
 
@@ -73,8 +79,8 @@ export class Notifier {
   look(): void {
     if (this.#parts.installation.config.notify.length === 0) return
     this.#guarded(() => {
-      this.#tellConditions()
-      this.#tellFailing()
+      this.#conditions.look(this.#facts())
+      this.#runs.look(this.#facts())
       this.#pagerTest.look((entry) => troublesOf(entry, this.#ended, this.#facts(), null).length === 0)
     })
   }
@@ -99,6 +105,7 @@ export class Notifier {
       this.#pagerTest.end((entry) => troublesOf(entry, this.#ended, this.#facts(), null).length === 0),
     )
     await this.#looking
+    this.#guarded(() => this.#runs.close(this.#facts()))
     await this.#receivers.close(withinMs)
   }
 
@@ -123,18 +130,7 @@ export class Notifier {
     const key = jobPlaceKey(run)
     if (run.state !== 'cancelled') this.#ended.set(key, { run, retryAt })
     this.#ping(run, retryAt)
-    const before = this.#failing.get(key)?.incident ?? null
-    const { incident, tell } = judgeRun(before, run, {
-      retryAt,
-      isVerdict: this.#isVerdict(run),
-      newId: randomUUID,
-    })
-    if (tell !== null) {
-      const about = tell === 'recovery' ? before : tell === 'failure' ? incident : null
-      this.#receivers.tell(noticeOfRun({ event: tell, isReminder: false, incident: about }, run, this.#composing()))
-    }
-    if (incident === null) this.#failing.delete(key)
-    else if (run.state !== 'cancelled') this.#failing.set(key, { incident, run })
+    this.#runs.note(run, retryAt, this.#isVerdict(run), this.#facts())
   }
 
   #ping(run: Run, retryAt: Date | null): void {
@@ -147,49 +143,6 @@ export class Notifier {
   #isVerdict({ job, label, state }: Run): boolean {
     if (job !== 'drill' || state !== 'failed' || label === null) return false
     return this.#parts.installation.catalog.findDrill(label)?.verdict === 'failed'
-  }
-
-  #tellConditions(): void {
-    const facts = this.#facts()
-    const { held, tell } = judgeConditions(this.#held, readConditions(facts), {
-      now: facts.now,
-      newId: randomUUID,
-      exists: (condition) => isWatched(condition, facts),
-    })
-    this.#held = held
-    for (const { condition, ...told } of tell)
-      this.#receivers.tell(noticeOfCondition(told, condition, this.#composing()))
-  }
-
-  /** Failures that nobody will try again, that somebody else has mended, or that last. */
-  #tellFailing(): void {
-    const facts = this.#facts()
-    for (const [key, { incident, run }] of this.#failing) {
-      if (!isLookedAfter(run, facts)) {
-        this.#failing.delete(key)
-        continue
-      }
-      const success = storedSuccess(run, facts.catalog)
-      if (success !== null) {
-        this.#ended.set(key, { run: success, retryAt: null })
-        this.#failing.delete(key)
-        const told = { event: 'recovery', isReminder: false, incident } as const
-        if (incident.toldAt !== null)
-          this.#receivers.tell({ ...noticeOfRun(told, success, this.#composing()), runId: null })
-        continue
-      }
-      const isReminder = isReminderDue(incident, remindEveryMs, facts.now)
-      const isGivenUp = incident.toldAt === null && !this.#isUnderWay(run) && this.#parts.retryAt(run) === null
-      if (!isReminder && !isGivenUp) continue
-      const again = { ...incident, toldAt: facts.now }
-      this.#failing.set(key, { incident: again, run })
-      this.#receivers.tell(noticeOfRun({ event: 'failure', isReminder, incident: again }, run, this.#composing()))
-    }
-  }
-
-  #isUnderWay(place: Run): boolean {
-    const key = jobPlaceKey(place)
-    return this.#parts.installation.catalog.runs().some((run) => !isFinished(run) && jobPlaceKey(run) === key)
   }
 
   #facts(): Facts {
@@ -206,7 +159,7 @@ export class Notifier {
   }
 
   #composing(): ComposeParts {
-    return { ...this.#facts(), host: this.#host, newId: randomUUID }
+    return { ...this.#facts(), host: this.#host, newId: randomUUID, retryAt: this.#parts.retryAt }
   }
 
   #guarded(work: () => void): void {

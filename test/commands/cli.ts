@@ -78,7 +78,7 @@ export async function cliFolder(databases: readonly string[] | 'all', settings: 
       const config = options.config === undefined ? join(path, 'pgproof.yaml') : options.config
       const child = spawn(process.execPath, [main, ...(config === null ? [] : ['--config', config]), ...args], {
         cwd: options.cwd ?? path,
-        env: { PATH: process.env['PATH'] ?? '', HOME: path, TMPDIR: join(path, 'tmp'), ...options.env },
+        env: { ...fromOutside(['PATH', 'NODE_COMPILE_CACHE']), HOME: path, TMPDIR: join(path, 'tmp'), ...options.env },
         stdio: ['ignore', 'pipe', 'pipe'],
       })
       const output = { stdout: '', stderr: '' }
@@ -106,6 +106,13 @@ export async function cliFolder(databases: readonly string[] | 'all', settings: 
   await folder.write('key.asc', privateKey)
   await folder.configure(settings)
   return folder
+}
+
+/** Those variables of this process that are set. */
+function fromOutside(names: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    names.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]])),
+  )
 }
 
 /** Waits until `condition` gives something; fails with `what` after a minute. */

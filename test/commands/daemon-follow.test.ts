@@ -237,6 +237,19 @@ it('PGPROOF_URL - names the daemon, unless --config or --store ask for something
   expect(other.code).toBe(0)
 })
 
+it('a URL that leads elsewhere at the daemon, or is none - says what is wrong with it, by the name of what gave it', async () => {
+  await using server = await daemon()
+  const said = async (url: string, given: Record<string, string> = { PGPROOF_URL: url }): Promise<string> => {
+    const { code, stderr } = await command('', ['list'], given).ended
+    return `${code} ${stderr.split('\n')[0]}`
+  }
+  expect(await said(`${server.url}/v1/status`)).toBe(
+    `2 error: ${server.url}/v1/status/ is no pgproof daemon: it has nothing below /v1/status/; without a proxy its address is ${server.url}`,
+  )
+  expect(await said('127.0.0.1:9432')).toBe('2 error: PGPROOF_URL must be http://host:port or https://host')
+  expect(await said('http://a:b@127.0.0.1:9432')).toContain('not into PGPROOF_URL')
+})
+
 it('names that hold control characters - cannot reach the terminal', async () => {
   const odd = manifestAt('2026-11-20T02:00:00Z', { database: 'a\u001b[2Jb' })
   await using server = await startTestServer({ manifests: [odd] })

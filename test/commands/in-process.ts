@@ -1,9 +1,22 @@
 import { systemClock } from '../../src/clock.ts'
+import type { Surroundings } from '../../src/commands/context.ts'
 import { runCommandLine } from '../../src/commands/table.ts'
 import { PgproofError } from '../../src/errors.ts'
 import { tokens } from '../http/test-server.ts'
 
 export type Told = { readonly code: number; readonly stdout: string; readonly stderr: string }
+
+/** Of a command that is looked at and not carried out. */
+export const bareSurroundings: Surroundings = {
+  stdin: process.stdin,
+  stdout: process.stdout,
+  stderr: process.stderr,
+  env: {},
+  cwd: '/',
+  signal: new AbortController().signal,
+  onReload: () => {},
+  clock: systemClock,
+}
 
 /** One command line in this process, at that address; `cancel` is the first Ctrl-C. */
 export function command(url: string, args: readonly string[], env: Record<string, string> = {}) {

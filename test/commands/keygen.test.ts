@@ -19,7 +19,9 @@ describe('keygen', () => {
   it('--with-escrow - an unprotected pair with a warning, private files for the owner only, lines to configure', async () => {
     const { code, stdout, stderr } = await folder.run(['keygen', '--out', 'plain', '--with-escrow'], { config: null })
     expect(code).toBe(0)
-    expect(stderr).toMatch(/^warning: \S+backup\.key\.asc and \S+escrow\.key\.asc are not protected by a passphrase/)
+    expect(stderr).toMatch(
+      /^warning: no passphrase was given: whoever reads \S+backup\.key\.asc or \S+escrow\.key\.asc opens every backup \(--passphrase-file FILE /,
+    )
     const modes = await Promise.all(
       ['pub', 'key', 'rev'].map(async (kind) =>
         ((await stat(file(`plain/backup.${kind}.asc`))).mode & 0o777).toString(8),
@@ -27,7 +29,7 @@ describe('keygen', () => {
     )
     expect(modes).toEqual(['644', '600', '600'])
     const { fingerprints } = await readPrivateKeys([file('plain/backup.key.asc')], undefined, new Date())
-    expect(stdout).toContain(`Fingerprint ${fingerprints[0]}, never expires`)
+    expect(stdout).toContain(`Fingerprint ${fingerprints[0]}, never expires, NO PASSPHRASE`)
     const recipients = ['plain/backup.pub.asc', 'plain/backup-escrow.pub.asc'].map(file)
     expect(stdout).toContain(`    recipients: [${recipients.join(', ')}]`)
     const escrow = await readPrivateKeys([file('plain/backup-escrow.key.asc')], undefined, new Date())
@@ -54,6 +56,7 @@ describe('keygen', () => {
     const { code, stdout, stderr } = await folder.run(args, { config: null })
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     expect(stdout).toContain('    passphraseFile: passphrase')
+    expect(stdout).toMatch(/^Fingerprint \w+, never expires, with a passphrase$/m)
     await readPrivateKeys([file('locked-escrow.key.asc')], () => 'correct horse', new Date())
     const key = file('locked.key.asc')
     await expect(readPrivateKeys([key], undefined, new Date())).rejects.toMatchObject({ code: 'KEY_NEEDED' })

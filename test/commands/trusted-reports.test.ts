@@ -1,4 +1,4 @@
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -10,12 +10,17 @@ import { query } from '../support/postgres-server.ts'
 import { type CliFolder, cliFolder } from './cli.ts'
 
 let crm: Awaited<ReturnType<typeof testDatabase>>
+let made: Drilled
 
 beforeAll(async () => {
   crm = await testDatabase('template1')
   await query(crm.url, 'CREATE TABLE contact (id int); INSERT INTO contact SELECT generate_series(1, 1000)')
+  made = await makeDrilled()
 })
-afterAll(() => crm[Symbol.asyncDispose]())
+afterAll(async () => {
+  await made.folder[Symbol.asyncDispose]()
+  await crm[Symbol.asyncDispose]()
+})
 
 const plain = { recipients: ['pub.asc'], privateKeyFile: 'key.asc' }
 const trusting = { ...plain, trustedSigners: ['signer.pub.asc'] }
@@ -26,20 +31,30 @@ const settings = (encryption: object): object => ({
   servers: [{ name: 'main', url: testUrl(), databases: [crm.name], schedule: { drill: '0 5 * * *' } }],
 })
 
-/** A folder with a backup that was drilled; both are signed. */
-async function drilled(): Promise<{ folder: CliFolder; backup: string; drill: string; signer: string }> {
+type Drilled = {
+  readonly folder: CliFolder
+  readonly backup: string
+  readonly drill: string
+  readonly signer: string
+}
+
+/** A folder with a backup that was drilled; both are signed. A copy for each test. */
+async function drilled(): Promise<Drilled> {
+  const folder = await cliFolder([crm.name], settings(signing))
+  const own = (await readdir(made.folder.path)).filter((name) => name === 'store' || name.startsWith('signer.'))
+  for (const name of own) await cp(join(made.folder.path, name), join(folder.path, name), { recursive: true })
+  return { ...made, folder }
+}
+
+async function makeDrilled(): Promise<Drilled> {
   const folder = await cliFolder([crm.name])
-  const made = await folder.json(['keygen', '--name', 'signer', '--signing'], { config: null })
+  const key = await folder.json(['keygen', '--name', 'signer', '--signing'], { config: null })
   await folder.configure(settings(signing))
   await folder.run(['backup', '--roles'])
   const backup = String((await folder.json(['backup'])).document['runs']?.[0]?.['label'])
   const { document } = await folder.json(['drill'])
-  return {
-    folder,
-    backup,
-    drill: String(document['drill']?.['label']),
-    signer: String(made.document['fingerprint']),
-  }
+  const signer = String(key.document['fingerprint'])
+  return { folder, backup, drill: String(document['drill']?.['label']), signer }
 }
 
 const objectOf = (folder: CliFolder, end: string): string =>

@@ -1,16 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Run } from '../../src/catalog/runs.ts'
-import { RunQueue } from '../../src/daemon/run-queue.ts'
-import type { Installation } from '../../src/jobs/installation.ts'
 import type { Order } from '../../src/jobs/orders.ts'
 import { pauseSchedules, resumeSchedules } from '../../src/jobs/pause.ts'
-import { manifestAt, signal, storeBackup } from '../catalog/stored.ts'
-import { type TestInstallation, testDatabase, testInstallation, testUrl } from '../support/installation.ts'
+import { signal } from '../catalog/stored.ts'
+import { testDatabase, testUrl } from '../support/installation.ts'
+import { type HeldQueue, heldQueue, patient } from './held-queue.ts'
 
 type Database = Awaited<ReturnType<typeof testDatabase>>
-
-/** Of `expect.poll`: the machine may be busy with something else. */
-const patient = { timeout: 30_000 }
 
 const databases: Database[] = []
 beforeAll(async () => {
@@ -20,69 +16,34 @@ afterAll(async () => {
   for (const database of databases) await database[Symbol.asyncDispose]()
 })
 
-type LimitsTest = TestInstallation & {
-  readonly installation: Installation
-  readonly queue: RunQueue
+type LimitsTest = Omit<HeldQueue, 'order'> & {
   /** Of `main` and `other`, which are the same server; the number is that of a database. */
   order(job: Order['job'], server: string, database: number, trigger?: Order['trigger']): Run
-  /** `main 0`, in the order in which they began. */
-  readonly begun: string[]
+  /** `main 0 running`, as they were ordered. */
   states(): string[]
-  open(): void
-  ended(): Promise<void>
 }
 
-/** Runs stand still before they write or read, until `open` is called. */
+const nameOf = ({ server, database }: Run): string =>
+  `${server} ${databases.findIndex(({ name }) => name === database)}`
+
 async function limitsTest(
   settings: Record<string, string>,
   isWanted?: (run: Run) => Promise<boolean>,
 ): Promise<LimitsTest> {
-  const test = await testInstallation({
-    PGPROOF_SERVERS__1__NAME: 'other',
-    PGPROOF_SERVERS__1__URL: testUrl(),
-    ...settings,
-  })
-  const { catalog, stores } = test.installation
-  for (const server of ['main', 'other'])
-    for (const { name: database } of databases)
-      await storeBackup(test.store, manifestAt('2026-11-20T02:00:00Z', { server, database }))
-  await catalog.refresh(stores, signal)
-  const queue = new RunQueue(test.installation, isWanted)
-  const begun: string[] = []
-  const seen = new Set<string>()
-  const nameOf = ({ server, database }: Run): string =>
-    `${server} ${databases.findIndex(({ name }) => name === database)}`
-  catalog.watchRuns((run) => {
-    if (run.state !== 'running' || run.job === 'prune' || seen.has(run.id)) return
-    seen.add(run.id)
-    begun.push(nameOf(run))
-  })
-  const gate = Promise.withResolvers<void>()
-  test.store.before = async (operation, key) => {
-    if (operation === 'write' || (operation === 'get' && key.endsWith('manifest.json'))) await gate.promise
-  }
+  const test = await heldQueue(
+    { PGPROOF_SERVERS__1__NAME: 'other', PGPROOF_SERVERS__1__URL: testUrl(), ...settings },
+    { servers: ['main', 'other'], databases: databases.map(({ name }) => name), nameOf, isWanted },
+  )
   return {
     ...test,
-    queue,
-    begun,
-    open: () => gate.resolve(),
     order: (job, server, database, trigger = 'http') =>
-      queue.order({ job, server, database: databases[database]?.name ?? null, trigger }),
+      test.order(job, databases[database]?.name ?? '', { server, trigger }),
     states: () =>
-      catalog
+      test.installation.catalog
         .runs()
         .filter(({ job }) => job !== 'prune')
         .map((run) => `${nameOf(run)} ${run.state}`)
         .toReversed(),
-    ended: async () => {
-      const unfinished = (): Run[] => catalog.runs().filter(({ state }) => state === 'queued' || state === 'running')
-      await expect.poll(unfinished, { timeout: 60_000 }).toEqual([])
-    },
-    [Symbol.asyncDispose]: async () => {
-      gate.resolve()
-      await queue.close(0)
-      await test[Symbol.asyncDispose]()
-    },
   }
 }
 
@@ -114,19 +75,10 @@ describe('limits', () => {
 
   it('raised by a new configuration - what waited begins at the next look', async () => {
     await using test = await limitsTest(inAll(1))
-    let { config } = test.installation
-    const installation = {
-      ...test.installation,
-      get config() {
-        return config
-      },
-    }
-    const queue = new RunQueue(installation)
-    for (const database of [0, 1])
-      queue.order({ job: 'backup', server: 'main', database: databases[database]?.name ?? '', trigger: 'http' })
+    for (const database of [0, 1]) test.order('backup', 'main', database)
     await expect.poll(() => test.begun, patient).toEqual(['main 0'])
-    config = { ...config, daemon: { ...config.daemon, maxConcurrent: 2 } }
-    queue.look()
+    test.configure((config) => ({ ...config, daemon: { ...config.daemon, maxConcurrent: 2 } }))
+    test.queue.look()
     await expect.poll(() => test.begun, patient).toEqual(['main 0', 'main 1'])
     test.open()
     await test.ended()
@@ -134,21 +86,13 @@ describe('limits', () => {
 
   it('the server of a waiting run is gone from a new configuration - the run fails, and is not stuck', async () => {
     await using test = await limitsTest(inAll(1))
-    let { config } = test.installation
-    const installation = {
-      ...test.installation,
-      get config() {
-        return config
-      },
-    }
-    const queue = new RunQueue(installation)
-    queue.order({ job: 'backup', server: 'main', database: databases[0]?.name ?? '', trigger: 'http' })
-    const waiting = queue.order({ job: 'backup', server: 'other', database: databases[1]?.name ?? '', trigger: 'http' })
+    test.order('backup', 'main', 0)
+    const waiting = test.order('backup', 'other', 1)
     await expect.poll(() => test.begun, patient).toEqual(['main 0'])
-    config = { ...config, servers: config.servers.filter(({ name }) => name === 'main') }
+    test.configure((config) => ({ ...config, servers: config.servers.filter(({ name }) => name === 'main') }))
     test.open()
     await test.ended()
-    expect(installation.catalog.findRun(waiting.id)).toMatchObject({
+    expect(test.installation.catalog.findRun(waiting.id)).toMatchObject({
       state: 'failed',
       error: { code: 'SERVER_UNKNOWN' },
     })

@@ -31,12 +31,28 @@ describe('a scheduled run that fails', () => {
     world.finish = failing('DUMP_FAILED')
     const daemon = await world.start()
     const night = await world.pass(daemon, '2026-11-21T12:00:00Z', 1)
-    expect(world.attempts.slice(0, 4).filter((_, index) => world.ordered[index]?.startsWith('backup'))).toEqual([
-      1, 2, 3,
+    expect(world.attempts.filter((_, index) => world.ordered[index]?.startsWith('backup'))).toEqual([
+      1, 2, 3, 4, 5, 6, 7, 8,
     ])
-    const [first = 0, second = 0, ...more] = waits(night)
-    expect([first >= 4 && first <= 7, second >= 9 && second <= 12, more]).toEqual([true, true, []])
+    const meant = [5, 10, 20, 40, 60, 60, 60]
+    expect(
+      waits(night).map((wait, index) => Math.abs(wait - (meant[index] ?? 0)) <= 1 + (meant[index] ?? 0) / 10),
+    ).toEqual(meant.map(() => true))
     expect(times(await world.pass(daemon, '2026-11-22T02:00:00Z', 1))).toEqual(['02:00'])
+  })
+
+  it('because the server is away for two hours of the night - its backup is taken within the hour after', async () => {
+    const world = new World(noon, backupAt2)
+    const succeed = world.finish
+    world.finish = async (run, here) => {
+      if (here.now < new Date('2026-11-21T04:00:00Z')) throw new PgproofError('SERVER_UNREACHABLE', { server: 'main' })
+      await succeed(run, here)
+    }
+    const daemon = await world.start()
+    const night = ofBackups(await world.pass(daemon, '2026-11-22T01:00:00Z', 1))
+    const last = night.at(-1)?.slice(11, 16) ?? ''
+    expect(last >= '04:00' && last <= '05:06').toBe(true)
+    expect(night.length).toBeLessThanOrEqual(7)
   })
 
   it('once - the second attempt succeeds and is the last', async () => {
@@ -105,7 +121,7 @@ describe('a scheduled run that fails', () => {
   it('a drill: failed is a verdict, inconclusive is tried again although its report is in the store', async () => {
     for (const [verdict, code, count] of [
       ['failed', 'EVIDENCE_MISMATCH', 1],
-      ['inconclusive', 'SPOOL_FULL', 3],
+      ['inconclusive', 'SPOOL_FULL', 8],
     ] as const) {
       const world = new World(noon, { PGPROOF_SERVERS__0__SCHEDULE__DRILL: '0 5 * * *' })
       const manifest = manifestAt('2026-11-20T02:00:00Z')

@@ -5,28 +5,17 @@ import type { Run } from '../../src/catalog/runs.ts'
 import { RunQueue } from '../../src/daemon/run-queue.ts'
 import { PgproofError } from '../../src/errors.ts'
 import type { Order } from '../../src/jobs/orders.ts'
-import { manifestAt, signal, storeBackup } from '../catalog/stored.ts'
-import { type TestInstallation, testDatabase, testInstallation, testUrl } from '../support/installation.ts'
+import { testDatabase, testInstallation, testUrl } from '../support/installation.ts'
 import { query } from '../support/postgres-server.ts'
 import { standIn } from '../support/stand-ins.ts'
-import { storeSetOf } from '../support/store-sets.ts'
+import { type HeldQueue, heldQueue, patient } from './held-queue.ts'
 
 type Database = Awaited<ReturnType<typeof testDatabase>>
 
-type QueueTest = TestInstallation & {
-  readonly queue: RunQueue
-  /** `backup app`, in the order in which they began; prunes after backups are left out. */
-  readonly begun: string[]
-  /** Backups stop before they write and drills before they read, until `open` is called. */
-  open(): void
+type QueueTest = Omit<HeldQueue, 'order'> & {
   order(job: Order['job'], database: Database): Run
   state(run: Run): Pick<Run, 'state'> & { code: string | null }
-  /** Until nothing is queued or running. */
-  ended(): Promise<void>
 }
-
-/** Of `expect.poll`: the machine may be busy with something else. */
-const patient = { timeout: 30_000 }
 
 let app: Database
 let shop: Database
@@ -40,41 +29,16 @@ afterAll(async () => {
 })
 
 async function queueTest(settings: Record<string, string> = {}): Promise<QueueTest> {
-  const test = await testInstallation(settings)
-  const { catalog } = test.installation
-  for (const database of [app, shop])
-    await storeBackup(test.store, manifestAt('2026-11-20T02:00:00Z', { database: database.name }))
-  await catalog.refresh(storeSetOf(test.store), signal)
-  const queue = new RunQueue(test.installation)
-  const begun: string[] = []
-  catalog.watchRuns(({ id, job, database, state }) => {
-    const name = `${job} ${database === app.name ? 'app' : 'shop'}`
-    if (state === 'running' && job !== 'prune' && !seen.has(id)) begun.push(name)
-    if (state === 'running') seen.add(id)
+  const test = await heldQueue(settings, {
+    databases: [app.name, shop.name],
+    nameOf: ({ job, database }) => `${job} ${database === app.name ? 'app' : 'shop'}`,
   })
-  const seen = new Set<string>()
-  const gate = Promise.withResolvers<void>()
-  test.store.before = async (operation, key) => {
-    if (operation === 'write' || (operation === 'get' && key.endsWith('manifest.json'))) await gate.promise
-  }
   return {
     ...test,
-    queue,
-    begun,
-    open: () => gate.resolve(),
-    order: (job, { name }) => queue.order({ job, server: 'main', database: name, trigger: 'http' }),
+    order: (job, { name }) => test.order(job, name),
     state: ({ id }) => {
-      const run = catalog.findRun(id)
+      const run = test.installation.catalog.findRun(id)
       return { state: run?.state ?? 'queued', code: run?.error?.code ?? null }
-    },
-    ended: async () => {
-      const open = (): Run[] => catalog.runs().filter(({ state }) => state === 'queued' || state === 'running')
-      await expect.poll(open, { timeout: 30_000 }).toEqual([])
-    },
-    [Symbol.asyncDispose]: async () => {
-      gate.resolve()
-      await queue.close(0)
-      await test[Symbol.asyncDispose]()
     },
   }
 }
@@ -101,6 +65,8 @@ describe('run queue', () => {
     await test.ended()
     expect(test.begun).toEqual(['backup app', 'backup shop', 'drill app'])
     expect(test.state(backup)).toEqual({ state: 'succeeded', code: null })
+    const prunes = test.installation.catalog.runs().filter(({ job }) => job === 'prune')
+    expect(prunes.map(({ trigger }) => trigger)).toEqual(['backup', 'backup'])
   })
 
   it('several drills wait - they leave one place to the backup that comes due meanwhile', async () => {

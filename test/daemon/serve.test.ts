@@ -1,8 +1,11 @@
+import { once } from 'node:events'
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type CliFolder, cliFolder, descendantsOf, isRunning, type Started, waitFor } from '../commands/cli.ts'
 import { testDatabase, testUrl } from '../support/installation.ts'
+import { markOldStore, onceAYear } from '../support/mark-store.ts'
 import { freePort, query } from '../support/postgres-server.ts'
 import { standIn } from '../support/stand-ins.ts'
 
@@ -22,24 +25,15 @@ type ServeFolder = CliFolder & {
   untilReady(started: Started): Promise<void>
 }
 
-const newYear = '0 0 1 1 *'
-
 async function serveFolder(): Promise<ServeFolder> {
   const folder = await cliFolder([database.name])
   const port = await freePort()
-  await folder.write(
-    'store/pgproof.json',
-    JSON.stringify({
-      format: 1,
-      storeId: '00000000-0000-4000-8000-000000000000',
-      createdAt: '2020-01-01T12:00:00.000Z',
-    }),
-  )
+  markOldStore(join(folder.path, 'store'))
   return {
     ...folder,
     port,
     async serve(jobs, settings = {}) {
-      const schedule = Object.fromEntries(jobs.map((job) => [job, newYear]))
+      const schedule = Object.fromEntries(jobs.map((job) => [job, onceAYear]))
       await folder.configure({
         servers: [{ name: 'main', url: testUrl(), databases: [database.name], schedule }],
         http: { listen: `127.0.0.1:${port}` },
@@ -117,6 +111,25 @@ describe('serve', () => {
     expect(folder.leftovers()).toEqual([])
   })
 
+  it('SIGTERM while it is starting - exit 0 as at any other time, and nothing was begun', async () => {
+    await using folder = await serveFolder()
+    // A server that takes the connection and never answers: the daemon waits for its list of databases.
+    const silent = createServer().listen(0, '127.0.0.1')
+    await once(silent, 'listening')
+    const { port } = silent.address() as AddressInfo
+    try {
+      const server = { name: 'main', url: `postgres://postgres@127.0.0.1:${port}/postgres` }
+      const started = await folder.serve(['backup'], { servers: [{ ...server, databases: 'all' }] })
+      const asked = once(silent, 'connection')
+      await asked
+      expect(await stop(started)).toBe(0)
+      expect(started.stderr()).not.toContain('error:')
+      expect([...logged(started, 'ready'), ...logged(started, 'run started')]).toEqual([])
+    } finally {
+      silent.close()
+    }
+  })
+
   it('SIGTERM in the middle of a dump - exit 0 after the grace; no manifest, no process; the run is told', async () => {
     await using folder = await serveFolder()
     const begun = join(folder.path, 'begun')
@@ -150,7 +163,8 @@ describe('serve', () => {
     const processes = descendantsOf(killed.child.pid ?? 0)
     killed.child.kill('SIGKILL')
     await killed.result
-    expect(processes.filter(isRunning).length).toBeGreaterThan(1)
+    // How many depends on what isolates the scratch server: some end with their parent.
+    expect(processes.filter(isRunning).length).toBeGreaterThan(0)
     expect(folder.leftovers().length).toBeGreaterThan(10)
 
     const next = await folder.serve([])

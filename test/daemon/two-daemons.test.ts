@@ -1,6 +1,8 @@
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { cliFolder, type Started, waitFor } from '../commands/cli.ts'
 import { testDatabase, testUrl } from '../support/installation.ts'
+import { markOldStore, onceAYear } from '../support/mark-store.ts'
 
 const databases: Awaited<ReturnType<typeof testDatabase>>[] = []
 beforeAll(async () => {
@@ -16,16 +18,8 @@ describe('two daemons on one store', () => {
   it('started together with everything due - one backup of each database', async () => {
     const names = databases.map(({ name }) => name)
     await using folder = await cliFolder(names)
-    // Its due time of this year has passed, and comes once.
-    const schedule = { backup: '0 0 1 1 *' }
-    await folder.write(
-      'store/pgproof.json',
-      JSON.stringify({
-        format: 1,
-        storeId: '00000000-0000-4000-8000-000000000000',
-        createdAt: '2020-01-01T12:00:00.000Z',
-      }),
-    )
+    const schedule = { backup: onceAYear }
+    markOldStore(join(folder.path, 'store'))
     await folder.configure({
       servers: [{ name: 'main', url: testUrl(), databases: names, schedule, retry: { attempts: 5, delay: '1s' } }],
       http: { listen: 'off' },

@@ -13,6 +13,7 @@ import { decodeEvidence } from '../../src/domain/evidence.ts'
 import { decodeFullDrillReport } from '../../src/domain/full-drill-report.ts'
 import { decodeHold, encodeHold } from '../../src/domain/hold.ts'
 import { decodeManifest, encodeManifest } from '../../src/domain/manifest.ts'
+import { decodePause, encodePause, type PauseDocument } from '../../src/domain/pause.ts'
 import { decodePruneRecord, encodePruneRecord } from '../../src/domain/prune-record.ts'
 import { parseIdentifiers, parseQualifiedName } from '../../src/domain/qualified-name.ts'
 import { decodeRolesEvidence } from '../../src/domain/roles-evidence.ts'
@@ -53,6 +54,14 @@ async function fuzz<T>(arbitrary: fc.Arbitrary<T>, parse: (input: T) => unknown)
 describe('documents in the store', () => {
   const report = reportOf(manifest, '2026-11-20T04:00:00Z')
   const hold = { by: 'restore', host: 'db', since: now, now, folders: ['backups/main/app/x/'] } as const
+  const label = manifest.label
+  const pause: PauseDocument = {
+    ...{ format: 1, kind: 'pause', label, server: 'main', database: 'app', jobs: ['backup', 'drill'] },
+    ...{ since: '2026-11-20T02:00:00Z', until: '2026-11-21T02:00:00Z', reason: 'maintenance', by: 'ops@db2' },
+  }
+  const resume: PauseDocument = {
+    ...{ format: 1, kind: 'resume', label, ends: [label], at: '2026-11-20T03:00:00Z', by: 'ops@db2' },
+  }
   const documents: readonly [string, object, (bytes: Uint8Array, what: string) => unknown][] = [
     ['manifest', JSON.parse(Buffer.from(encodeManifest(manifest)).toString()), decodeManifest],
     [
@@ -63,6 +72,8 @@ describe('documents in the store', () => {
     ['drill report', JSON.parse(Buffer.from(encodeDrillReport(report)).toString()), decodeDrillReport],
     ['prune record', JSON.parse(Buffer.from(encodePruneRecord(recordOf([manifest]))).toString()), decodePruneRecord],
     ['hold', JSON.parse(Buffer.from(encodeHold(hold)).toString()), decodeHold],
+    ['pause', JSON.parse(Buffer.from(encodePause(pause)).toString()), decodePause],
+    ['resume', JSON.parse(Buffer.from(encodePause(resume)).toString()), decodePause],
   ]
   it.each(documents)(
     '%s - one near it is read or refused',

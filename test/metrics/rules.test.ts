@@ -4,9 +4,9 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
-import { systemClock } from '../../src/clock.ts'
 import { createProgram } from '../../src/commands/table.ts'
 import { registerCertificateMetric } from '../../src/metrics/certificate-metric.ts'
+import { bareSurroundings } from '../commands/in-process.ts'
 import { everyMetric } from './every-metric.ts'
 
 type Rule = {
@@ -121,18 +121,8 @@ describe('what an alert says', () => {
   })
 
   it('docs/alerts.md and the alerts - name only commands and flags that there are', () => {
-    const surroundings = {
-      stdin: process.stdin,
-      stdout: process.stdout,
-      stderr: process.stderr,
-      env: {},
-      cwd: '/',
-      signal: new AbortController().signal,
-      onReload: () => {},
-      clock: systemClock,
-    }
     const commands = new Map(
-      createProgram(surroundings, async () => {}).commands.map((one) => [
+      createProgram(bareSurroundings, async () => {}).commands.map((one) => [
         one.name(),
         one.options.map(({ long }) => long),
       ]),

@@ -26,6 +26,7 @@ async function composed(run: Run, contents: Parameters<typeof madeUpCatalog>[1] 
     planned: [plannedAt('backup', 'app')],
     now: clock.now(),
     host: 'backup-1',
+    retryAt: () => null,
     newId: () => 'n',
   })
 }
@@ -50,6 +51,7 @@ describe('a notice', () => {
       ].join('\n'),
       server: 'main',
       database: 'app',
+      databases: null,
       job: 'backup',
       condition: null,
       label: null,

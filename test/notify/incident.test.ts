@@ -38,6 +38,17 @@ describe('what a run means', () => {
     })
   })
 
+  it('it fails and is tried again for an hour - told then, and not again with the last one', () => {
+    let { incident } = judged(null, 'failed', { retryAt: retry })
+    const told: unknown[] = []
+    for (const minute of [5, 15, 35, 59, 60, 120]) {
+      const answer = judged(incident, 'failed', { minute, retryAt: minute === 120 ? null : retry })
+      incident = answer.incident
+      told.push(answer.tell)
+    }
+    expect(told).toEqual([null, null, null, null, 'failure', null])
+  })
+
   it('it fails, and the second try succeeds - a success as any other', () => {
     expect(judged(judged(null, 'failed', { retryAt: retry }).incident, 'succeeded')).toEqual({
       tell: 'success',

@@ -14,6 +14,7 @@ export function noticeOf(changes: Partial<Notice> = {}): Notice {
     text: 'Backup of main/shop failed.\nWhat to do: look.',
     server: 'main',
     database: 'shop',
+    databases: null,
     job: 'backup',
     condition: null,
     label: null,

@@ -23,7 +23,7 @@ describe('the page that stays open, in Chromium with a clock that the test moves
     const progress = { dumpBytes: 5_000_000, tablesDone: 3, tablesTotal: 12 }
     server.catalog.updateRun(id, { state: 'running', startedAt, progress })
     await page.clock.runFor(3100)
-    await expect.poll(() => page.locator(`#run-${id}`).innerText()).toContain('5.0 MB dumped, 3 of 12 tables counted')
+    await expect.poll(() => page.locator(`#run-${id}`).innerText()).toContain('4.8 MiB dumped, 3 of 12 tables counted')
     expect(await page.locator(`#run-${id} progress`).getAttribute('value')).toBe('0.25')
     const error = { code: 'DUMP_FAILED', message: 'pg_dump failed', hint: 'Read its output in the log.' }
     server.catalog.updateRun(id, { state: 'failed', finishedAt: server.clock.now(), error })

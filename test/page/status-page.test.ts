@@ -137,7 +137,7 @@ describe('the page for people', () => {
     server.orders.order({ ...order, job: 'backup', database: 'other' })
     const words = await wordsOf(server)
     expect(words).toContain('drill of main/app since 1 min ago')
-    expect(words).toContain('step 2 of 8: fetching the backup from the store, 1.5 MB of 3.0 MB')
+    expect(words).toContain('step 2 of 8: fetching the backup from the store, 1.4 MiB of 2.9 MiB')
     expect(words).toContain('backup of main/other ordered now , the next to start')
     expect(words).toContain(
       'Roles of main : their last backup failed. Reason: the roles are locked LOCKED Wait for the other one.',
