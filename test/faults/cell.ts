@@ -5,16 +5,19 @@ import { register } from '../../src/errors.ts'
 import { type CliResult, descendantsOf, isRunning, type Json, type Started, waitFor } from '../commands/cli.ts'
 import { query } from '../support/postgres-server.ts'
 import { type Expected, expected, type Fault, type Stage } from './matrix.ts'
+import { limitAddressSpace, type MemoryGroup, makeMemoryGroup } from './memory-limit.ts'
 import { openPlace, type Place, type PlaceParts, untilMoment } from './place.ts'
 import { contentsQuery, type Source, sourceDatabase } from './source.ts'
 
 const restored = 'restored'
 
 /** What the fault leaves running or lying about until the next start, which nobody can hold against pgproof. */
-const leavesUntilNext: readonly Fault[] = ['pgproof killed', 'SIGTERM twice', 'server restarted', 'sessions terminated']
+const leavesUntilNext: readonly Fault[] = [
+  ...['pgproof killed', 'memory limit', 'out of memory', 'SIGTERM twice', 'server restarted', 'sessions terminated'],
+] as Fault[]
 /** The store was gone when it would have been tidied up. */
 const leavesInStore: readonly Fault[] = [
-  ...['pgproof killed', 'SIGTERM twice', 'network cut', 'network stalled', 'store answers 500'],
+  ...['pgproof killed', 'memory limit', 'SIGTERM twice', 'network cut', 'network stalled', 'store answers 500'],
   'disk full',
 ] as Fault[]
 
@@ -29,7 +32,9 @@ export async function runCell(stage: Stage, fault: Fault, parts: PlaceParts): Pr
   await using place = await openPlace(stage, fault, parts)
   const { folder } = place
   const args = argumentsOf(stage, source)
-  const run = (words: readonly string[]): Promise<CliResult> => folder.run(words)
+  const compiled = { NODE_COMPILE_CACHE: parts.compiled }
+  const run = (words: readonly string[]): Promise<CliResult> => folder.run(words, { env: compiled })
+  const group = fault === 'memory limit' ? makeMemoryGroup() : null
   try {
     // 1. What counts before: each cell begins with a copy of the same store.
     const objects = await place.objects()
@@ -37,21 +42,22 @@ export async function runCell(stage: Stage, fault: Fault, parts: PlaceParts): Pr
 
     // 2. The stage comes to its moment, and is hit.
     if (stage === 'prune' || stage === 'sync') place.fill()
-    const started = folder.start(args, { env: surroundings(fault, place) })
+    const started = folder.start(args, { env: { ...compiled, ...surroundings(fault, place) } })
+    group?.take(started.child.pid ?? 0)
     let end: string | undefined
     void started.result.then(({ stderr, stdout }) => {
       end = stderr + stdout
     })
     await untilMoment(place, () => end)
     const processes = descendantsOf(started.child.pid ?? 0)
-    await cause(fault, { started, place, processes, source })
+    await cause(fault, { stage, started, place, processes, source, group })
     const hit = await started.result
     place.go()
     place.heal()
 
     // 3. It ended as documented, and nothing of it runs on.
     assertEnd(hit, outcome)
-    await nothingLeft(fault === 'pgproof killed' && stage === 'drill' ? [] : processes, source)
+    await nothingLeft(hit.code === null && stage === 'drill' ? [] : processes, source)
     if (!leavesUntilNext.includes(fault)) {
       expect(await source.unfinished()).toEqual([])
       expect(folder.leftovers().filter(isUnwanted)).toEqual([])
@@ -67,18 +73,18 @@ export async function runCell(stage: Stage, fault: Fault, parts: PlaceParts): Pr
     }
     const fresh = [...after.labels].filter((label) => !before.labels.has(label))
     await verified(isPruned ? [...after.labels] : fresh, run)
-    if (hit.code === 0) await assertRight(stage, hit, { before, after, place, source })
+    if (hit.code === 0) await assertRight(stage, hit, { before, after, place, source, run })
     else assertTold(stage, { hit, before, after })
 
     // 5. The same once more succeeds, and its result is right.
     if (stage === 'restore') await query(source.url(), `DROP DATABASE IF EXISTS ${restored}`)
-    const again = await folder.run(args)
+    const again = await run(args)
     expect({ code: again.code, stderr: again.code === 0 ? '' : again.stderr + again.stdout }).toEqual({
       code: 0,
       stderr: '',
     })
     const last = stage === 'sync' ? after : await listed(stage, run)
-    await assertRight(stage, again, { before: after, after: last, place, source })
+    await assertRight(stage, again, { before: after, after: last, place, source, run })
     if (stage === 'backup' || stage === 'roles') await verified(labelsOf(again), run)
 
     // 6. Nothing at all is left after that; in the store after the first prune that takes it for nobody's.
@@ -87,12 +93,13 @@ export async function runCell(stage: Stage, fault: Fault, parts: PlaceParts): Pr
     await nothingLeft(processes, source)
     expect(processesOf(folder.path)).toEqual([])
     if (await hasOrphans(place, last)) {
-      const swept = await folder.run(['prune', '--force'], { env: preload({ FAULT_CLOCK: '49' }) })
+      const swept = await folder.run(['prune', '--force'], { env: { ...compiled, ...preload({ FAULT_CLOCK: '49' }) } })
       expect({ code: swept.code, stderr: swept.code === 0 ? '' : swept.stderr }).toEqual({ code: 0, stderr: '' })
       expect([...(await orphansOf(place, last)), ...(await place.unfinished())]).toEqual([])
     }
   } finally {
     place.go()
+    await group?.remove()
     await query(source.url(), `DROP DATABASE IF EXISTS ${restored} WITH (FORCE)`)
   }
 }
@@ -141,14 +148,16 @@ function surroundings(fault: Fault, { clockFile }: Place): Record<string, string
 }
 
 type Hit = {
+  readonly stage: Stage
   readonly started: Started
   readonly place: Place
   readonly processes: readonly number[]
   readonly source: Source
+  readonly group: MemoryGroup | null
 }
 
 /** Whatever the network or the disk does has begun by itself at the moment. */
-async function cause(fault: Fault, { started, place, processes, source }: Hit): Promise<void> {
+async function cause(fault: Fault, { stage, started, place, processes, source, group }: Hit): Promise<void> {
   switch (fault) {
     case 'pgproof killed':
       started.child.kill('SIGKILL')
@@ -166,7 +175,7 @@ async function cause(fault: Fault, { started, place, processes, source }: Hit): 
       process.kill(place.waiting(), 'SIGKILL')
       break
     case 'scratch server killed':
-      process.kill(postmasterAmong(processes), 'SIGKILL')
+      process.kill(postmastersAmong(processes)[0] ?? Number.NaN, 'SIGKILL')
       break
     case 'sessions terminated':
       await source.endSessions()
@@ -174,6 +183,18 @@ async function cause(fault: Fault, { started, place, processes, source }: Hit): 
     case 'server restarted':
       await source.restart()
       break
+    case 'memory limit':
+      await group?.press()
+      break
+    case 'out of memory': {
+      const restoresInto = stage === 'restore' ? source.postmaster() : postmastersAmong(processes)[0]
+      if (restoresInto === undefined) break
+      const goOn = limitAddressSpace(restoresInto)
+      place.go()
+      await started.result
+      if (stage === 'restore') goOn()
+      break
+    }
     case 'disk full':
       place.fill()
       break
@@ -186,10 +207,9 @@ async function cause(fault: Fault, { started, place, processes, source }: Hit): 
   place.go()
 }
 
-function postmasterAmong(processes: readonly number[]): number {
-  const found = processes.filter((pid) => /^[^\0]*\/postgres\0-D\0/.test(commandOf(pid)))
-  expect(found).toHaveLength(1)
-  return found[0] ?? 0
+/** The scratch server of a drill, if there is one. */
+function postmastersAmong(processes: readonly number[]): readonly number[] {
+  return processes.filter((pid) => /^[^\0]*\/postgres\0-D\0/.test(commandOf(pid)))
 }
 
 /** Documented exit code, and an error of the register with a hint. */
@@ -248,10 +268,20 @@ async function verified(
   }
 }
 
-type Result = { readonly before: Listed; readonly after: Listed; readonly place: Place; readonly source: Source }
+type Result = {
+  readonly before: Listed
+  readonly after: Listed
+  readonly place: Place
+  readonly source: Source
+  readonly run: (words: readonly string[]) => Promise<CliResult>
+}
 
 /** Of a run that succeeded. */
-async function assertRight(stage: Stage, run: CliResult, { before, after, place, source }: Result): Promise<void> {
+async function assertRight(
+  stage: Stage,
+  ended: CliResult,
+  { before, after, place, source, run }: Result,
+): Promise<void> {
   const fresh = after.backups.filter(({ label }) => !before.labels.has(String(label)))
   switch (stage) {
     case 'backup':
@@ -267,7 +297,7 @@ async function assertRight(stage: Stage, run: CliResult, { before, after, place,
       expect(await orphansOf(place, after)).toEqual([])
       return
     case 'drill':
-      expect(documentOf(run.stdout)?.['drill']?.['verdict']).toBe('passed')
+      expect(documentOf(ended.stdout)?.['drill']?.['verdict']).toBe('passed')
       expect(countOf(after, 'passed')).toBe(countOf(before, 'passed') + 1)
       return
     case 'restore': {
@@ -282,7 +312,7 @@ async function assertRight(stage: Stage, run: CliResult, { before, after, place,
         .filter((entry) => entry.isFile())
         .map(({ parentPath, name }) => join(parentPath, name).slice(join(place.folder.path, 'near').length + 1))
       expect([...held.keys()]).toEqual(expect.arrayContaining(names))
-      await verified([...after.labels], (words) => place.folder.run([...words, '--from', 'far']))
+      await verified([...after.labels], (words) => run([...words, '--from', 'far']))
     }
   }
 }

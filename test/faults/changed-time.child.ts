@@ -1,6 +1,7 @@
 // Loaded before pgproof by `--import`. FAULT_CLOCK is `HOURS` or `HOURS FILE`: the wall clock is that far off, from
 // the moment on at which the file is there. FAULT_HURRY: pauses last a fiftieth, and so does the patience with a
-// silent connection, so that nobody waits for minutes of retries. All the rest is the shipped code.
+// silent connection; what is given ten seconds or more to tidy up gets a tenth. So nobody waits for minutes of retries.
+// All the rest is the shipped code.
 import { existsSync } from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
 import { Socket } from 'node:net'
@@ -30,6 +31,8 @@ if (process.env['FAULT_HURRY'] !== undefined) {
   Socket.prototype.setTimeout = function (ms: number, ...rest) {
     return ofSocket.call(this, ms >= 10_000 ? ms / 50 : ms, ...rest)
   }
+  const limit = AbortSignal.timeout
+  AbortSignal.timeout = (ms) => limit.call(AbortSignal, ms >= 10_000 ? ms / 10 : ms)
   // The handler of HTTP requests arms a socket's time-out only after 3 s.
   const later = globalThis.setTimeout
   const armed = 3_000

@@ -11,6 +11,7 @@ import { testClient } from '../support/s3-server.ts'
 import { standIn } from '../support/stand-ins.ts'
 import type { TestBucket } from '../support/test-bucket.ts'
 import type { Fault, Stage } from './matrix.ts'
+import { outOfMemory } from './memory-limit.ts'
 import { type Source, sourceDatabase } from './source.ts'
 import { type FaultyStore, type StoreFault, startFaultyStore } from './store-faults.ts'
 
@@ -39,6 +40,8 @@ export type Place = AsyncDisposable & {
 export type PlaceParts = {
   readonly source: Source
   readonly template: string
+  /** A folder in which Node keeps what it has compiled: each cell starts pgproof half a dozen times. */
+  readonly compiled: string
   readonly bucket: TestBucket
   readonly keys: KeyPair
 }
@@ -120,6 +123,9 @@ export async function openPlace(stage: Stage, fault: Fault, parts: PlaceParts): 
         }
       : { url: `file://${file('store')}` }
     const program = isOfStore ? undefined : programs[stage]
+    const isFilledFirst = isFull && program === undefined
+    // Where something is restored it is the server that gets no more memory.
+    const isLimited = fault === 'out of memory' && !usesSpool(stage)
     await folder.configure({
       store:
         stage === 'sync'
@@ -137,9 +143,10 @@ export async function openPlace(stage: Stage, fault: Fault, parts: PlaceParts): 
         },
       ],
       drill: { spool: file('spool'), jobs: 1 },
-      postgres: { binDirs: program === undefined ? [serverBinDir()] : [waitingStandIn(folder.path, program)] },
+      postgres: {
+        binDirs: program === undefined ? [serverBinDir()] : [waitingStandIn(folder.path, program, isLimited)],
+      },
     })
-    const isFilledFirst = isFull && program === undefined
     return {
       folder,
       clockFile: file('clock'),
@@ -191,13 +198,15 @@ export async function untilMoment(place: Place, end: () => string | undefined): 
  * Half of its output, then it waits: the snapshot is held, the upload under way. pg_restore waits before it fills a
  * database that is there already. It is the program's own process that waits and then goes on as the real one.
  */
-function waitingStandIn(folder: string, program: string): string {
+function waitingStandIn(folder: string, program: string, isLimited: boolean): string {
   const begin = `echo $$ > ${folder}/.begun; mv ${folder}/.begun ${folder}/begun`
   const wait = `while [ ! -e ${folder}/go ]; do sleep 0.02; done`
   const script =
     program === 'pg_restore'
       ? `case "$*" in *--list*|*--file=*) exec "$REAL" "$@";; esac\n${begin}\n${wait}\nexec "$REAL" "$@"`
-      : `"$REAL" "$@" > ${folder}/.whole || exit 1\nhead -c 500 ${folder}/.whole\n${begin}\n${wait}\nexec tail -c +501 ${folder}/.whole`
+      : isLimited
+        ? `${begin}\n${wait}\n${outOfMemory(folder)}`
+        : `"$REAL" "$@" > ${folder}/.whole || exit 1\nhead -c 500 ${folder}/.whole\n${begin}\n${wait}\nexec tail -c +501 ${folder}/.whole`
   return standIn(folder, program, script)
 }
 

@@ -10,6 +10,8 @@ export type Source = {
   url(database?: string): string
   /** Ends every session of pgproof and of the programs that it has started. */
   endSessions(): Promise<void>
+  /** The process id of its postmaster. */
+  postmaster(): number
   /** Immediate shutdown, as in a power cut, and a new start. */
   restart(): Promise<void>
   /** What of pgproof is left on it, in words; empty if nothing. */
@@ -53,6 +55,7 @@ export async function startSource(): Promise<Source> {
     endSessions: async () => {
       await query(server.url(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE ${ended}`)
     },
+    postmaster: () => Number(readFileSync(join(data, 'postmaster.pid'), 'utf8').split('\n')[0]),
     restart: async () => {
       // What the new server says goes to a file: a pipe of ours would hold up whoever waits for its end.
       await control('-m', 'immediate', '-l', join(server.folder, 'log'), 'restart')

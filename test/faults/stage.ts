@@ -13,6 +13,7 @@ import { type Source, sourceDatabase, startSource } from './source.ts'
 /** The tests of one stage: a server and a bucket of its own, and each fault of the matrix in turn. */
 export function testStage(stage: Stage): void {
   const template = mkdtempSync(join(tmpdir(), 'pgproof-faults-'))
+  const compiled = mkdtempSync(join(tmpdir(), 'pgproof-faults-compiled-'))
   let source: Source
   let bucket: TestBucket
   let keys: KeyPair
@@ -27,7 +28,7 @@ export function testStage(stage: Stage): void {
   afterAll(async () => {
     await source.stop()
     await bucket.remove()
-    rmSync(template, { recursive: true, force: true })
+    for (const folder of [template, compiled]) rmSync(folder, { recursive: true, force: true })
   })
   describe(`${stage}, hit by a fault`, () => {
     // Each takes seconds on an idle machine, but starts half a dozen processes one after the other.
@@ -36,7 +37,7 @@ export function testStage(stage: Stage): void {
       '%s - nothing that counts is lost or broken, nothing leaks, the next run succeeds',
       { timeout },
       async (fault) => {
-        await runCell(stage, fault, { source, template, bucket, keys })
+        await runCell(stage, fault, { source, template, compiled, bucket, keys })
       },
     )
   })

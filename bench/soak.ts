@@ -1,0 +1,36 @@
+/**
+ * Whether a daemon that works for long grows: `npm run soak -- [--minutes 40] [--figure docs/soak.svg]`. A real
+ * `pgproof serve` on a schedule of minutes and with orders in between, databases that change, a directory and a bucket, faults in between; then
+ * every backup is verified. Everything is made in a temporary folder and removed. Exit code 1 unless all is flat and whole.
+ */
+import { writeFileSync } from 'node:fs'
+import { soakFigure } from './soak/figure.ts'
+import { openSoakPlace } from './soak/place.ts'
+import { reportSoak } from './soak/report.ts'
+import { runSoak } from './soak/run.ts'
+
+const minutes = Number(option('--minutes') ?? 40)
+if (!(minutes >= 1)) throw new Error('--minutes takes a number from 1 on')
+const figure = option('--figure')
+const say = (text: string): void => void process.stdout.write(`${text}\n`)
+
+await using place = await openSoakPlace(4)
+const result = await runSoak(place, {
+  seconds: minutes * 60,
+  least: {},
+  stretchSeconds: 60,
+  restEverySeconds: Math.max(60, (minutes * 60) / 14),
+  faultEverySeconds: 15,
+  orderEverySeconds: 5,
+  kills: [0.1, 0.3],
+  say,
+})
+const { text, isWell } = reportSoak(result)
+say(`\n${text}`)
+if (figure !== undefined) writeFileSync(figure, soakFigure(result))
+process.exitCode = isWell ? 0 : 1
+
+function option(name: string): string | undefined {
+  const index = process.argv.indexOf(name)
+  return index === -1 ? undefined : process.argv[index + 1]
+}
