@@ -2,10 +2,10 @@ import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { errorReference } from '../scripts/error-reference.ts'
-import { systemClock } from '../src/clock.ts'
 import { createProgram } from '../src/commands/table.ts'
 import { register } from '../src/errors.ts'
 import { objectNames } from '../src/storage/object-keys.ts'
+import { bareSurroundings } from './commands/in-process.ts'
 
 function files(folder: string): string[] {
   return readdirSync(folder).flatMap((name) => {
@@ -57,17 +57,7 @@ describe('the documents', () => {
       Object.values(objectNames).filter((name) => !format.includes(name.replace('manifest.json.sig', 'manifest.json'))),
     ).toEqual([])
     const readme = readFileSync('README.md', 'utf8')
-    const surroundings = {
-      stdin: process.stdin,
-      stdout: process.stdout,
-      stderr: process.stderr,
-      env: {},
-      cwd: '/',
-      signal: new AbortController().signal,
-      onReload: () => {},
-      clock: systemClock,
-    }
-    const commands = createProgram(surroundings, async () => {}).commands.map((command) => command.name())
+    const commands = createProgram(bareSurroundings, async () => {}).commands.map((command) => command.name())
     expect(commands.length).toBeGreaterThan(8)
     expect(commands.filter((name) => !readme.includes(`\`${name}`))).toEqual([])
     const exits = new Set(Object.values(register).map(({ exit }) => exit))

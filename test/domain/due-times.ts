@@ -6,14 +6,9 @@ import { nextDue, previousDue } from '../../src/domain/schedule.ts'
 const hourMs = 3_600_000
 const dayMs = 24 * hourMs
 
-/** The due times in [from, to), by their definition and minute by minute; `shown` is what the zone's clocks show. */
-export function dueTimes(
-  expression: string,
-  zone: string,
-  from: Date,
-  to: Date,
-  shown: (time: number) => number = clockOf(zone),
-): string[] {
+/** The due times in [from, to), by their definition and minute by minute. */
+export function dueTimes(expression: string, zone: string, from: Date, to: Date): string[] {
+  const shown = clockOf(zone)
   const [minutes = [], hours = []] = expression.split(' ').map((field, index) => valuesOf(field, index === 0 ? 60 : 24))
   const isDueAt = (clock: number): boolean =>
     minutes.includes(new Date(clock).getUTCMinutes()) && hours.includes(new Date(clock).getUTCHours())
@@ -33,29 +28,41 @@ export function dueTimes(
   return due
 }
 
+/**
+ * What the clocks of a zone show at an instant, as the instant at which UTC shows the same. Asking Intl is slow, and no
+ * zone changes its clocks there and back within hours: where both ends of six hours have one offset, so has all between.
+ */
 export function clockOf(zone: string): (time: number) => number {
+  const known = clocks.get(zone)
+  if (known !== undefined) return known
   const format = new Intl.DateTimeFormat('sv', { timeZone: zone, dateStyle: 'short', timeStyle: 'medium' })
-  return (time) => Date.parse(`${format.format(time).replace(' ', 'T')}Z`)
+  const exact = (time: number): number => Date.parse(`${format.format(time).replace(' ', 'T')}Z`)
+  const offsets = new Map<number, number | null>()
+  const offsetIn = (begin: number): number | null => {
+    const [first, last] = [begin, begin + blockMs - 1000].map((time) => exact(time) - time)
+    return first !== undefined && first === last ? first : null
+  }
+  const clock = (time: number): number => {
+    const begin = Math.floor(time / blockMs) * blockMs
+    let offset = offsets.get(begin)
+    if (offset === undefined) {
+      offset = offsetIn(begin)
+      offsets.set(begin, offset)
+    }
+    return offset === null ? exact(time) : time + offset
+  }
+  clocks.set(zone, clock)
+  return clock
 }
+
+const blockMs = 6 * hourMs
+const clocks = new Map<string, (time: number) => number>()
 
 function valuesOf(field: string, size: number): number[] {
   const all = Array.from({ length: size }, (_, value) => value)
   if (field === '*') return all
   if (field.startsWith('*/')) return all.filter((value) => value % Number(field.slice(2)) === 0)
   return field.split(',').map(Number)
-}
-
-/** The same, remembering what it was asked: several expressions are compared around the same instants. */
-export function rememberingClockOf(zone: string): (time: number) => number {
-  const shown = clockOf(zone)
-  const known = new Map<number, number>()
-  return (time) => {
-    const before = known.get(time)
-    if (before !== undefined) return before
-    const clock = shown(time)
-    known.set(time, clock)
-    return clock
-  }
 }
 
 /** The instants around which a zone's clocks change in a year. */

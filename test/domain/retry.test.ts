@@ -40,6 +40,17 @@ const anyRule = fc.record({
 })
 
 describe('tried again', () => {
+  it('fails eight times - waits of five minutes to an hour, four hours in all; a longer delay stays as it is', () => {
+    const waits = (delayMs: number): number[] =>
+      [1, 2, 3, 4, 5, 6, 7, 8].flatMap((runs) => {
+        const end = ending({ attempt: runs, runs, endedAt: at('2026-11-20T02:00Z') })
+        const next = nextAttemptAt(end, { ...rule, attempts: 8, delayMs })
+        return next === null ? [] : [(next.at.getTime() - end.endedAt.getTime()) / minuteMs]
+      })
+    expect(waits(5 * minuteMs)).toEqual([5, 10, 20, 40, 60, 60, 60])
+    expect(waits(90 * minuteMs)).toEqual([90, 90, 90, 90, 90, 90, 90])
+  })
+
   it('fails again and again - each wait twice as long, as often as configured, then not any more', () => {
     expect(nextAttemptAt(ending(), rule)).toEqual({ at: at('2026-11-20T02:15Z'), attempt: 2 })
     expect(nextAttemptAt(ending({ attempt: 2, runs: 2 }), rule)).toEqual({ at: at('2026-11-20T02:20Z'), attempt: 3 })
@@ -117,7 +128,7 @@ describe('tried again', () => {
           const next = nextAttemptAt(end, quiet)
           if (next === null) return
           const waitMs = next.at.getTime() - end.endedAt.getTime()
-          const meantMs = by.delayMs * 2 ** (runs - 1)
+          const meantMs = Math.min(by.delayMs * 2 ** (runs - 1), Math.max(by.delayMs, 60 * minuteMs))
           expect(Math.abs(waitMs - meantMs)).toBeLessThanOrEqual(meantMs * 0.1 + 1)
           end = ending({ attempt: next.attempt, runs: runs + 1, endedAt: next.at })
         }

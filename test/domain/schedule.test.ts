@@ -270,14 +270,4 @@ describe('longest interval', () => {
   it('the night on which clocks are put back - an hour more', () => {
     expect(scheduleIntervalSeconds('0 2 * * *', 'Europe/Berlin', at('2026-10-24T12:00Z'))).toBe(25 * 3600)
   })
-
-  it('a schedule of every minute - answered within 200 ms', () => {
-    // The best of three: the machine may be busy with something else.
-    const times = [1, 2, 3].map(() => {
-      const start = performance.now()
-      scheduleIntervalSeconds('* * * * *', 'Europe/Berlin', now)
-      return performance.now() - start
-    })
-    expect(Math.min(...times)).toBeLessThan(200)
-  })
 })

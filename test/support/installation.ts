@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -47,6 +47,9 @@ export async function testDatabase(
     },
   }
 }
+
+/** Of every installation of one test file: others lock the roles of the same server while they back them up. */
+const storeId = randomUUID()
 
 export type TestInstallation = AsyncDisposable & {
   readonly installation: Installation
@@ -98,7 +101,7 @@ export async function testInstallation(
     config,
     store: stores.reading(),
     stores,
-    storeId: '00000000-0000-4000-8000-000000000000',
+    storeId,
     storeCreatedAt: clock.now(),
     catalog: new Catalog({ clock, reportTrust: () => readReportTrust(config, clock.now()) }),
     clock,

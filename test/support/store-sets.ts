@@ -5,7 +5,7 @@ import { type NamedStore, StoreSet } from '../../src/storage/store-set.ts'
 
 /** One store under one name, with one set of rights. */
 export function namedStore(store: ObjectStore, name = 'store', isRequired = true): NamedStore {
-  return { name, isRequired, locksObjects: false, writer: store, reader: store, pruner: store }
+  return { name, isRequired, writer: store, reader: store, pruner: store }
 }
 
 /** As most installations have it: one store; `others` come after it. */
