@@ -38,7 +38,7 @@ const patience = isCounting ? 5 : 1
 
 export default defineConfig({
   test: {
-    maxWorkers: 3,
+    maxWorkers: 2,
     sequence: { sequencer: SlowestFirst },
     ...(isCounting && {
       experimental: { viteModuleRunner: false, nodeLoader: false },
