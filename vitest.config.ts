@@ -1,6 +1,9 @@
 import { resolve } from 'node:path'
 import { defineConfig } from 'vitest/config'
 import { SlowestFirst } from './test/support/slowest-first.ts'
+import { keepTemporaryFilesInMemory } from './test/support/temporary-files.ts'
+
+keepTemporaryFilesInMemory()
 
 // The command line is started a thousand times: Node strips and compiles its files once. Coverage is less exact with that.
 if (process.env['NODE_V8_COVERAGE'] === undefined)
@@ -17,6 +20,7 @@ const services = [
       'daemon',
       'drill',
       'faults',
+      'fleet',
       'guard',
       'http',
       'jobs',
@@ -38,7 +42,8 @@ const patience = isCounting ? 5 : 1
 
 export default defineConfig({
   test: {
-    maxWorkers: 2,
+    // One more than most machines of a CI have cores: a test waits for other programs half of the time.
+    maxWorkers: 3,
     sequence: { sequencer: SlowestFirst },
     ...(isCounting && {
       experimental: { viteModuleRunner: false, nodeLoader: false },

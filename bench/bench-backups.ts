@@ -5,7 +5,7 @@ import { type ThrowAwayServer, unprivileged } from '../scripts/throw-away-postgr
 import { createBucket, removeBucket, type S3Server } from '../test/support/s3-server.ts'
 import type { Pgproof, PgproofStore } from './pgproof-command.ts'
 import type { Outcome, Results, Row } from './results.ts'
-import { type Rival, whyAbsent } from './rivals.ts'
+import { type Rival, rcloneEnvironment, whyAbsent } from './rivals.ts'
 import { quoted, timed, timedShell } from './timed.ts'
 
 /** What a backup is held against, once in each round. */
@@ -127,16 +127,7 @@ function zstdGpg(bench: BackupBench): string {
 
 async function piped({ s3 }: BackupBench, script: string, bucket: string): Promise<Outcome> {
   if (s3 === null) throw new Error('no S3 server')
-  // Only what is named here: Debian's rclone fails where AWS_CA_BUNDLE is set.
-  const env = {
-    RCLONE_CONFIG: '/dev/null',
-    RCLONE_S3_PROVIDER: s3.provider === 'minio' ? 'Minio' : 'Ceph',
-    RCLONE_S3_ENDPOINT: s3.endpoint,
-    RCLONE_S3_REGION: s3.region,
-    RCLONE_S3_ACCESS_KEY_ID: s3.accessKeyId,
-    RCLONE_S3_SECRET_ACCESS_KEY: s3.secretAccessKey,
-  }
-  return await timedShell(`${script} | rclone rcat :s3:${bucket}/dump`, { env })
+  return await timedShell(`${script} | rclone rcat :s3:${bucket}/dump`, { env: rcloneEnvironment(s3) })
 }
 
 /** A repository of its own each time: what it already holds is not sent again. */

@@ -30,6 +30,7 @@ import {
   s3ServerOfEnvironment,
   startS3Server,
 } from '../test/support/s3-server.ts'
+import { rcloneEnvironment } from './rivals.ts'
 
 type Work = 'write' | 'read' | 'backup' | 'fetch' | 'encrypt'
 type Outcome = { readonly seconds: number; readonly peakMegabytes?: number }
@@ -58,14 +59,7 @@ async function compare(megabytes: number, rounds: number): Promise<void> {
 
     const curl = (method: 'GET' | 'PUT', args: readonly string[]) =>
       timed('curl', ['-sS', '--fail', ...args, presigned(server, method, `/${bucket}/plain`)])
-    const rcloneEnv = {
-      RCLONE_CONFIG: '/dev/null',
-      RCLONE_S3_PROVIDER: server.provider === 'minio' ? 'Minio' : 'Ceph',
-      RCLONE_S3_ENDPOINT: server.endpoint,
-      RCLONE_S3_REGION: server.region,
-      RCLONE_S3_ACCESS_KEY_ID: server.accessKeyId,
-      RCLONE_S3_SECRET_ACCESS_KEY: server.secretAccessKey,
-    }
+    const rcloneEnv = rcloneEnvironment(server)
     const rclone = (args: readonly string[], inputFile?: string) =>
       timed('rclone', args, { env: rcloneEnv, ...(inputFile === undefined ? {} : { inputFile }) })
     const pgproof = (work: Work, from: string) =>

@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
+import type { S3Server } from '../test/support/s3-server.ts'
 
 /** What pgproof is measured against, and the Debian package it comes from. */
 export const rivals = {
@@ -13,6 +14,18 @@ export const rivals = {
 } as const
 
 export type Rival = keyof typeof rivals
+
+/** What rclone's remote `:s3:` reads. Nothing else should be set: Debian's rclone fails where AWS_CA_BUNDLE is. */
+export function rcloneEnvironment(server: Omit<S3Server, 'stop'>): Record<string, string> {
+  return {
+    RCLONE_CONFIG: '/dev/null',
+    RCLONE_S3_PROVIDER: server.provider === 'minio' ? 'Minio' : 'Ceph',
+    RCLONE_S3_ENDPOINT: server.endpoint,
+    RCLONE_S3_REGION: server.region,
+    RCLONE_S3_ACCESS_KEY_ID: server.accessKeyId,
+    RCLONE_S3_SECRET_ACCESS_KEY: server.secretAccessKey,
+  }
+}
 
 /** Those that are not on the PATH; with `install` they are installed first, as root or by sudo. */
 export function missingRivals(install: boolean): ReadonlySet<Rival> {

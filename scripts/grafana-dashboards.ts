@@ -33,11 +33,11 @@ export function dashboards(): Readonly<Record<string, string>> {
         },
       ],
       annotations: [
-        annotation('Drill failed', 'red', `${select('pgproof_drill_verdict', where, 'verdict="failed"')} == 1`),
+        annotation('Drill failed', 'red', `max(${select('pgproof_drill_verdict', where, 'verdict="failed"')}) == 1`),
         annotation(
           'Drill inconclusive',
           'yellow',
-          `${select('pgproof_drill_verdict', where, 'verdict="inconclusive"')} == 1`,
+          `max(${select('pgproof_drill_verdict', where, 'verdict="inconclusive"')}) == 1`,
         ),
         annotation('Run failed', 'orange', `${questions(where).runs('exported_job', '10m', 'outcome="failed"')} > 0`),
       ],

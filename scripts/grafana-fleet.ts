@@ -16,6 +16,7 @@ import {
   zeroIsGood,
 } from './grafana-panels.ts'
 import { count, questions, select } from './grafana-queries.ts'
+import { queue } from './grafana-queue.ts'
 
 /** The alerts lead to this panel. */
 export const databasesPanelId = 10
@@ -83,7 +84,7 @@ const counts: Line = {
       8,
       'Stores down',
       'Stores that could not be read when they were last tried.',
-      'min by (instance, store) (pgproof_store_up) == 0',
+      'min by (store) (pgproof_store_up) == 0',
       zeroIsGood,
     ),
   ],
@@ -248,6 +249,7 @@ const schedules: Line = {
 export const fleet: readonly Section[] = [
   { id: 100, title: 'What is protected and what is proven', lines: [counts, databases, objectives] },
   { id: 101, title: 'Runs and schedules', lines: [runs, schedules] },
+  { id: 104, title: 'Queue and workers', lines: queue },
   { id: 102, title: 'Stores', lines: [stores, tidiness] },
   { id: 103, title: 'Keys and processes', lines: [keysAndProcesses] },
 ]

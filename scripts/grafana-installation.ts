@@ -1,5 +1,5 @@
 import { type Line, plain, type Step, stat, table, thresholdsOf, timeseries, zeroIsGood } from './grafana-panels.ts'
-import { perBar, questions, select } from './grafana-queries.ts'
+import { perBarOfStore, questions, select } from './grafana-queries.ts'
 
 const where = 'server=~"$server"'
 const ask = questions(where)
@@ -25,9 +25,10 @@ export const stores: Line = {
       id: 40,
       width: 12,
       title: 'Stores',
-      description: 'Each store as the process at `instance` sees it, whatever servers are chosen above.',
+      description:
+        'Each store, whatever servers are chosen above: down where any process cannot read it, and the largest skew that any sees.',
       unit: 'short',
-      labels: ['instance', 'store'],
+      labels: ['store'],
       columns: [
         {
           name: 'State',
@@ -35,7 +36,7 @@ export const stores: Line = {
             { value: 1, text: 'up', color: 'green' },
             { value: 0, text: 'down', color: 'red' },
           ],
-          expr: 'min by (instance, store) (pgproof_store_up)',
+          expr: 'min by (store) (pgproof_store_up)',
         },
         {
           name: 'Required',
@@ -43,16 +44,16 @@ export const stores: Line = {
             { value: 1, text: 'yes', color: 'text' },
             { value: 0, text: 'no', color: 'text' },
           ],
-          expr: 'max by (instance, store) (pgproof_store_required)',
+          expr: 'max by (store) (pgproof_store_required)',
         },
-        { name: 'Clock skew', unit: 's', expr: 'max by (instance, store) (pgproof_store_clock_skew_seconds)' },
-        { name: 'Size', unit: 'bytes', expr: 'sum by (instance, store) (pgproof_store_bytes)' },
+        { name: 'Clock skew', unit: 's', expr: 'max by (store) (abs(pgproof_store_clock_skew_seconds))' },
+        { name: 'Size', unit: 'bytes', expr: inStore('pgproof_store_bytes') },
         {
           name: 'Lacking backups',
           steps: zeroIsGood,
-          expr: 'sum by (instance, store) (pgproof_store_lacking_backups)',
+          expr: inStore('pgproof_store_lacking_backups'),
         },
-        { name: 'Orphans', expr: 'sum by (instance, store) (pgproof_orphan_objects)' },
+        { name: 'Orphans', expr: inStore('pgproof_orphan_objects') },
       ],
     }),
     timeseries({
@@ -90,7 +91,7 @@ export const tidiness: Line = {
       title: 'Damaged objects',
       description: 'Manifests, drill reports and records of prunes that cannot be read or are not signed as demanded.',
       unit: 'short',
-      queries: [{ expr: 'sum(pgproof_damaged_objects) or vector(0)' }],
+      queries: [{ expr: 'sum(max by (job) (pgproof_damaged_objects)) or vector(0)' }],
       steps: zeroIsGood,
     }),
     timeseries({
@@ -117,7 +118,7 @@ export const tidiness: Line = {
       interval: '5m',
       queries: [
         {
-          expr: perBar('server', select('pgproof_prune_removed_total', where)),
+          expr: perBarOfStore('server', select('pgproof_prune_removed_total', where)),
           legend: '{{server}}',
         },
       ],
@@ -210,6 +211,11 @@ export const keysAndProcesses: Line = {
       ],
     }),
   ],
+}
+
+/** Every process says the same of each place. */
+function inStore(metric: string): string {
+  return `sum by (store) (max by (server, database, store) (${metric}))`
 }
 
 /** Of the processes that are pgproof, among all that Prometheus scrapes. */

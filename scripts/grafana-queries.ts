@@ -60,11 +60,17 @@ export function questions(where: string) {
 }
 
 /**
- * What a counter has grown by from one bar to the next. `increase` would lose what happens between two windows, or
+ * What a counter of each process has grown by from one bar to the next. `increase` would lose what happens between two windows, or
  * count it twice where they overlap. After a restart it begins anew: that is no decrease.
  */
 export function perBar(by: string, counter: string): string {
   return `clamp_min(sum by (${by}) (${counter}) - sum by (${by}) (${counter} offset $__interval), 0)`
+}
+
+/** The same of a counter that every process reads in the store: each place counts once. */
+export function perBarOfStore(by: string, counter: string): string {
+  const once = (vector: string): string => `sum by (${by}) (max by (server, database) (${vector}))`
+  return `clamp_min(${once(counter)} - ${once(`${counter} offset $__interval`)}, 0)`
 }
 
 /** How many there are, and 0 rather than nothing. */

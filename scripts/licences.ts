@@ -42,7 +42,7 @@ export const exceptions: Readonly<Record<string, { readonly licence: string; rea
 /** What builds and tests pgproof and does not come with it may also have these. */
 export const allowedToBuild: readonly string[] = [
   ...allowedToShip,
-  ...['BlueOak-1.0.0', 'CC0-1.0', 'CC-BY-4.0', 'MPL-2.0', 'Unlicense', 'MIT OR Apache-2.0'],
+  ...['BlueOak-1.0.0', 'CC0-1.0', 'CC-BY-4.0', 'MPL-2.0', 'Unlicense'],
 ]
 
 /** Packages whose own `package.json` says it in a way that npm does not read. */
@@ -67,9 +67,15 @@ export function notAllowed(dependencies: readonly Dependency[]): string[] {
   return dependencies
     .filter(({ name, licence, isShipped }) => {
       if (exceptions[name]?.licence === licence) return false
-      return !(isShipped ? allowedToShip : allowedToBuild).includes(licence)
+      const allowed = isShipped ? allowedToShip : allowedToBuild
+      return !choicesOf(licence).some((choice) => allowed.includes(choice))
     })
     .map(({ name, version, licence }) => `${name}@${version}: ${licence}`)
+}
+
+/** Of `(MIT OR CC0-1.0)` one may be chosen; with `AND` in it nothing is read into it, so it is not allowed. */
+function choicesOf(licence: string): readonly string[] {
+  return licence.replace(/^\((.*)\)$/, '$1').split(' OR ')
 }
 
 export function licencesDocument(lock: LockFile): string {
@@ -90,7 +96,7 @@ pgproof itself: Apache-2.0 ([LICENSE](../LICENSE)). ${shipped.length} packages c
     .map(([name, { licence, reason }]) => `One exception: \`${name}\` (${licence}), ${reason}.`)
     .join(' ')}
 What only builds and tests it may also have ${listed(allowedToBuild.filter((one) => !allowedToShip.includes(one)))}.
-A test compares this page and the rule with \`package-lock.json\`.
+Of a choice (\`A OR B\`) one that is allowed is enough. A test compares this page and the rule with \`package-lock.json\`.
 
 A bill of materials (SBOM) of what comes with pgproof, CycloneDX 1.5 with digests, from the lock file alone:
 
@@ -124,7 +130,7 @@ export function billOfMaterials(lock: LockFile): object {
       version: of,
       purl: `pkg:npm/${name.replace('@', '%40')}@${of}`,
       // Short names of SPDX are ids; what npm writes otherwise is a name.
-      licenses: [{ license: licence.endsWith('+') ? { name: licence } : { id: licence } }],
+      licenses: [licenceOf(licence)],
       hashes: integrity === undefined ? [] : [{ alg: 'SHA-512', content: hexOf(integrity) }],
     }))
   const component = {
@@ -144,6 +150,12 @@ function listed(licences: readonly string[]): string {
 }
 
 /** The same on every machine, whatever its language. */
+/** As CycloneDX 1.5 has it: an SPDX expression, a known id, or a name. */
+function licenceOf(licence: string): object {
+  if (licence.includes(' ')) return { expression: licence }
+  return { license: licence.endsWith('+') ? { name: licence } : { id: licence } }
+}
+
 function compare(one: string, other: string): number {
   return one < other ? -1 : Number(one > other)
 }

@@ -54,7 +54,7 @@ printf '         %s, %s MB\n' "$(tr '\n' ' ' <<<"$programs")" "$(($(inspect '{{.
 # A clean clone: nothing that git does not have.
 mkdir -p "$work/clone"
 tar -c --exclude=compose/secrets/?* --exclude=compose/keys/?* --exclude=compose/escrow/?* \
-  docker-compose.yml compose config test/container/try.yaml | tar -x -C "$work/clone"
+  docker-compose.yml compose config deploy/seccomp test/container/try.yaml | tar -x -C "$work/clone"
 mkdir -p "$work/clone/compose"/{secrets,keys,escrow}
 cd "$work/clone"
 compose() { docker compose --project-name pgproof-try --file docker-compose.yml --file test/container/try.yaml "$@"; }
@@ -113,6 +113,19 @@ check 'pgproof check: everything is in place' cli check
 check 'backup' cli backup main/app
 check 'backup of roles' cli backup --roles
 check 'drill: passed' cli drill main/app --pick latest
+# What the report says was not shut off from what the dump brings along.
+not_isolated() { node -p "JSON.parse(require('node:fs').readFileSync(0)).drill.environment.notIsolated.join(' ') || 'nothing'"; }
+report=$(cli drill main/app --pick latest --json 2>/dev/null | not_isolated)
+check "drill with deploy/seccomp/pgproof.json: not shut off is $report" test "$report" = nothing
+check 'pgproof check: says that it is shut off' grep -q 'shut off from this machine' <<<"$(cli check 2>&1)"
+# The same container with Docker's own profile.
+plain() {
+  docker run --rm --volumes-from "$(compose ps --quiet pgproof)" --network pgproof-try_data --read-only --cap-drop ALL \
+    --security-opt no-new-privileges --tmpfs /tmp --env PGPROOF_CONFIG=/etc/pgproof/pgproof.yaml \
+    --env "PGPROOF_STORE__PROVIDER=${S3_PROVIDER:-minio}" pgproof "$@"
+}
+report=$(plain drill main/app --pick latest --json 2>/dev/null | not_isolated)
+check "drill with Docker's own profile: passes all the same, not shut off are $report" test -n "$report" -a "$report" != nothing
 # From another container, as Prometheus does.
 fetch() { # URL [OPTIONS]
   docker run --rm --network pgproof-try_monitoring --entrypoint node pgproof -e \
@@ -128,7 +141,7 @@ check 'http: /v1/status is refused without a token' test "$(status /v1/status)" 
 check 'http: /v1/status with the token' test "$(status /v1/status "{ $bearer }")" = 200
 # What a command stored is seen at the next look of the daemon.
 compose restart pgproof >/dev/null 2>&1
-until_true 60 inside node healthcheck.mjs
+until_true 180 inside node healthcheck.mjs
 success=$(value pgproof_backup_last_success_timestamp_seconds)
 passed=$(value pgproof_drill_last_passed_timestamp_seconds)
 check 'metrics after a restart: the backup and the drill are known' test -n "$success" -a -n "$passed"
@@ -162,7 +175,10 @@ sql --command='create database big' >/dev/null
 sql --dbname=big --command="create table big as select n, md5(n::text) || md5((n * 7)::text) as text from generate_series(1, 6000000) n" >/dev/null
 dumps() { [[ $(sql --command="select count(*) from pg_stat_activity where datname = 'big' and backend_type = 'client backend' and query like 'COPY%'") -ge 1 ]]; }
 no_sessions() { [[ $(sql --command="select count(*) from pg_stat_activity where datname = 'big' and backend_type = 'client backend'") = 0 ]]; }
-order backups big >/dev/null
+# The daemon finds what is new at its next look, or when it is told to look.
+compose kill --signal HUP pgproof >/dev/null 2>&1
+ordered() { [[ $(sed -n 1p <<<"$(order backups big)") = 202 ]]; }
+check 'http: a database made since is known after a SIGHUP' until_true 30 ordered
 check 'a long dump runs' until_true 60 dumps
 started=$SECONDS
 container=$(compose ps --quiet pgproof)

@@ -19,6 +19,9 @@ describe('licences', () => {
     ['MPL-2.0', true, ['x@1.0.0: MPL-2.0']],
     ['MPL-2.0', false, []],
     ['LGPL-3.0+', true, ['x@1.0.0: LGPL-3.0+']],
+    ['(MIT OR CC0-1.0)', true, []],
+    ['GPL-3.0 OR MPL-2.0', true, ['x@1.0.0: GPL-3.0 OR MPL-2.0']],
+    ['MIT AND GPL-3.0', true, ['x@1.0.0: MIT AND GPL-3.0']],
     [undefined, false, ['x@1.0.0: not said']],
   ])('a package under %s, shipped: %s - is judged by what it is used for', (license, isShipped, expected) => {
     const one = { version: '1.0.0', dev: !isShipped, ...(license === undefined ? {} : { license }) }

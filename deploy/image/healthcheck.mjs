@@ -6,8 +6,10 @@ import { request as requestHttps } from 'node:https'
 
 const listen = process.env.PGPROOF_HTTP__LISTEN || '127.0.0.1:9432'
 const isDaemon = readFileSync('/proc/1/cmdline', 'utf8').split('\0').includes('serve')
+// Of a fleet; if the configuration says it instead, the image must be told: PGPROOF_HTTP__LISTEN=off.
+const may = process.env.PGPROOF_FLEET__MAY || 'serve'
 // Neither a single backup nor a daemon that listens nowhere can be asked.
-if (!isDaemon || listen === 'off') process.exit(0)
+if (!isDaemon || listen === 'off' || !may.split(/[,\s]+/).includes('serve')) process.exit(0)
 
 const host = listen.slice(0, listen.lastIndexOf(':')).replace(/^\[|\]$/g, '')
 const address = {

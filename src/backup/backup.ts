@@ -17,6 +17,7 @@ import { archiveOnly } from '../streams/archive-header.ts'
 import { together } from '../streams/together.ts'
 import { readStructureInSnapshot } from '../structure/read-structure.ts'
 import { bindManifest, type Committed, commitBackup, removeUncommitted } from './commit-backup.ts'
+import { assertNotDoneElsewhere, type DuePeriod } from './not-done-elsewhere.ts'
 import { storeEncrypted, storeEncryptedBytes } from './store-encrypted.ts'
 
 export type BackupRequest = {
@@ -28,6 +29,8 @@ export type BackupRequest = {
   readonly lockTimeoutMs: number
   readonly censusConnections: number
   readonly binDirs: readonly string[]
+  /** Of a schedule: nothing is done if somebody else has made a backup for the same due time. */
+  readonly due?: DuePeriod | undefined
 }
 
 export type BackupParts = JobParts & {
@@ -67,6 +70,7 @@ async function backUp(request: BackupRequest, parts: BackupParts, signal: AbortS
 
   // 1. Hold one snapshot, behind locks taken before it: dump, counts and digests describe the same instant.
   await using snapshot = await holdSnapshot(connection, request, signal)
+  await assertNotDoneElsewhere({ kind: 'database', ...connection }, request.due, parts, signal)
   const { facts } = snapshot
   const program = await findProgram('pg_dump', facts.major, request.binDirs, signal)
   const properties = await readDatabaseProperties(snapshot.client, facts.major)
@@ -146,7 +150,7 @@ async function backUp(request: BackupRequest, parts: BackupParts, signal: AbortS
     // 4. RECOVERY.md, signature, manifest: from here on the backup exists.
     return { ...(await commitBackup({ ...draft, evidenceObject }, request, writing, signal)), evidence }
   } catch (error) {
-    await removeUncommitted(folder, parts)
+    await removeUncommitted(folder, writing)
     throw error
   }
 }

@@ -111,10 +111,18 @@ export async function commitBackup(
 
 /**
  * Removes what a failed backup had written. Without a manifest it never counted; this only saves the space. Runs to
- * its end even when the job was cancelled, and what it cannot remove the next prune finds as an orphan.
+ * its end even when the job was cancelled, and what it cannot remove the next prune finds as an orphan. Nothing is
+ * removed where the manifest may still appear: it would be one of a backup that is gone.
  */
-export async function removeUncommitted(folder: string, parts: Pick<JobParts, 'stores' | 'log'>): Promise<void> {
-  await Promise.all(parts.stores.named.map((store) => removeFrom(store, folder, parts)))
+export async function removeUncommitted(
+  folder: string,
+  parts: Pick<JobParts, 'stores' | 'log'> & { readonly store: Writing },
+): Promise<void> {
+  const { unsettled } = parts.store
+  for (const store of unsettled)
+    parts.log.warn({ folder, store }, 'whether the manifest was stored is not known, so the objects stay')
+  const settled = parts.stores.named.filter(({ name }) => !unsettled.has(name))
+  await Promise.all(settled.map((store) => removeFrom(store, folder, parts)))
 }
 
 async function removeFrom(store: NamedStore, folder: string, { log }: Pick<JobParts, 'log'>): Promise<void> {

@@ -12,6 +12,7 @@ import { takeLock } from '../postgres/target-database.ts'
 import { backupFolder, objectNames } from '../storage/object-keys.ts'
 import { readRoles, roleOf } from '../structure/roles.ts'
 import { bindManifest, type Committed, commitBackup, removeUncommitted } from './commit-backup.ts'
+import { assertNotDoneElsewhere, type DuePeriod } from './not-done-elsewhere.ts'
 import { type StoredStream, type StoreParts, storeEncrypted, storeEncryptedBytes } from './store-encrypted.ts'
 
 export type RolesBackupRequest = {
@@ -20,6 +21,8 @@ export type RolesBackupRequest = {
   readonly recipients: Recipients
   readonly signingKey: SigningKey | null
   readonly binDirs: readonly string[]
+  /** Of a schedule: nothing is done if somebody else has made a backup for the same due time. */
+  readonly due?: DuePeriod | undefined
 }
 
 /**
@@ -51,6 +54,8 @@ async function backUpRoles(request: RolesBackupRequest, parts: JobParts, signal:
   await assertDirect(connection, held.client, signal)
   // For as long as the connection lasts: of two daemons with one store only one makes it, as with databases.
   await takeLock(held.client, `roles backup into ${parts.storeId}`, `the roles of server "${connection.server}"`)
+  const place = { kind: 'roles' as const, server: connection.server, database: null }
+  await assertNotDoneElsewhere(place, request.due, parts, signal)
   const program = await findProgram('pg_dumpall', facts.major, request.binDirs, signal)
   const snapshotTime = parts.clock.now()
 
@@ -99,7 +104,7 @@ async function backUpRoles(request: RolesBackupRequest, parts: JobParts, signal:
     // 4. RECOVERY.md, signature, manifest: from here on the backup exists.
     return await commitBackup({ ...draft, evidenceObject }, request, writing, signal)
   } catch (error) {
-    await removeUncommitted(folder, parts)
+    await removeUncommitted(folder, writing)
     throw error
   }
 }

@@ -7,6 +7,7 @@ import { assertNotAborted, PgproofError } from '../errors.ts'
 import { backupFolder, drillReportKey, pauseKey, pruneRecordKey } from '../storage/object-keys.ts'
 import type { StoreSet } from '../storage/store-set.ts'
 import { absenceOf, damageOf } from './absence.ts'
+import type { CatalogBackup } from './backup-order.ts'
 import {
   type DamagedObject,
   emptyContents,
@@ -15,34 +16,26 @@ import {
   type StoreContents,
   type StoredBackup,
 } from './contents.ts'
-import { type History, readHistory } from './history.ts'
+import type { HistoryChain, HistoryGap } from './history.ts'
 import { type KnownCache, KnownCaches } from './known-cache.ts'
-import { type MergedContents, mergeContents, prunesIn } from './merge.ts'
+import { lookAtPlace, type News, type Place, takeNews } from './look-at-place.ts'
 import { OneAtATime } from './one-at-a-time.ts'
+import { Overview } from './overview.ts'
+import { placeKey } from './place-key.ts'
 import type { ReportTrust } from './read-document.ts'
 import { readStores, type StoreStanding, takeReading } from './read-stores.ts'
 import { type Job, type Run, type RunChanges, RunLog } from './runs.ts'
-import { reportsOf, type StoreView, viewStore } from './store-view.ts'
-import {
-  type BackupFilter,
-  backupsIn,
-  buildView,
-  type CatalogBackup,
-  type CatalogView,
-  databasesIn,
-  drillsIn,
-  isOf,
-  labelled,
-  lastStoredStart,
-  latestUntil,
-  placeKey,
-} from './view.ts'
+import { reportsOf, type StoreView } from './store-view.ts'
+import { Touched, touchedBetween } from './touched.ts'
+import { type BackupFilter, backupsIn, databasesIn, drillsIn, lastStoredStart, latestUntil } from './view.ts'
 
+export type { CatalogBackup } from './backup-order.ts'
+export type { Place } from './look-at-place.ts'
 export { storesOf } from './merge.ts'
 export type { ReportTrust } from './read-document.ts'
 export type { StoreStanding } from './read-stores.ts'
 export type { StoreView } from './store-view.ts'
-export type { BackupFilter, CatalogBackup } from './view.ts'
+export type { BackupFilter } from './view.ts'
 
 export type CatalogParts = {
   readonly clock: Clock
@@ -56,7 +49,7 @@ export type CatalogParts = {
 
 /**
  * The index in memory of the backups, drills and prunes in the stores, and of the runs of this process. Never
- * authoritative: `refresh` makes it anew from the stores, and they are right.
+ * authoritative: `refresh` reads what the stores hold now, and they are right.
  */
 export class Catalog {
   readonly #clock: Clock
@@ -66,10 +59,7 @@ export class Catalog {
   /** By the name of the store, in their order. */
   #contents: ReadonlyMap<string, StoreContents> = new Map()
   #standings: readonly StoreStanding[] = []
-  #merged: MergedContents | undefined
-  #view: CatalogView | undefined
-  readonly #storeViews = new Map<string, StoreView>()
-  #history: History | undefined
+  readonly #overview = new Overview()
   readonly #refreshes = new OneAtATime()
   /** What jobs did since the listing of a running refresh began; that listing may not show it. */
   #changes: Change[] | undefined
@@ -91,6 +81,19 @@ export class Catalog {
     await this.#refreshes.run(() => this.#refresh(stores, signal), signal)
   }
 
+  /**
+   * Reads what the stores hold of one place and is not known yet, and forgets what was pruned there: others may have done
+   * so since the last refresh. Throws what a required store throws; what others told is taken all the same.
+   */
+  async lookAt(place: Place, stores: StoreSet, signal: AbortSignal): Promise<void> {
+    const contentsOf = (store: string): StoreContents => this.#contents.get(store) ?? emptyContents()
+    const known = { contentsOf, now: this.#clock.now() }
+    const trust = await this.#reportTrust()
+    const take = (store: string, news: News): void =>
+      this.#change([store], (contents, touched) => takeNews(news, contents, touched))
+    await lookAtPlace(place, stores, known, trust, take, signal)
+  }
+
   /** When the listing of the last successful refresh began; null before the first. */
   get lastRefreshedAt(): Date | null {
     return this.#lastRefreshedAt
@@ -108,23 +111,17 @@ export class Catalog {
 
   /** What the store of that name holds. */
   inStore(name: string): StoreView {
-    const known = this.#storeViews.get(name)
-    if (known !== undefined) return known
-    const isAlone = this.#contents.size === 1 && this.#contents.has(name)
-    const ordered = isAlone ? () => this.#seen().backups : null
-    const view = viewStore(name, this.#contents.get(name) ?? emptyContents(), () => this.#all(), ordered)
-    this.#storeViews.set(name, view)
-    return view
+    return this.#overview.inStore(name)
   }
 
   /** Every report of a drill or full drill, and when that began. */
   reports(): readonly { readonly key: string; readonly at: Date }[] {
-    return reportsOf(this.#all())
+    return reportsOf(this.#overview.all())
   }
 
   /** Newest first. */
   backups(filter: BackupFilter = {}): readonly CatalogBackup[] {
-    return backupsIn(this.#seen(), filter)
+    return backupsIn(this.#overview.view(), filter)
   }
 
   /**
@@ -132,7 +129,7 @@ export class Catalog {
    * `USAGE_INVALID` unless `place` says which.
    */
   find(label: string, place: BackupFilter = {}): CatalogBackup | undefined {
-    const found = labelled(this.#seen(), label).filter(({ manifest }) => isOf(manifest, place))
+    const found = this.#overview.labelled(label, place)
     if (found.length < 2) return found[0]
     throw new PgproofError('USAGE_INVALID', { reason: `several backups are labelled ${label}; say of which database` })
   }
@@ -148,38 +145,38 @@ export class Catalog {
     server: string,
     database: string | null,
   ): { readonly label: string; readonly sha256: string } | null {
-    const newest = this.#seen().backupsByPlace.get(placeKey(kind, server, database))?.[0]
+    const newest = this.#overview.view().backupsByPlace.get(placeKey(kind, server, database))?.[0]
     return newest === undefined ? null : { label: newest.manifest.label, sha256: newest.manifestSha256 }
   }
 
   /** Every database with a backup in the store, in order of their names. */
   databases(): readonly { readonly server: string; readonly database: string }[] {
-    return databasesIn(this.#seen())
+    return databasesIn(this.#overview.view())
   }
 
   /** Newest first. */
   drills(filter: Omit<BackupFilter, 'kind'> = {}): readonly DrillReport[] {
-    return drillsIn(this.#seen(), filter)
+    return drillsIn(this.#overview.view(), filter)
   }
 
   findDrill(label: string): DrillReport | undefined {
-    return this.#seen().drills.find((report) => report.label === label)
+    return this.#overview.view().drills.find((report) => report.label === label)
   }
 
   /** Where there are reports of full drills, newest first. */
   fullDrills(server?: string): readonly FullDrillPlace[] {
-    const places = this.#all().fullDrills.filter((place) => server === undefined || place.server === server)
+    const places = this.#overview.all().fullDrills.filter((place) => server === undefined || place.server === server)
     return places.toSorted((a, b) => (a.label < b.label ? 1 : -1))
   }
 
   /** Newest first. */
   prunes(): readonly PruneRecord[] {
-    return prunesIn(this.#all())
+    return this.#overview.prunes()
   }
 
   /** The pauses of schedules that count now, the one that ends last first. */
   pauses(): readonly Pause[] {
-    return pausesInForce(this.#all().pauses.values(), this.#clock.now())
+    return pausesInForce(this.#overview.all().pauses.values(), this.#clock.now())
   }
 
   /**
@@ -187,7 +184,7 @@ export class Catalog {
    * tables that a report lacks. Not counted anywhere else.
    */
   damaged(): readonly (DamagedObject & { readonly store: string })[] {
-    return [...this.#all().damaged.values()]
+    return [...this.#overview.all().damaged.values()]
   }
 
   /** What is wrong with the manifest or the report of that label, if it does not count. */
@@ -203,19 +200,19 @@ export class Catalog {
   /** Objects of backups without a manifest, with the age of the youngest object in each folder. */
   orphans(): readonly (OrphanFolder & { readonly store: string; readonly ageSeconds: number })[] {
     const now = this.#clock.now().getTime()
-    return this.#all().orphans.map((orphan) => {
+    return this.#overview.all().orphans.map((orphan) => {
       return { ...orphan, ageSeconds: Math.max(0, (now - orphan.modifiedAt.getTime()) / 1000) }
     })
   }
 
   /** Where somebody other than pgproof removed, replaced or put back a backup. */
-  historyGaps(): History['gaps'] {
-    return this.#historyNow().gaps
+  historyGaps(): readonly HistoryGap[] {
+    return this.#overview.history().gaps()
   }
 
   /** How the backups of each place hang together, in order of their names. */
-  historyChains(): History['chains'] {
-    return this.#historyNow().chains
+  historyChains(): readonly HistoryChain[] {
+    return this.#overview.history().chains()
   }
 
   /** After the manifest is in these stores. */
@@ -228,44 +225,48 @@ export class Catalog {
     const storedBytes = dump.bytes + (evidence?.bytes ?? 0) + recovery.bytes + encodeManifest(manifest).byteLength
     const storedAt = this.#clock.now()
     const backup = { manifest, manifestSha256, folder, hasSignature, storedAt, storedBytes, faults: [] }
-    this.#change((contents, store) => {
-      if (!stores.includes(store)) return
+    this.#change(stores, (contents, touched) => {
       contents.orphans.delete(folder)
       const known = contents.backups.get(folder)
       if (known === undefined || known.faults.length > 0) contents.backups.set(folder, backup)
-    }, stores)
+      touched.folders.add(folder)
+    })
   }
 
   /** After the report is in these stores. `distrust` says why it does not count: the next refresh would find so, too. */
   addDrill(report: DrillReport, stores: readonly string[], distrust: PgproofError | null = null): void {
     const key = drillReportKey(report.server, report.database, report.label)
     if (distrust === null) {
-      this.#change((contents, store) => stores.includes(store) && contents.drills.set(key, report), stores)
+      this.#change(stores, ({ drills }, touched) => {
+        drills.set(key, report)
+        touched.drills.add(key)
+      })
       return
     }
     const bytes = encodeDrillReport(report).byteLength
-    const damaged = { key, bytes, modifiedAt: this.#clock.now(), error: distrust }
-    this.#change((contents, store) => stores.includes(store) && contents.damaged.set(key, damaged), stores)
+    const object = { key, bytes, modifiedAt: this.#clock.now(), error: distrust }
+    this.#change(stores, ({ damaged }) => damaged.set(key, object))
   }
 
   /** After the record is in that store, of which it tells. */
   addPrune(record: PruneRecord, store: string): void {
-    this.#change((contents, name) => {
-      if (name === store) contents.prunes.set(pruneRecordKey(record.label), record)
+    this.#change([store], ({ prunes }, touched) => {
+      prunes.set(pruneRecordKey(record.label), record)
+      touched.prune(record)
     })
   }
 
   /** After the pause, or its end, is in these stores. */
   addPause(document: PauseDocument, stores: readonly string[]): void {
-    this.#change(
-      ({ pauses }, store) => stores.includes(store) && pauses.set(pauseKey(document.label), document),
-      stores,
-    )
+    this.#change(stores, ({ pauses }) => pauses.set(pauseKey(document.label), document))
   }
 
   /** After the manifest is gone from that store. `folder` as in `CatalogBackup`: a label alone may name two. */
   removeBackup(folder: string, store: string): void {
-    this.#change(({ backups }, name) => name === store && backups.delete(folder))
+    this.#change([store], ({ backups }, touched) => {
+      backups.delete(folder)
+      touched.folders.add(folder)
+    })
   }
 
   /** When the job last started, by the store and the runs of this process, leaving out what lies after `now`. */
@@ -274,13 +275,13 @@ export class Catalog {
     const stored =
       job === 'prune' || job === 'sync'
         ? this.prunes().flatMap(({ at }) => (job === 'prune' ? [new Date(at)] : []))
-        : lastStoredStart(this.#seen(), server, database, job, now)
+        : lastStoredStart(this.#overview.view(), server, database, job, now)
     return latestUntil(now, [...stored, ...(attempt === undefined ? [] : [attempt.startedAt ?? attempt.queuedAt])])
   }
 
   /** The same by the store alone; with `conclusive`, without drills that found nothing out. */
   lastStored({ server, database, job }: StartOf, now: Date, which: 'any' | 'conclusive' = 'any'): Date | null {
-    return latestUntil(now, lastStoredStart(this.#seen(), server, database, job, now, which))
+    return latestUntil(now, lastStoredStart(this.#overview.view(), server, database, job, now, which))
   }
 
   addRun(run: Run): void {
@@ -328,10 +329,12 @@ export class Catalog {
       if (rejected !== undefined) assertNotAborted(signal, 'the reading of the store')
       const before = { contents: this.#contents, standings: this.#standings }
       const { contents, standings } = takeReading(stores, ends, before, startedAt)
+      const touched = new Touched()
+      for (const [name, held] of contents) touched.add(await touchedBetween(before.contents.get(name), held))
       this.#contents = contents
       this.#standings = standings
+      this.#overview.show(contents, this.#isPartial, touched)
       for (const change of changes) this.#apply(change)
-      this.#forget()
       if (rejected !== undefined && ends.every(({ status }) => status === 'rejected')) throw rejected.reason
       this.#lastRefreshedAt = startedAt
       await this.#caches.save(this.#contents, signal)
@@ -343,45 +346,32 @@ export class Catalog {
     }
   }
 
-  /** `stores` are those that it is about, should they not be known yet. */
-  #change(change: Change, stores: readonly string[] = []): void {
+  /** `stores` are those that it is about, whether they are known yet or not. */
+  #change(stores: readonly string[], make: Change['make']): void {
     const unknown = stores.filter((name) => !this.#contents.has(name))
-    if (unknown.length > 0)
+    if (unknown.length > 0) {
       this.#contents = new Map([...this.#contents, ...unknown.map((name) => [name, emptyContents()] as const)])
+      this.#overview.show(this.#contents, this.#isPartial)
+    }
+    const change = { stores, make }
     this.#apply(change)
     this.#changes?.push(change)
-    this.#forget()
   }
 
-  #apply(change: Change): void {
-    for (const [name, contents] of this.#contents) change(contents, name)
+  #apply({ stores, make }: Change): void {
+    const touched = new Touched()
+    touched.hasOthers = true
+    for (const [name, contents] of this.#contents) if (stores.includes(name)) make(contents, touched)
+    this.#overview.touch(touched)
   }
 
-  #forget(): void {
-    this.#merged = undefined
-    this.#storeViews.clear()
-    this.#view = undefined
-    this.#history = undefined
-  }
-
-  #historyNow(): History {
-    const isPartial = this.#standings.length > 1 && this.#standings.some(({ error }) => error !== null)
-    this.#history ??= readHistory(this.#all(), isPartial)
-    return this.#history
-  }
-
-  #all(): MergedContents {
-    this.#merged ??= mergeContents(this.#contents)
-    return this.#merged
-  }
-
-  #seen(): CatalogView {
-    this.#view ??= buildView(this.#all())
-    return this.#view
+  /** Whether what is missing may be in a store that could not be read. */
+  get #isPartial(): boolean {
+    return this.#standings.length > 1 && this.#standings.some(({ error }) => error !== null)
   }
 
   #placed(server: string, database: string): readonly CatalogBackup[] {
-    return this.#seen().backupsByPlace.get(placeKey('database', server, database)) ?? []
+    return this.#overview.view().backupsByPlace.get(placeKey('database', server, database)) ?? []
   }
 }
 
@@ -391,4 +381,8 @@ type StartOf = {
   readonly job: Exclude<Job, 'prune' | 'sync'>
 }
 
-type Change = (contents: StoreContents, store: string) => unknown
+type Change = {
+  readonly stores: readonly string[]
+  /** In one of them; tells what is another since. */
+  readonly make: (contents: StoreContents, touched: Touched) => unknown
+}

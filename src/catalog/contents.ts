@@ -3,9 +3,17 @@ import type { Manifest } from '../domain/manifest.ts'
 import type { PauseDocument } from '../domain/pause.ts'
 import type { PruneRecord } from '../domain/prune-record.ts'
 import { PgproofError } from '../errors.ts'
-import { type BackupPlace, drillTablesKey, isOwnName, objectNames } from '../storage/object-keys.ts'
+import {
+  type BackupPlace,
+  drillsPrefix,
+  drillTablesKey,
+  fullDrillsPrefix,
+  isOwnName,
+  objectNames,
+} from '../storage/object-keys.ts'
 import type { ObjectInfo } from '../storage/object-store.ts'
-import { placeOfFolder, placeOfFullDrill } from './places.ts'
+import { forEachInSlices } from './in-slices.ts'
+import { placeOfFullDrill, placesOfFolders } from './places.ts'
 import type { StoredDocument } from './read-document.ts'
 
 /** A backup as the store holds it: its manifest, and what the listing says about its objects. */
@@ -52,6 +60,13 @@ export type KnownDocument = {
   readonly document: StoredDocument
 }
 
+/** The same where it is still being read from disk; neither promise rejects. */
+export type KnownBefore = {
+  /** Where to cut a listing; there long before the documents are, and no more than a hint. */
+  readonly cuts: Promise<readonly string[]>
+  readonly documents: Promise<KnownDocuments>
+}
+
 export type FullDrillPlace = { readonly server: string; readonly label: string }
 
 export type StoreContents = {
@@ -83,34 +98,53 @@ export function emptyContents(): StoreContents {
 }
 
 /** Puts together what was listed and read; `refusals` are documents that the store did not hand out. */
-export function arrange(
+export async function arrange(
   objects: readonly ObjectInfo[],
   documents: KnownDocuments,
   refusals: readonly DamagedObject[],
-): StoreContents {
-  const fullDrills = objects.flatMap(({ key }) => placeOfFullDrill(key) ?? [])
+): Promise<StoreContents> {
+  const fullDrills: FullDrillPlace[] = []
   const contents = { ...emptyContents(), fullDrills, known: documents, isComplete: refusals.length === 0 }
   for (const refusal of refusals) contents.damaged.set(refusal.key, refusal)
-  const listed = new Set(objects.map(({ key }) => key))
-  for (const [key, { info, document }] of documents) {
+  const tables = new Set<string>()
+  const folders = new Map<string, Folder | undefined>()
+  const placeOf = placesOfFolders()
+  let last: { readonly name: string; readonly folder: Folder | undefined } | undefined
+  await forEachInSlices(objects, (info) => {
+    const { key } = info
+    const drilled = key.startsWith(fullDrillsPrefix) ? placeOfFullDrill(key) : undefined
+    if (drilled !== undefined) fullDrills.push(drilled)
+    if (key.startsWith(drillsPrefix)) tables.add(key)
+    const end = key.lastIndexOf('/') + 1
+    const object = key.slice(end)
+    if (!isOwnName(object)) return
+    const name = key.slice(0, end)
+    // The objects of a folder mostly follow one another.
+    if (last?.name !== name) {
+      if (!folders.has(name)) folders.set(name, openFolder(name, placeOf))
+      last = { name, folder: folders.get(name) }
+    }
+    last.folder?.inside.set(object, info)
+  })
+  await forEachInSlices(documents, ([key, { info, document }]) => {
     if (document.kind === 'drill') {
       contents.drills.set(key, document.report)
-      const tables = missingTables(document.report, listed)
+      const missing = missingTables(document.report, tables)
       // What the report says counts; what it says in detail is gone.
-      if (tables !== null) contents.damaged.set(tables.key, { ...tables, modifiedAt: info.modifiedAt })
+      if (missing !== null) contents.damaged.set(missing.key, { ...missing, modifiedAt: info.modifiedAt })
     }
     if (document.kind === 'prune') contents.prunes.set(key, document.record)
     if (document.kind === 'pause') contents.pauses.set(key, document.pause)
     if (document.kind === 'damaged') contents.damaged.set(key, { ...info, error: document.error })
-  }
-  for (const [folder, group] of groupByFolder(objects)) {
-    if (group === undefined) continue
-    const { place, inside } = group
-    const manifest = documents.get(`${folder}${objectNames.manifest}`)?.document
-    if (manifest?.kind === 'manifest') contents.backups.set(folder, storedBackup(folder, manifest, inside))
+  })
+  await forEachInSlices(folders, ([name, folder]) => {
+    if (folder === undefined) return
+    const { place, inside } = folder
+    const manifest = documents.get(`${name}${objectNames.manifest}`)?.document
+    if (manifest?.kind === 'manifest') contents.backups.set(name, storedBackup(name, manifest, inside))
     else if (!inside.has(objectNames.manifest))
-      contents.orphans.set(folder, orphanFolder(folder, place, [...inside.values()]))
-  }
+      contents.orphans.set(name, orphanFolder(name, place, [...inside.values()]))
+  })
   return contents
 }
 
@@ -137,20 +171,8 @@ export function faultsOf(manifest: Manifest, find: (name: string) => ObjectInfo 
 type Folder = { readonly place: BackupPlace; readonly inside: Map<string, ObjectInfo> }
 
 /** Undefined for a folder that is of no backup. */
-function groupByFolder(objects: readonly ObjectInfo[]): Map<string, Folder | undefined> {
-  const folders = new Map<string, Folder | undefined>()
-  for (const info of objects) {
-    const end = info.key.lastIndexOf('/') + 1
-    if (!isOwnName(info.key.slice(end))) continue
-    const folder = info.key.slice(0, end)
-    if (!folders.has(folder)) folders.set(folder, openFolder(folder))
-    folders.get(folder)?.inside.set(info.key.slice(end), info)
-  }
-  return folders
-}
-
-function openFolder(folder: string): Folder | undefined {
-  const place = placeOfFolder(folder)
+function openFolder(folder: string, placeOf: (folder: string) => BackupPlace | undefined): Folder | undefined {
+  const place = placeOf(folder)
   return place === undefined ? undefined : { place, inside: new Map() }
 }
 

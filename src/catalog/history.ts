@@ -1,8 +1,9 @@
+import type { DrillReport } from '../domain/drill-report.ts'
+import type { Manifest } from '../domain/manifest.ts'
 import { backupFolder, escapeName, objectNames } from '../storage/object-keys.ts'
 import type { StoredBackup } from './contents.ts'
 import type { CopiedBackup, MergedContents } from './merge.ts'
-
-export type History = { readonly gaps: readonly HistoryGap[]; readonly chains: readonly HistoryChain[] }
+import { placeKey } from './place-key.ts'
 
 type Place = { readonly kind: 'database' | 'roles'; readonly server: string; readonly database: string | null }
 
@@ -32,85 +33,203 @@ export type HistoryChain = Place & {
   readonly gaps: number
 }
 
+/** What the history is read from. */
+export type HistoryContents = Pick<
+  MergedContents,
+  'backups' | 'drills' | 'prunes' | 'prunedStores' | 'damaged' | 'storedAt'
+>
+
+/** What may be another since. */
+export type HistoryChanges = {
+  /** Of backups that came, went or were replaced, that were damaged or no longer are, and that prunes removed. */
+  readonly folders: Iterable<string>
+  /** Of drill reports. */
+  readonly drills: Iterable<string>
+  /** Whether there are records of prunes that were not there, or some are gone. */
+  readonly hasPrunes: boolean
+}
+
 /**
  * Every manifest names the one before it and its SHA-256, and every drill report the one that it restored and that of the
  * roles: each must be in the store or in a prune's record. So also the newest backup, which none follows, is missed once
  * it was drilled. One that is there and cannot be read is damaged, which is said elsewhere, and not gone.
  */
-export function readHistory(
-  contents: Pick<MergedContents, 'backups' | 'drills' | 'prunes' | 'prunedStores' | 'damaged' | 'known'>,
+export class History {
+  #contents: HistoryContents
   /** Whether a store could not be read: what is missing may be there. */
-  isPartial = false,
-): History {
-  const { backups, drills, damaged } = contents
-  const removals = readRemovals(contents)
-  const gaps = new Map<string, Place & { label: string; found: HistoryGap['found']; witnesses: HistoryWitness[] }>()
-  const chains = new Map<string, Mutable<HistoryChain>>()
+  readonly #isPartial: boolean
+  #removals: ReadonlyMap<string, ReadonlyMap<string, readonly Removal[]>>
+  /** By the folder of the witness, or the key of the report, what it says of others. */
+  readonly #says = new Map<string, readonly Testimony[]>()
+  /** By the folder of the backup that it is about. */
+  readonly #about = new Map<string, readonly Testimony[]>()
+  readonly #gapsIn = new Map<string, readonly HistoryGap[]>()
+  #gaps: readonly HistoryGap[] | undefined
 
-  const add = (found: HistoryGap['found'], place: Place, label: string, witness: HistoryWitness): void => {
-    const { kind, server, database } = place
-    const key = `${found} ${folderOf(place, label)}`
-    const gap = gaps.get(key)
-    if (gap !== undefined) gap.witnesses.push(witness)
-    else {
-      gaps.set(key, { kind, server, database, label, found, witnesses: [witness] })
-      chainOf(place).gaps += 1
+  constructor(contents: HistoryContents, isPartial = false) {
+    this.#contents = contents
+    this.#isPartial = isPartial
+    this.#removals = readRemovals(contents)
+    for (const [folder, { manifest }] of contents.backups) this.#hear(folder, ofManifest(manifest))
+    for (const [key, report] of contents.drills) this.#hear(key, ofReport(report))
+    for (const folder of new Set([...this.#about.keys(), ...contents.backups.keys()])) this.#judge(folder)
+  }
+
+  update(contents: HistoryContents, { folders, drills, hasPrunes }: HistoryChanges): void {
+    this.#contents = contents
+    if (hasPrunes) this.#removals = readRemovals(contents)
+    const judged = new Set<string>()
+    const hear = (witness: string, says: readonly Testimony[]): void => {
+      for (const { folder } of [...(this.#says.get(witness) ?? []), ...says]) judged.add(folder)
+      this.#hear(witness, says)
+    }
+    for (const folder of folders) {
+      judged.add(folder)
+      hear(folder, ofManifest(contents.backups.get(folder)?.manifest))
+    }
+    for (const key of drills) hear(key, ofReport(contents.drills.get(key)))
+    for (const folder of judged) this.#judge(folder)
+  }
+
+  /** In order of their labels. */
+  gaps(): readonly HistoryGap[] {
+    this.#gaps ??= [...this.#gapsIn.values()]
+      .flat()
+      .sort((a, b) => compare(a.label, b.label) || compare(placeOf(a), placeOf(b)) || compare(a.found, b.found))
+    return this.#gaps
+  }
+
+  /** In order of their names. */
+  chains(): readonly HistoryChain[] {
+    const chains = new Map<string, Mutable<HistoryChain>>()
+    const chainOf = ({ kind, server, database }: Place): Mutable<HistoryChain> => {
+      const key = placeOf({ kind, server, database })
+      const chain = chains.get(key) ?? { kind, server, database, backups: 0, links: 0, whole: 0, pruned: 0, gaps: 0 }
+      chains.set(key, chain)
+      return chain
+    }
+    for (const { manifest, folder } of this.#contents.backups.values()) {
+      const chain = chainOf(manifest)
+      chain.backups += 1
+      for (const testimony of this.#says.get(folder) ?? []) {
+        chain.links += 1
+        if (this.#standingOf(testimony) === 'held') chain.whole += 1
+      }
+    }
+    for (const [folder, ofFolder] of this.#removals)
+      for (const [sha256, [removal]] of ofFolder)
+        if (removal !== undefined && this.#contents.backups.get(folder)?.manifestSha256 !== sha256)
+          chainOf(removal.place).pruned += 1
+    for (const gap of this.gaps()) chainOf(gap).gaps += 1
+    const prefixed = [...chains.values()].map((chain) => [chainName(chain), chain] as const)
+    return prefixed.sort(([a], [b]) => compare(a, b)).map(([, chain]) => chain)
+  }
+
+  /** What that witness says from now on. */
+  #hear(witness: string, says: readonly Testimony[]): void {
+    for (const before of this.#says.get(witness) ?? []) {
+      const others = (this.#about.get(before.folder) ?? []).filter((one) => one !== before)
+      if (others.length > 0) this.#about.set(before.folder, others)
+      else this.#about.delete(before.folder)
+    }
+    if (says.length > 0) this.#says.set(witness, says)
+    else this.#says.delete(witness)
+    for (const one of says) {
+      const others = this.#about.get(one.folder)
+      if (others === undefined) this.#about.set(one.folder, [one])
+      else this.#about.set(one.folder, [...others, one])
     }
   }
-  const chainOf = (place: Place): Mutable<HistoryChain> => {
-    const { kind, server, database } = place
-    const key = `${kind}/${escapeName(server)}/${database === null ? '' : escapeName(database)}`
-    const chain = chains.get(key) ?? { kind, server, database, backups: 0, links: 0, whole: 0, pruned: 0, gaps: 0 }
-    chains.set(key, chain)
-    return chain
-  }
-  /** True if it is where it should be. */
-  const expect = (place: Place, label: string, sha256: string, witness: HistoryWitness): boolean => {
-    const folder = folderOf(place, label)
-    const stored = backups.get(folder)?.manifestSha256
-    if (stored === sha256 || removals.has(folder + sha256)) return true
-    if (stored !== undefined) add('replaced', place, label, witness)
-    else if (!isPartial && !damaged.has(`${folder}${objectNames.manifest}`)) add('removed', place, label, witness)
-    return false
-  }
 
-  const removed = new Map([...removals.values()].flat().map((removal) => [removal.folder, removal]))
-  for (const backup of backups.values()) {
-    const { manifest, folder, manifestSha256 } = backup
-    const chain = chainOf(manifest)
-    chain.backups += 1
-    const { previous, label } = manifest
-    if (previous !== null) {
-      chain.links += 1
-      if (expect(manifest, previous.label, previous.sha256, { by: 'manifest', label })) chain.whole += 1
+  #judge(folder: string): void {
+    const about = this.#about.get(folder) ?? []
+    // So it is with nearly all.
+    const isAsRemembered = !this.#removals.has(folder) && about.every((one) => this.#standingOf(one) === 'held')
+    if (isAsRemembered && !this.#gapsIn.has(folder)) return
+    const found = new Map<HistoryGap['found'], Gap>()
+    const add = (what: HistoryGap['found'], place: Place, label: string, witness: HistoryWitness): void => {
+      const gap = found.get(what)
+      const { kind, server, database } = place
+      if (gap !== undefined) gap.witnesses.push(witness)
+      else found.set(what, { kind, server, database, label, found: what, witnesses: [witness] })
     }
-    // Under a label that was pruned nothing may come back, be it the same backup or another.
-    const same = removals.get(folder + manifestSha256)
-    const other = same === undefined ? removed.get(folder) : undefined
-    const removal = same?.find((one) => cameBack(backup, one)) ?? (other && isAfter(backup, other) ? other : undefined)
-    if (removal !== undefined) add('returned', manifest, label, { by: 'prune record', label: removal.label })
+    for (const testimony of about) {
+      const standing = this.#standingOf(testimony)
+      if (standing === 'removed' || standing === 'replaced')
+        add(standing, testimony.place, testimony.label, testimony.witness)
+    }
+    const backup = this.#contents.backups.get(folder)
+    const removal = backup === undefined ? undefined : this.#takenBack(backup)
+    if (backup !== undefined && removal !== undefined)
+      add('returned', backup.manifest, backup.manifest.label, { by: 'prune record', label: removal.label })
+    if (found.size === 0 && !this.#gapsIn.has(folder)) return
+    for (const { witnesses } of found.values()) witnesses.sort(byKind)
+    if (found.size === 0) this.#gapsIn.delete(folder)
+    else this.#gapsIn.set(folder, [...found.values()])
+    this.#gaps = undefined
   }
-  for (const { server, database, label, backup, rolesBackup } of drills.values()) {
-    const witness = { by: 'drill report', label } as const
-    expect({ kind: 'database', server, database }, backup.label, backup.manifestSha256, witness)
-    if (rolesBackup !== null)
-      expect({ kind: 'roles', server, database: null }, rolesBackup.label, rolesBackup.manifestSha256, witness)
-  }
-  for (const [key, [removal]] of removals)
-    if (removal !== undefined && !isHeld(backups.get(removal.folder), key)) chainOf(removal.place).pruned += 1
 
-  return {
-    gaps: [...gaps.values()].sort((a, b) => compare(a.label, b.label)),
-    chains: [...chains].sort(([a], [b]) => compare(a, b)).map(([, chain]) => chain),
+  #standingOf({ folder, sha256 }: Testimony): 'held' | 'replaced' | 'removed' | 'unknown' {
+    const stored = this.#contents.backups.get(folder)?.manifestSha256
+    if (stored === sha256 || this.#removals.get(folder)?.has(sha256) === true) return 'held'
+    if (stored !== undefined) return 'replaced'
+    return this.#isPartial || this.#contents.damaged.has(`${folder}${objectNames.manifest}`) ? 'unknown' : 'removed'
+  }
+
+  /** The removal after which it is there again. Under a label that was pruned nothing may come back, be it another backup. */
+  #takenBack(backup: CopiedBackup): Removal | undefined {
+    const removals = this.#removals.get(backup.folder)
+    if (removals === undefined) return undefined
+    const same = removals.get(backup.manifestSha256)
+    if (same !== undefined) return same.find((one) => cameBack(backup, one))
+    const other = [...removals.values()].at(-1)?.at(-1)
+    return other !== undefined && isAfter(backup, other) ? other : undefined
   }
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
+type Gap = Omit<HistoryGap, 'witnesses'> & { readonly witnesses: HistoryWitness[] }
+
+/** What somebody remembers: that in this folder there is, or was, a backup with this manifest. */
+type Testimony = {
+  readonly folder: string
+  readonly sha256: string
+  readonly place: Place
+  readonly label: string
+  readonly witness: HistoryWitness
+}
+
+function ofManifest(manifest: Manifest | undefined): readonly Testimony[] {
+  if (manifest === undefined || manifest.previous === null) return []
+  const { kind, server, database, previous } = manifest
+  const place = { kind, server, database }
+  return [testimonyOf(place, previous.label, previous.sha256, { by: 'manifest', label: manifest.label })]
+}
+
+function ofReport(report: DrillReport | undefined): readonly Testimony[] {
+  if (report === undefined) return []
+  const { server, database, label, backup, rolesBackup } = report
+  const witness = { by: 'drill report', label } as const
+  const place = { kind: 'database', server, database } as const
+  const drilled = testimonyOf(place, backup.label, backup.manifestSha256, witness)
+  if (rolesBackup === null) return [drilled]
+  const roles = { kind: 'roles', server, database: null } as const
+  return [drilled, testimonyOf(roles, rolesBackup.label, rolesBackup.manifestSha256, witness)]
+}
+
+function testimonyOf(place: Place, label: string, sha256: string, witness: HistoryWitness): Testimony {
+  return { folder: folderOf(place, label), sha256, place, label, witness }
+}
+
+/** Manifests before drill reports before records of prunes. */
+function byKind(one: HistoryWitness, other: HistoryWitness): number {
+  const kinds = ['manifest', 'drill report', 'prune record']
+  return kinds.indexOf(one.by) - kinds.indexOf(other.by) || compare(one.label, other.label)
+}
 
 /** Of the first prune that recorded it: what could not be removed then, the next one records again. */
 type Removal = {
   readonly place: Place
-  readonly folder: string
   readonly label: string
   readonly storedAt: Date | null
   /** From which it was removed. */
@@ -121,20 +240,23 @@ type Removal = {
 function readRemovals({
   prunes,
   prunedStores,
-  known,
-}: Pick<MergedContents, 'prunes' | 'prunedStores' | 'known'>): ReadonlyMap<string, readonly Removal[]> {
-  const removals = new Map<string, Removal[]>()
+  storedAt,
+}: Pick<HistoryContents, 'prunes' | 'prunedStores' | 'storedAt'>): ReadonlyMap<
+  string,
+  ReadonlyMap<string, readonly Removal[]>
+> {
+  const removals = new Map<string, Map<string, Removal[]>>()
   const oldestFirst = [...prunes].sort(([a], [b]) => compare(a, b))
-  for (const [key, { removed, label }] of oldestFirst) {
-    const storedAt = known.get(key)?.info.modifiedAt ?? null
+  for (const [key, { removed, label }] of oldestFirst)
     for (const place of removed) {
       const folder = folderOf(place, place.label)
-      const name = folder + place.manifestSha256
-      const before = removals.get(name) ?? []
+      const ofFolder = removals.get(folder) ?? new Map<string, Removal[]>()
+      const before = ofFolder.get(place.manifestSha256) ?? []
       const stores = (prunedStores.get(key) ?? []).filter((store) => !before.some((one) => one.stores.includes(store)))
-      if (stores.length > 0) removals.set(name, [...before, { place, folder, label, storedAt, stores }])
+      if (stores.length === 0) continue
+      ofFolder.set(place.manifestSha256, [...before, { place, label, storedAt: storedAt(key), stores }])
+      removals.set(folder, ofFolder)
     }
-  }
   return removals
 }
 
@@ -148,12 +270,16 @@ function isAfter({ storedAt }: Pick<StoredBackup, 'storedAt'>, removal: Removal)
   return removal.storedAt !== null && storedAt > removal.storedAt
 }
 
-function isHeld(backup: StoredBackup | undefined, key: string): boolean {
-  return backup !== undefined && backup.folder + backup.manifestSha256 === key
-}
-
 function folderOf({ kind, server, database }: Place, label: string): string {
   return backupFolder({ kind, server, database, label })
+}
+
+function placeOf({ kind, server, database }: Place): string {
+  return placeKey(kind, server, database)
+}
+
+function chainName({ kind, server, database }: Place): string {
+  return `${kind}/${escapeName(server)}/${database === null ? '' : escapeName(database)}`
 }
 
 function compare(a: string, b: string): number {

@@ -7,8 +7,10 @@ import { assertNotAborted, reasonOf } from '../errors.ts'
 import { type Log, logKeys } from '../log.ts'
 import { isAlive } from '../streams/process-alive.ts'
 import { version } from '../version.ts'
-import type { KnownDocument, KnownDocuments } from './contents.ts'
+import type { KnownBefore, KnownDocument, KnownDocuments } from './contents.ts'
+import { forEachInSlices } from './in-slices.ts'
 import { parseRow, type Row, rowOf } from './known-row.ts'
+import { cutsAmong } from './list-in-parallel.ts'
 
 /**
  * A copy on disk of the documents that were read from one store, so that a start reads only what is new. Never believed
@@ -34,9 +36,22 @@ export class KnownCache {
 
   /** What the file holds; nothing where it cannot be used. */
   async read(): Promise<KnownDocuments> {
+    return await this.open().documents
+  }
+
+  /** The same while it is still being read. */
+  open(): KnownBefore {
+    const bytes = readOwn(this.#path)
+    return {
+      cuts: bytes.then((read) => (read === undefined ? [] : cutsIn(read))).catch(() => []),
+      documents: this.#parsed(bytes),
+    }
+  }
+
+  async #parsed(reading: Promise<Buffer | undefined>): Promise<KnownDocuments> {
     try {
-      const bytes = await readOwn(this.#path)
-      if (bytes !== undefined) this.#saved = parse(bytes, this.#storeHash)
+      const bytes = await reading
+      if (bytes !== undefined) this.#saved = await parse(bytes, this.#storeHash)
     } catch (error) {
       this.#log.debug({ [logKeys.details]: reasonOf(error) }, `the index cache ${this.#path} is not used`)
     }
@@ -86,12 +101,12 @@ export class KnownCaches {
   }
 
   /** What was read before; at the first time by an earlier process. */
-  async knownOf(store: string, read: { readonly known: KnownDocuments } | undefined): Promise<KnownDocuments> {
+  knownOf(store: string, read: { readonly known: KnownDocuments } | undefined): KnownDocuments | KnownBefore {
     if (read !== undefined && read.known.size > 0) return read.known
     if (this.#cacheOf === undefined) return new Map()
     const cache = this.#caches.get(store) ?? this.#cacheOf(store)
     this.#caches.set(store, cache)
-    return await cache.read()
+    return cache.open()
   }
 
   /** By the name of the store. Throws only when aborted. */
@@ -108,7 +123,7 @@ export class KnownCaches {
 const manyDocuments = 500
 
 /** Raised whenever rows look different or documents are judged by other rules. */
-const cacheFormat = 1
+const cacheFormat = 2
 /** So many documents are read anew in no time; writing all of them would take longer. */
 const manyChanges = 100
 const largestBytes = 1 << 29
@@ -140,9 +155,10 @@ function assertOwn(stat: Stats): void {
   if (stat.size > largestBytes) throw new Error('it is too large')
 }
 
-/** A header, a document in each line, and the SHA-256 of all that. */
+/** A header, where to cut a listing, a document in each line, and the SHA-256 of all that. */
 function* linesOf(documents: readonly KnownDocument[], storeHash: string): Generator<string> {
   yield headerOf(storeHash)
+  yield JSON.stringify(cutsAmong(documents.map(({ info }) => info.key)))
   for (const known of documents) yield JSON.stringify(rowOf(known))
 }
 
@@ -170,7 +186,17 @@ async function writeLines(file: FileHandle, lines: Iterable<string>, signal: Abo
   await file.writeFile(`${hash.digest('hex')}\n`)
 }
 
-function parse(bytes: Buffer, storeHash: string): KnownDocuments {
+/** Before anybody knows whether the file is whole: wherever a listing is cut, it shows everything. */
+function cutsIn(bytes: Buffer): readonly string[] {
+  const start = bytes.indexOf('\n') + 1
+  const cuts: unknown = JSON.parse(bytes.toString('utf8', start, bytes.indexOf('\n', start)))
+  return Array.isArray(cuts) && cuts.length <= mostCuts ? cuts.filter((cut) => typeof cut === 'string') : []
+}
+
+/** Of a store with millions of backups. */
+const mostCuts = 10_000
+
+async function parse(bytes: Buffer, storeHash: string): Promise<KnownDocuments> {
   const end = bytes.length - 65
   const body = bytes.subarray(0, Math.max(0, end))
   const isWhole = end > 0 && bytes.toString('latin1', end) === `${createHash('sha256').update(body).digest('hex')}\n`
@@ -179,12 +205,13 @@ function parse(bytes: Buffer, storeHash: string): KnownDocuments {
   if (lines[0] !== headerOf(storeHash)) throw new Error('it is of another store or another version of pgproof')
   const known = new Map<string, KnownDocument>()
   const kinds = new Set<string>()
-  for (const line of lines.slice(1)) {
+  // The store is listed meanwhile.
+  await forEachInSlices(lines.slice(2), (line) => {
     const row = JSON.parse(line) as Row
     const document = parseRow(row, !kinds.has(row.document.kind))
     kinds.add(row.document.kind)
     known.set(document.info.key, document)
-  }
+  })
   return known
 }
 

@@ -1,41 +1,75 @@
+import { backupsPrefix, drillsPrefix, rolesPrefix } from '../storage/object-keys.ts'
 import type { ObjectInfo, ObjectStore } from '../storage/object-store.ts'
 import { mapInParallel } from './map-in-parallel.ts'
 
 /**
  * Every object under `prefix`, in the order of their keys; throws where any listing fails. Pages follow one another, so a
- * long listing is cut at keys that were there before, and the pieces are listed at the same time. The pieces together
- * cover every key, whatever came or went since. `before` may be in any order.
+ * long listing is cut at keys of `cuts` (see `cutsAmong`), and the pieces are listed at the same time. The pieces together
+ * cover every key, whatever came or went since. What is listed in one piece is told to `onListed` as it comes.
  */
 export async function listInParallel(
   store: ObjectStore,
   prefix: string,
-  before: Iterable<string>,
+  cuts: readonly string[],
   signal: AbortSignal,
+  onListed: (info: ObjectInfo) => void = () => {},
 ): Promise<readonly ObjectInfo[]> {
-  const cuts = store.listsInPages === true ? cutsAmong(before, prefix) : []
-  if (cuts.length === 0) return await listWhole(store, prefix, signal)
-  const pieces = [undefined, ...cuts].map((after, index) => ({ after, until: cuts[index] }))
-  const listed = await mapInParallel(pieces, pieces.length, signal, (piece) => listPiece(store, prefix, piece, signal))
-  if (!areSeamless(listed)) return await listWhole(store, prefix, signal)
+  const own = store.listsInPages === true ? [...new Set(cuts)].filter((key) => key.startsWith(prefix)).sort() : []
+  if (own.length === 0) return await listWhole(store, prefix, signal, onListed)
+  const pieces = [undefined, ...own].map((after, index) => ({ after, until: own[index] }))
+  const listed = await mapInParallel(pieces, piecesAtOnce, signal, (piece) => listPiece(store, prefix, piece, signal))
+  if (!areSeamless(listed)) return await listWhole(store, prefix, signal, () => {})
   return listed.flatMap(({ objects }) => objects)
 }
 
-/** Each piece of at least so many known documents, which are several pages of objects. */
-const documentsInPiece = 500
-const mostPieces = 16
-
-/** Keys of plain ASCII: then every way of ordering keys agrees which others come before them. */
-function cutsAmong(keys: Iterable<string>, prefix: string): readonly string[] {
-  const known = [...keys].filter((key) => key.startsWith(prefix) && /^[ -~]+$/.test(key)).sort()
-  const pieces = Math.min(mostPieces, Math.floor(known.length / documentsInPiece))
-  return Array.from({ length: Math.max(0, pieces - 1) }, (_, index) => {
-    return known[Math.floor(((index + 1) * known.length) / pieces)] as string
-  })
+/**
+ * Where to cut the listing of a store that held documents under these keys, in any order: so that each piece fits into a
+ * page of a thousand objects, with some room: what came since is at the end of the last pieces.
+ */
+export function cutsAmong(documents: Iterable<string>): readonly string[] {
+  const cuts: string[] = []
+  let prefix = ''
+  let objects = 0
+  for (const key of [...documents].filter(isPlain).sort()) {
+    if (!key.startsWith(prefix) || prefix === '') {
+      prefix = key.slice(0, key.indexOf('/') + 1)
+      objects = 0
+    }
+    objects += objectsWith(key)
+    if (objects < objectsInPiece) continue
+    cuts.push(key)
+    objects = 0
+  }
+  return cuts
 }
 
-async function listWhole(store: ObjectStore, prefix: string, signal: AbortSignal): Promise<readonly ObjectInfo[]> {
+const objectsInPiece = 970
+/** More at once are not listed sooner. */
+const piecesAtOnce = 16
+
+/** A key of plain ASCII: then every way of ordering keys agrees which others come before it. */
+function isPlain(key: string): boolean {
+  return /^[ -~]+$/.test(key)
+}
+
+/** How many objects come with a document, itself among them. */
+function objectsWith(key: string): number {
+  if (key.startsWith(backupsPrefix)) return 5
+  if (key.startsWith(rolesPrefix)) return 4
+  return key.startsWith(drillsPrefix) ? 3 : 1
+}
+
+async function listWhole(
+  store: ObjectStore,
+  prefix: string,
+  signal: AbortSignal,
+  onListed: (info: ObjectInfo) => void,
+): Promise<readonly ObjectInfo[]> {
   const objects: ObjectInfo[] = []
-  for await (const info of store.list(prefix, { signal })) objects.push(info)
+  for await (const info of store.list(prefix, { signal })) {
+    objects.push(info)
+    onListed(info)
+  }
   return objects
 }
 

@@ -1,15 +1,7 @@
 import type { DrillReport } from '../domain/drill-report.ts'
 import type { PauseDocument } from '../domain/pause.ts'
 import type { PruneRecord } from '../domain/prune-record.ts'
-import type {
-  DamagedObject,
-  FullDrillPlace,
-  KnownDocuments,
-  OrphanFolder,
-  StoreContents,
-  StoredBackup,
-} from './contents.ts'
-import { onceForEach } from './once-for-each.ts'
+import type { DamagedObject, FullDrillPlace, OrphanFolder, StoreContents, StoredBackup } from './contents.ts'
 
 /** The backup as one of the stores holds it. */
 export type StoredCopy = StoredBackup & { readonly store: string }
@@ -32,8 +24,8 @@ export type MergedContents = {
   /** By key, the first of each. */
   readonly damaged: ReadonlyMap<string, DamagedObject & { readonly store: string }>
   readonly orphans: readonly (OrphanFolder & { readonly store: string })[]
-  /** When each document was stored, by the first store that has it. */
-  readonly known: KnownDocuments
+  /** When the document under this key was stored, by the first store that has it. */
+  readonly storedAt: (key: string) => Date | null
 }
 
 /**
@@ -46,8 +38,14 @@ export function storesOf({ copies }: Pick<CopiedBackup, 'copies'>, first?: strin
   return first !== undefined && names.includes(first) ? [first, ...names.filter((name) => name !== first)] : names
 }
 
-/** In the order of the stores, which decides what is said where two of them differ. */
-export function mergeContents(stores: ReadonlyMap<string, StoreContents>): MergedContents {
+/**
+ * In the order of the stores, which decides what is said where two of them differ. `backups` and `drills` are those that are
+ * merged already.
+ */
+export function mergeContents(
+  stores: ReadonlyMap<string, StoreContents>,
+  { backups, drills }: Partial<Pick<MergedContents, 'backups' | 'drills'>> = {},
+): MergedContents {
   const each = [...stores]
   const damaged = new Map<string, DamagedObject & { store: string }>()
   for (const [store, contents] of each)
@@ -64,29 +62,39 @@ export function mergeContents(stores: ReadonlyMap<string, StoreContents>): Merge
     }
   return {
     prunedStores,
-    backups: mergeBackups(each),
-    drills: firstOfEach(each.map(([, { drills }]) => drills)),
+    backups: backups ?? mergeBackups(each),
+    drills: drills ?? firstOfEach(each.map((one) => one[1].drills)),
     prunes: firstOfEach(each.map(([, { prunes }]) => prunes)),
     pauses: firstOfEach(each.map(([, { pauses }]) => pauses)),
     fullDrills: [...fullDrills.values()],
     damaged,
     orphans: each.flatMap(([store, { orphans }]) => Array.from(orphans.values(), (orphan) => ({ ...orphan, store }))),
-    known: firstOfEach(each.map(([, { known }]) => known)),
+    storedAt: (key) => {
+      for (const [, { known }] of each) {
+        const info = known.get(key)?.info
+        if (info !== undefined) return info.modifiedAt
+      }
+      return null
+    },
   }
 }
 
-/** Newest first. */
-export const prunesIn = onceForEach(({ prunes }: MergedContents): readonly PruneRecord[] => {
-  return [...prunes.values()].sort((a, b) => (a.label < b.label ? 1 : -1))
-})
+/** The backup in that folder, wherever it is. */
+export function mergeBackup(folder: string, stores: ReadonlyMap<string, StoreContents>): CopiedBackup | undefined {
+  let merged: CopiedBackup | undefined
+  for (const [store, { backups }] of stores) {
+    const backup = backups.get(folder)
+    if (backup !== undefined) merged = merged === undefined ? onlyCopy(store, backup) : withCopy(merged, store, backup)
+  }
+  return merged
+}
 
 function mergeBackups(stores: readonly (readonly [string, StoreContents])[]): Map<string, CopiedBackup> {
   const merged = new Map<string, CopiedBackup>()
   for (const [store, { backups }] of stores) {
     for (const [folder, backup] of backups) {
       const before = merged.get(folder)
-      if (before === undefined) merged.set(folder, onlyCopy(store, backup))
-      else merged.set(folder, withCopy(before, store, backup))
+      merged.set(folder, before === undefined ? onlyCopy(store, backup) : withCopy(before, store, backup))
     }
   }
   return merged

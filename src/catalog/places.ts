@@ -14,16 +14,30 @@ import {
   unescapeName,
 } from '../storage/object-keys.ts'
 
-/** Which backup a folder is of (ending in a slash); undefined for one that pgproof never makes. */
-export function placeOfFolder(folder: string): BackupPlace | undefined {
-  const parts = folder.split('/')
-  const label = parts.at(-2)
+/** Tells which backup a folder is of (ending in a slash); undefined for one that pgproof never makes. */
+export function placesOfFolders(): (folder: string) => BackupPlace | undefined {
+  // A store has few places, and thousands of folders in each.
+  const known = new Map<string, Omit<BackupPlace, 'label'> | undefined>()
+  return (folder) => {
+    const start = folder.lastIndexOf('/', folder.length - 2) + 1
+    const label = folder.slice(start, -1)
+    if (!isLabel(label)) return undefined
+    const parent = folder.slice(0, start)
+    if (!known.has(parent)) known.set(parent, placeOfParent(parent))
+    const place = known.get(parent)
+    return place === undefined ? undefined : { ...place, label }
+  }
+}
+
+/** Where the folders of the backups of one place are. */
+function placeOfParent(parent: string): Omit<BackupPlace, 'label'> | undefined {
+  const parts = parent.split('/')
   const server = unescapeName(parts[1] ?? '')
-  if (label === undefined || !isLabel(label) || server === undefined) return undefined
-  if (folder.startsWith(rolesPrefix) && parts.length === 4) return { kind: 'roles', server, database: null, label }
+  if (server === undefined) return undefined
+  if (parent.startsWith(rolesPrefix) && parts.length === 3) return { kind: 'roles', server, database: null }
   const database = unescapeName(parts[2] ?? '')
-  if (!folder.startsWith(backupsPrefix) || parts.length !== 5 || database === undefined) return undefined
-  return { kind: 'database', server, database, label }
+  if (!parent.startsWith(backupsPrefix) || parts.length !== 4 || database === undefined) return undefined
+  return { kind: 'database', server, database }
 }
 
 /** Whether a manifest, report or record found at `key` says of itself that it belongs there. */

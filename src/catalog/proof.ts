@@ -1,6 +1,7 @@
 import type { DrillReport, Verdict } from '../domain/drill-report.ts'
 import { backupFolder } from '../storage/object-keys.ts'
 import type { StoredBackup } from './contents.ts'
+import { onceForEach } from './once-for-each.ts'
 
 /** What drills have shown of one backup. */
 export type Proof = {
@@ -12,29 +13,48 @@ export type Proof = {
 }
 
 /**
- * The proof of every backup, from all reports. A report counts for a backup only if it is of the very manifest that is in
- * the store now. A roles backup is proven by the drills that passed with its roles compared; one that failed does not say whether
- * the roles were to blame, and takes nothing back.
+ * The proof of a backup from the reports that name its folder, oldest first. A report counts only if it is of the very
+ * manifest that is in the store now. A roles backup is proven by the drills that passed with its roles compared; one that
+ * failed does not say whether the roles were to blame, and takes nothing back.
  */
-export function collectProofs(
-  reports: Iterable<DrillReport>,
-): (backup: Pick<StoredBackup, 'folder' | 'manifestSha256'>) => Proof {
-  const proofs = new Map<string, Proof>()
-  const timed = Array.from(reports, (report) => ({ report, finishedAt: new Date(report.finishedAt) }))
-  timed.sort((a, b) => a.finishedAt.getTime() - b.finishedAt.getTime())
-  for (const { report, finishedAt } of timed) {
-    const { server, database, verdict, backup, rolesBackup } = report
-    const drilled = backupFolder({ kind: 'database', server, database, label: backup.label }) + backup.manifestSha256
-    const verifiedBefore = proofs.get(drilled)?.verifiedAt ?? null
-    const verifiedAt = verdict === 'passed' ? finishedAt : verdict === 'failed' ? null : verifiedBefore
-    proofs.set(drilled, { verifiedAt, lastDrilledAt: finishedAt, lastVerdict: verdict })
-    if (rolesBackup === null) continue
-    const rolesFolder = backupFolder({ kind: 'roles', server, database: null, label: rolesBackup.label })
-    const roles = rolesFolder + rolesBackup.manifestSha256
-    const rolesVerifiedAt = verdict === 'passed' ? finishedAt : (proofs.get(roles)?.verifiedAt ?? null)
-    proofs.set(roles, { verifiedAt: rolesVerifiedAt, lastDrilledAt: finishedAt, lastVerdict: verdict })
+export function proofOf(
+  { folder, manifestSha256 }: Pick<StoredBackup, 'folder' | 'manifestSha256'>,
+  oldestFirst: readonly DrillReport[],
+): Proof {
+  let proof = unproven
+  for (const report of oldestFirst) {
+    const { verdict } = report
+    const { backup, roles } = drilledFolders(report)
+    const isRoles = folder === roles
+    const drilled = isRoles ? report.rolesBackup : folder === backup ? report.backup : null
+    if (drilled?.manifestSha256 !== manifestSha256) continue
+    const finishedAt = finishedAtOf(report)
+    const before = verdict === 'failed' && !isRoles ? null : proof.verifiedAt
+    proof = {
+      verifiedAt: verdict === 'passed' ? finishedAt : before,
+      lastDrilledAt: finishedAt,
+      lastVerdict: verdict,
+    }
   }
-  return ({ folder, manifestSha256 }) => proofs.get(folder + manifestSha256) ?? unproven
+  return proof
 }
+
+/** The folders of the backup that was drilled, and of the roles that were compared; null if none were. */
+export const drilledFolders = onceForEach(
+  ({
+    server,
+    database,
+    backup,
+    rolesBackup,
+  }: DrillReport): { readonly backup: string; readonly roles: string | null } => {
+    return {
+      backup: backupFolder({ kind: 'database', server, database, label: backup.label }),
+      roles:
+        rolesBackup === null ? null : backupFolder({ kind: 'roles', server, database: null, label: rolesBackup.label }),
+    }
+  },
+)
+
+export const finishedAtOf = onceForEach((report: DrillReport) => new Date(report.finishedAt))
 
 const unproven: Proof = { verifiedAt: null, lastDrilledAt: null, lastVerdict: null }

@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts'
 import { PgproofError, toPgproofError } from '../errors.ts'
 import type { StoreSet } from '../storage/store-set.ts'
-import { emptyContents, type KnownDocuments, type StoreContents } from './contents.ts'
+import { emptyContents, type KnownBefore, type KnownDocuments, type StoreContents } from './contents.ts'
 import type { ReportTrust } from './read-document.ts'
 import { rebuildFromStore } from './rebuild.ts'
 import { settleManifests } from './settle-manifests.ts'
@@ -29,7 +29,7 @@ export type Reading = {
  */
 export async function readStores(
   stores: StoreSet,
-  knownOf: (store: string) => Promise<KnownDocuments>,
+  knownOf: (store: string) => KnownDocuments | KnownBefore,
   trust: ReportTrust | null,
   clock: Clock,
   signal: AbortSignal,

@@ -13,14 +13,17 @@ import {
   arrange,
   type DamagedObject,
   faultsOf,
+  type KnownBefore,
   type KnownDocument,
   type KnownDocuments,
   type StoreContents,
 } from './contents.ts'
-import { listInParallel } from './list-in-parallel.ts'
+import { forEachInSlices } from './in-slices.ts'
+import { cutsAmong, listInParallel } from './list-in-parallel.ts'
 import { mapInParallel } from './map-in-parallel.ts'
 import { isDrillReportKey } from './places.ts'
 import { isDocumentKey, type ReportJudge, type ReportTrust, readDocument } from './read-document.ts'
+import { Reading } from './reading.ts'
 
 /**
  * The contents of the store: lists everything, and reads every document that is new or changed since `known`. Throws if a
@@ -29,59 +32,87 @@ import { isDocumentKey, type ReportJudge, type ReportTrust, readDocument } from 
  */
 export async function rebuildFromStore(
   store: ObjectStore,
-  knownBefore: KnownDocuments | Promise<KnownDocuments>,
+  knownBefore: KnownDocuments | KnownBefore,
   trust: ReportTrust | null,
   signal: AbortSignal,
 ): Promise<StoreContents> {
-  // Only what comes in pages is listed in pieces, cut by what was known; else the cache is read meanwhile.
-  const cuts = store.listsInPages === true ? [...(await knownBefore).keys()] : []
-  const [objects, known] = await Promise.all([listAll(store, cuts, signal), knownBefore])
-
+  const judge = trust === null ? null : judgeBy(trust)
   const refusals: DamagedObject[] = []
-  const judge = trust === null ? null : judgeBy(trust, objects)
-  const listed = objects.filter(({ key }) => isDocumentKey(key))
-  const read = await mapInParallel(listed, parallelReads, signal, async (info) => {
-    const before = known.get(info.key)
-    if (before !== undefined && isSame(before.info, info) && before.judgedBy === judgedBy(info, judge))
-      return before.document
+  const found = new Map<string, KnownDocument>()
+  const reading = new Reading<ObjectInfo>(parallelReads, signal, async (info) => {
     try {
-      return await readDocument(store, info, judge, signal)
+      const document = await readDocument(store, info, judge, signal)
+      if (document !== undefined) found.set(info.key, { info, judgedBy: judgedBy(info, judge), document })
     } catch (error) {
       assertNotAborted(signal)
       if (!(error instanceof PgproofError) || refusals.length >= refusalsThatCount) throw error
       refusals.push({ ...info, error })
-      return undefined
     }
   })
-  const documents = new Map<string, KnownDocument>()
-  for (const [index, info] of listed.entries()) {
-    const document = read[index]
-    if (document !== undefined) documents.set(info.key, { info, judgedBy: judgedBy(info, judge), document })
+  let known = 'documents' in knownBefore ? undefined : knownBefore
+  const seen = new Set<string>()
+  /** Does nothing until it is known what was read before. */
+  const look = (info: ObjectInfo): void => {
+    if (known === undefined || seen.has(info.key)) return
+    seen.add(info.key)
+    const before = known.get(info.key)
+    const isKnown = before !== undefined && isSame(before.info, info) && before.judgedBy === judgedBy(info, judge)
+    if (isKnown) found.set(info.key, before)
+    else reading.add(info)
   }
-  const contents = arrange(objects, documents, refusals)
+  const knowing = 'documents' in knownBefore ? knownBefore.documents.then((documents) => (known = documents)) : known
+  const lookAtOnce = (info: ObjectInfo): void => {
+    if (isDocumentKey(info.key)) look(info)
+  }
+  const objects: ObjectInfo[] = []
+  const listedDocuments: ObjectInfo[] = []
+  try {
+    const cuts = await cutsOf(store, knownBefore)
+    for (const prefixes of listingOrder) {
+      const listed = await mapInParallel(prefixes, prefixes.length, signal, (prefix) =>
+        // A report is judged by its signature, which is listed after it.
+        listInParallel(store, prefix, cuts, signal, prefix === drillsPrefix ? undefined : lookAtOnce),
+      )
+      const from = listedDocuments.length
+      for (const infos of listed)
+        await forEachInSlices(infos, (info) => {
+          objects.push(info)
+          if (isDocumentKey(info.key)) listedDocuments.push(info)
+          else judge?.note(info)
+        })
+      await forEachInSlices(listedDocuments.slice(from), look)
+    }
+    await knowing
+    await forEachInSlices(listedDocuments, look)
+  } catch (error) {
+    await reading.stop()
+    throw error
+  }
+  await reading.end()
+  const documents = new Map<string, KnownDocument>()
+  await forEachInSlices(listedDocuments, ({ key }) => {
+    const document = found.get(key)
+    if (document !== undefined) documents.set(key, document)
+  })
+  const contents = await arrange(objects, documents, refusals)
   await confirmFaults(store, contents.backups, signal)
   return contents
 }
 
-/**
- * Reports before the backups that they name, records of prunes after the backups that they removed: whatever happens
- * meanwhile, nothing looks as if it had vanished.
- */
-const listingOrder = [fullDrillsPrefix, drillsPrefix, backupsPrefix, rolesPrefix, prunesPrefix, pausesPrefix]
-
-async function listAll(
-  store: ObjectStore,
-  cuts: readonly string[],
-  signal: AbortSignal,
-): Promise<readonly ObjectInfo[]> {
-  const objects: ObjectInfo[] = []
-  for (const prefix of listingOrder)
-    for (const info of await listInParallel(store, prefix, cuts, signal)) objects.push(info)
-  return objects
+/** Only what comes in pages is listed in pieces. */
+async function cutsOf(store: ObjectStore, known: KnownDocuments | KnownBefore): Promise<readonly string[]> {
+  if (store.listsInPages !== true) return []
+  return 'documents' in known ? await known.cuts : cutsAmong(known.keys())
 }
 
-/** Of a store that takes 50 ms for each, 10,000 manifests come in 10 s. */
-const parallelReads = 48
+/**
+ * Reports before the backups that they name, records of prunes after the backups that they removed: whatever happens
+ * meanwhile, nothing looks as if it had vanished. What is in one row is listed at the same time.
+ */
+const listingOrder = [[fullDrillsPrefix, drillsPrefix, pausesPrefix], [backupsPrefix, rolesPrefix], [prunesPrefix]]
+
+/** Of a store that takes 50 ms for each, 10,000 manifests come in 4 s; the Ceph gateway does, however idle it is. */
+const parallelReads = 128
 /** After so many documents that the store did not hand out, it is the store that fails, not the documents. */
 const refusalsThatCount = 20
 
@@ -90,16 +121,21 @@ function isSame(a: ObjectInfo, b: ObjectInfo): boolean {
 }
 
 /** The identity is that of the trusted keys and of the store, short, because every report is remembered with it. */
-type IdentifiedJudge = ReportJudge & { readonly identity: string }
+type IdentifiedJudge = ReportJudge & {
+  readonly identity: string
+  /** Keeps in mind what was listed, if it is a signature. */
+  note(info: ObjectInfo): void
+}
 
-function judgeBy(trust: ReportTrust, objects: readonly ObjectInfo[]): IdentifiedJudge {
-  const signatures = new Map(
-    objects.filter(({ key }) => key.startsWith(drillsPrefix) && key.endsWith('.sig')).map((info) => [info.key, info]),
-  )
+function judgeBy(trust: ReportTrust): IdentifiedJudge {
+  const signatures = new Map<string, ObjectInfo>()
   const identity = createHash('sha256')
     .update(JSON.stringify([trust.identity, trust.storeId]))
     .digest('base64url')
-  return { trust, identity, signatureOf: (reportKey) => signatures.get(`${reportKey}.sig`) }
+  const note = (info: ObjectInfo): void => {
+    if (info.key.endsWith('.sig') && info.key.startsWith(drillsPrefix)) signatures.set(info.key, info)
+  }
+  return { trust, identity, note, signatureOf: (reportKey) => signatures.get(`${reportKey}.sig`) }
 }
 
 /** A report is judged once, unless the trusted keys or its signature change. */

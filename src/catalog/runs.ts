@@ -30,6 +30,8 @@ export type Run = {
   readonly label: string | null
   readonly error: { readonly code: string; readonly message: string; readonly hint: string } | null
   readonly progress: RunProgress | null
+  /** In a fleet: the worker that carries it out, null before one does. Undefined for what is in no queue of a fleet. */
+  readonly worker?: string | null | undefined
 }
 
 /** What the scheduler plans, for the status and the metrics. */

@@ -2,10 +2,11 @@ import { labelTime } from '../domain/backup-label.ts'
 import type { DrillReport } from '../domain/drill-report.ts'
 import type { PruneRecord } from '../domain/prune-record.ts'
 import { backupFolder, drillReportKey, fullDrillReportKey, objectNames } from '../storage/object-keys.ts'
+import type { CatalogBackup, OrderedBackups } from './backup-order.ts'
 import type { DamagedObject, FullDrillPlace, OrphanFolder, StoreContents } from './contents.ts'
-import type { MergedContents } from './merge.ts'
+import { onceForEach } from './once-for-each.ts'
 import { isDrillReportKey } from './places.ts'
-import { type BackupFilter, backupsInStore, type CatalogBackup, isOf } from './view.ts'
+import { type BackupFilter, backupsIn } from './view.ts'
 
 /** What one of the stores holds. */
 export type StoreView = {
@@ -36,34 +37,20 @@ export type StoreTotals = {
   readonly newestWhole: Date | null
 }
 
-/**
- * `merged` and `ordered` are asked only for backups: putting ten thousand of them in order after each change takes its time.
- * `ordered` is the view of all stores, which is also that of a store that is alone; null where it is not.
- */
-export function viewStore(
-  store: string,
-  contents: StoreContents,
-  merged: () => MergedContents,
-  ordered: (() => readonly CatalogBackup[]) | null,
-): StoreView {
-  let all: readonly CatalogBackup[] | undefined
-  let totals: readonly StoreTotals[] | undefined
-  const backups = (): readonly CatalogBackup[] => {
-    // A drill of a copy in a store that is gone, or had another name, says something else here.
-    const isSame = ordered !== null && [...contents.drills.values()].every((report) => report.store === store)
-    all ??= isSame ? ordered() : backupsInStore(merged(), store)
+/** `ordered` is asked only for backups: it takes its time with ten thousand of them, once. */
+export function viewStore(contents: StoreContents, ordered: () => OrderedBackups): StoreView {
+  let all: OrderedBackups | undefined
+  const backups = (): OrderedBackups => {
+    all ??= ordered()
     return all
   }
+  let totals: readonly StoreTotals[] | undefined
   let prunedFolders: ReadonlySet<string> | undefined
   let reports: ReadonlySet<string> | undefined
   return {
-    backups: (filter = {}) => {
-      const { kind, server, database } = filter
-      const isEverything = kind === undefined && server === undefined && database === undefined
-      return isEverything ? backups() : backups().filter(({ manifest }) => isOf(manifest, filter))
-    },
+    backups: (filter = {}) => backupsIn(backups(), filter),
     totals: () => {
-      totals ??= totalsOf(backups())
+      totals ??= [...backups().backupsByPlace.values()].map(totalsOf)
       return totals
     },
     get prunedFolders() {
@@ -89,19 +76,16 @@ function foldersPruned(prunes: Iterable<PruneRecord>): ReadonlySet<string> {
   return folders
 }
 
-function totalsOf(newestFirst: readonly CatalogBackup[]): readonly StoreTotals[] {
-  const places = Map.groupBy(newestFirst, ({ manifest: { server, database } }) => JSON.stringify([server, database]))
-  return Array.from(places.values(), (backups) => {
-    const { server, database } = (backups[0] as CatalogBackup).manifest
-    const bytes = backups.reduce((sum, { storedBytes }) => sum + storedBytes, 0)
-    return {
-      server,
-      database,
-      bytes,
-      newestWhole: backups.find(({ faults }) => faults.length === 0)?.snapshotTime ?? null,
-    }
-  })
-}
+/** Of the backups of one place, newest first. */
+const totalsOf = onceForEach((newestFirst: readonly CatalogBackup[]): StoreTotals => {
+  const { server, database } = (newestFirst[0] as CatalogBackup).manifest
+  return {
+    server,
+    database,
+    bytes: newestFirst.reduce((sum, { storedBytes }) => sum + storedBytes, 0),
+    newestWhole: newestFirst.find(({ faults }) => faults.length === 0)?.snapshotTime ?? null,
+  }
+})
 
 /** Not what a stranger put there, nor the detailed part of a report, which proves nothing. */
 function isUnreadable({ key, error }: DamagedObject): boolean {

@@ -1,15 +1,27 @@
-import { PgproofError } from '../errors.ts'
+import { PgproofError, toPgproofError } from '../errors.ts'
 import type { BackupFlags } from './backup.ts'
 import { type BackupOrder, type BackupOutcome, backUpAll, failedBackup } from './backup-outcome.ts'
 import type { Answer } from './context.ts'
 import { type DaemonRun, type DaemonStatus, daemonBackupDetails, daemonStatus } from './daemon-answers.ts'
 import { askDaemon, type Daemon } from './daemon-client.ts'
 import { failureAtDaemon } from './daemon-refusal.ts'
-import { type DaemonOrder, followAtDaemon, orderedLine, orderRun, runDocument } from './daemon-run.ts'
+import {
+  cancellingTogether,
+  type DaemonOrder,
+  eachOrdered,
+  followAtDaemon,
+  orderedLine,
+  orderRun,
+  patiently,
+  runDocument,
+} from './daemon-run.ts'
 import { serversOf } from './list-daemon.ts'
 import { parseTarget, placeName } from './target.ts'
 
-/** The same backups, made by a daemon: ordered one after the other and followed, or only ordered with --detach. */
+/**
+ * The same backups, made by a daemon: they are ordered ahead, so that a fleet takes as many at once as it can, and followed,
+ * unless --detach. Once the command is cancelled, so are all that have not ended.
+ */
 export async function backUpAtDaemon(daemon: Daemon, operands: readonly string[], flags: BackupFlags): Promise<Answer> {
   const { context } = daemon
   const status = await askDaemon(daemon, 'v1/status', daemonStatus)
@@ -27,16 +39,43 @@ export async function backUpAtDaemon(daemon: Daemon, operands: readonly string[]
       return null
     }
   }
-  const perform = async (order: BackupOrder): Promise<BackupOutcome | null> => {
-    const startedMs = context.clock.monotonicMs()
-    const seconds = (): number => (context.clock.monotonicMs() - startedMs) / 1000
-    try {
-      return await unlessLeftOut(order, async () => ({ ...(await backUp(order, status, daemon)), seconds: seconds() }))
-    } catch (thrown) {
-      return failedBackup(order, seconds(), thrown)
+  if (flags.detach !== true) {
+    const given = new Map<BackupOrder, DaemonRun | PgproofError | null>()
+    const followed = new Set<BackupOrder>()
+    using _together = cancellingTogether(
+      () => [...given].flatMap(([order, run]) => (isRun(run) && !followed.has(order) ? [run] : [])),
+      daemon,
+    )
+    const left = orders.values()
+    /** Orders so many more than have ended that nobody who may take one waits for an order. */
+    const orderMore = async (): Promise<void> => {
+      while (given.size - followed.size < ahead && !context.signal.aborted) {
+        const { value: order } = left.next()
+        if (order === undefined) return
+        given.set(order, await giveOrRefusal(order, () => orderRun(daemonOrder(order), daemon)))
+      }
     }
+    const giveOrRefusal = async (order: BackupOrder, give: () => Promise<DaemonRun>) => {
+      try {
+        return await unlessLeftOut(order, () => patiently(give, context))
+      } catch (thrown) {
+        return toPgproofError(thrown, 'the backup')
+      }
+    }
+    const follow = async (order: BackupOrder): Promise<BackupOutcome | null> => {
+      await orderMore()
+      const run = given.get(order)
+      try {
+        if (run === undefined || run === null) return null
+        return isRun(run) ? await followBackup(order, run, status, daemon) : failedBackup(order, 0, run)
+      } catch (thrown) {
+        return failedBackup(order, 0, thrown)
+      } finally {
+        followed.add(order)
+      }
+    }
+    return await backUpAll(orders, [], follow, context, eachOrdered(orders, context))
   }
-  if (flags.detach !== true) return await backUpAll(orders, [], perform, context)
 
   const runs: DaemonRun[] = []
   for (const order of orders) {
@@ -44,6 +83,13 @@ export async function backUpAtDaemon(daemon: Daemon, operands: readonly string[]
     if (run !== null) runs.push(run)
   }
   return { document: { runs: runs.map(runDocument) }, text: runs.map((run) => orderedLine(run, context)).join('\n') }
+}
+
+/** A daemon forgets runs that ended long ago, a thousand at most; each backup may bring a prune with it. */
+const ahead = 200
+
+function isRun(given: DaemonRun | PgproofError | null): given is DaemonRun {
+  return given !== null && !(given instanceof PgproofError)
 }
 
 /** A server alone stands for all databases that the daemon knows of it. */
@@ -72,22 +118,31 @@ function daemonOrder({ server, database }: BackupOrder): DaemonOrder {
   return { path: 'v1/backups', scope: 'backup', body }
 }
 
-async function backUp(
+async function followBackup(
   order: BackupOrder,
+  ordered: DaemonRun,
   status: DaemonStatus,
   daemon: Daemon,
-): Promise<Omit<BackupOutcome, 'seconds'>> {
+): Promise<BackupOutcome> {
   const known = status.databases.find(({ server, database }) => server === order.server && database === order.database)
   const bytes = known?.newestBackup?.dumpBytes
   const before = bytes === undefined ? undefined : { manifest: { dump: { bytes } } }
-  const run = await followAtDaemon(await orderRun(daemonOrder(order), daemon), { backup: before }, daemon)
-  if (run.error !== null) throw failureAtDaemon(run.error)
-  if (run.label === null) throw new PgproofError('CANCELLED', { what: 'the backup' })
+  const run = await followAtDaemon(ordered, { backup: before }, daemon)
+  const seconds = secondsOf(run)
+  if (run.error !== null) return failedBackup(order, seconds, failureAtDaemon(run.error))
+  if (run.label === null) return failedBackup(order, seconds, new PgproofError('CANCELLED', { what: 'the backup' }))
   const query = new URLSearchParams({ kind: order.job === 'roles' ? 'roles' : 'database', server: order.server })
   if (order.database !== null) query.set('database', order.database)
   const path = `v1/backups/${encodeURIComponent(run.label)}?${query}`
-  const { manifest } = await askDaemon(daemon, path, daemonBackupDetails)
+  // It is there, also where the command has been cancelled meanwhile.
+  const unhurried = { ...daemon, context: { ...daemon.context, signal: new AbortController().signal } }
+  const { manifest } = await patiently(() => askDaemon(unhurried, path, daemonBackupDetails), unhurried.context)
   const held = new Set(manifest.stores.map(({ name }) => name))
   const lacking = status.store.places.flatMap(({ name }) => (held.has(name) ? [] : [name]))
-  return { ...order, manifest, lacking, pruned: [], pruneError: null, error: null }
+  return { ...order, seconds, manifest, lacking, pruned: [], pruneError: null, error: null }
+}
+
+/** How long it was carried out, by the daemon's clock: it may have waited before, and ended while another was followed. */
+function secondsOf({ startedAt, finishedAt }: DaemonRun): number {
+  return startedAt === null || finishedAt === null ? 0 : Math.max(0, finishedAt.getTime() - startedAt.getTime()) / 1000
 }

@@ -34,27 +34,36 @@ export function failedBackup(order: BackupOrder, seconds: number, thrown: unknow
   }
 }
 
-/** Each in turn, the rest after a failure too, and a line for each; `failures` are those that came before.
- * Null says that there was nothing to do. */
+/**
+ * Each in turn, the rest after a failure too, and a line for each; `failures` are those that came before, and null says
+ * that there was nothing to do. `turns` says whose turn it is; once the command is cancelled nobody's, unless given.
+ */
 export async function backUpAll(
   orders: readonly BackupOrder[],
   failures: readonly BackupOutcome[],
   backUp: (order: BackupOrder) => Promise<BackupOutcome | null>,
   context: CommandContext,
+  turns: Iterable<BackupOrder> = untilCancelled(orders, context),
 ): Promise<Answer> {
   const results = [...failures]
   const width = Math.max(...[...results, ...orders].map((place) => widthOf(printable(placeName(place)))), 0)
   for (const result of results) context.say(outcomeLine(result, width))
-  for (const order of orders) {
+  for (const order of turns) {
     const result = await backUp(order)
     if (result === null) continue
     results.push(result)
     context.say(outcomeLine(result, width))
     if (result.pruned.length > 0) context.note(`pruned, as \`retention\` says: ${labelsText(result.pruned)}`)
     if (result.pruneError != null) context.warn(pruneWarning(result, result.pruneError))
-    if (context.signal.aborted) break
   }
   return { document: { runs: results.map(outcomeDocument) }, error: overall(results, orders, context) }
+}
+
+function* untilCancelled<T>(orders: readonly T[], { signal }: Pick<CommandContext, 'signal'>): Generator<T> {
+  for (const order of orders) {
+    yield order
+    if (signal.aborted) return
+  }
 }
 
 function labelsText(labels: readonly string[]): string {
@@ -69,7 +78,9 @@ function overall(
   context: CommandContext,
 ): PgproofError | null {
   const errors = results.flatMap((result) => (result.error === null ? [] : [{ result, error: result.error }]))
-  if (context.signal.aborted && errors.length > 0) return toPgproofError(context.signal.reason, 'the command')
+  const isCutShort = results.length < orders.length
+  if (context.signal.aborted && (errors.length > 0 || isCutShort))
+    return toPgproofError(context.signal.reason, 'the command')
   const [first, ...others] = errors
   if (first === undefined || others.length === 0) return first?.error ?? null
   for (const { result, error } of errors) context.complain(error, placeOf(result))

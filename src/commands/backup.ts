@@ -25,7 +25,7 @@ export async function backupCommand(
     throw new PgproofError('USAGE_INVALID', { reason: '--detach has no meaning without --url' })
 
   // 1. What is asked for, as far as the configuration can tell.
-  const config = await openConfig(context)
+  const config = await openConfig(context, undefined, { drillsNothing: true })
   const named = operands.map((operand) => parseTarget(operand, config.servers))
   for (const { server, database } of named)
     if (database !== null && !isConfigured(serverNamed(config, server), database))

@@ -22,7 +22,7 @@ export async function checkCommand(context: CommandContext): Promise<Answer> {
   const findings = await (async () => {
     using _looking = context.progress.begin('looking')
     const ofBackups = await runCheck({ ...wired.installation, catalog: new Catalog(context) }, context.signal)
-    return [...ofBackups, ...(await checkHttp(config.http, context.clock.now()))]
+    return [...ofBackups, ...(await ofFleet(config, context)), ...(await checkHttp(config.http, context.clock.now()))]
   })()
   const problems = findings.filter(({ result }) => result === 'problem').length
   const count = problems === 1 ? '1 problem' : `${problems} problems`
@@ -33,10 +33,19 @@ export async function checkCommand(context: CommandContext): Promise<Answer> {
   }
 }
 
+async function ofFleet(config: Config, { clock, signal }: CommandContext): Promise<Finding[]> {
+  const { fleet } = config
+  if (fleet === undefined) return []
+  // Without a fleet not even its code is loaded.
+  const { checkFleet } = await import('../fleet/check-fleet.ts')
+  return await checkFleet(fleet, { config, clock }, signal)
+}
+
 function whatFails(findings: readonly Finding[], { stores }: Config): string {
   const optional = new Set(stores.filter(({ isRequired }) => !isRequired).map(({ name }) => `store ${name}`))
   const failing = ({ subject, code }: Finding): string => {
     if (code === 'STORE_UNPROTECTED') return 'the protection of a store'
+    if (subject === 'fleet') return 'the work of the fleet'
     if (subject === 'http') return '`pgproof serve` or its clients'
     if (subject === 'drills' || subject === 'private keys') return 'drills and restores'
     return optional.has(subject) ? 'the copies in a store that is not required' : 'tonight’s backup'

@@ -17,6 +17,8 @@ export const daemonRun = z.object({
   job: z.enum(['backup', 'roles', 'drill', 'prune', 'sync']),
   server: z.string(),
   database: z.string().nullable(),
+  /** Of a fleet. */
+  worker: z.string().nullable().default(null),
   trigger: z.string(),
   state: z.string(),
   position: count.nullable(),
@@ -168,3 +170,58 @@ export const daemonStatus = z.object({
 })
 export type DaemonStatus = z.output<typeof daemonStatus>
 export type DaemonDatabase = DaemonStatus['databases'][number]
+
+export const daemonOrderedDrills = z.object({
+  ordered: z.array(daemonRun),
+  refused: z.array(z.object({ ...place, ...failure.shape, run: z.string().nullable() })),
+})
+
+const somewhere = { server: z.string().nullable(), database: z.string().nullable() }
+
+export const daemonQueue = z.object({
+  isReachable: z.boolean(),
+  reason: z.string().nullable(),
+  asOf: date,
+  queues: z.array(
+    z.object({
+      name: z.string(),
+      queued: count,
+      active: count,
+      failed: count,
+      oldestQueuedAt: date.nullable(),
+      // Of newer daemons.
+      unserved: z.string().nullish(),
+    }),
+  ),
+  dead: z.array(
+    z.object({
+      ...{ id: z.string(), job: daemonRun.shape.job.nullable(), ...somewhere },
+      ...{ at: date, code: z.string(), reason: z.string() },
+    }),
+  ),
+  workers: z.array(
+    z.object({
+      ...{ name: z.string(), labels: z.array(z.string()), may: z.array(z.string()), version: z.string(), seenAt: date },
+      ...{ isAlive: z.boolean(), hasTurn: z.boolean(), places: count, clockOffsetSeconds: count },
+      running: z.array(
+        daemonRun.pick({ job: true, server: true, database: true, progress: true }).extend({
+          run: z.string(),
+          since: date,
+        }),
+      ),
+      refused: z.array(
+        z.object({
+          server: z.string().nullable(),
+          // Of newer daemons.
+          job: z.string().nullish(),
+          code: z.string(),
+          reason: z.string(),
+          at: date,
+          until: date.nullish(),
+        }),
+      ),
+    }),
+  ),
+  vanished: z.array(z.object(place)),
+})
+export type DaemonQueue = z.output<typeof daemonQueue>

@@ -85,7 +85,8 @@ async function cancelRun(run: DaemonRun, daemon: Daemon): Promise<DaemonRun> {
   const { context } = daemon
   const what = printable(`${titleOf(run)} (run ${run.id})`)
   try {
-    await cancelAtDaemon(daemon, run.id, daemonRun, AbortSignal.timeout(cancelTimeoutMs))
+    const cancel = () => cancelAtDaemon(daemon, run.id, daemonRun, AbortSignal.timeout(cancelTimeoutMs))
+    await patiently(cancel, { ...context, signal: new AbortController().signal })
   } catch (thrown) {
     if (isUnknown(thrown)) {
       context.warn(lost(run, daemon).message)
@@ -122,4 +123,42 @@ export function runDocument(run: DaemonRun): Readonly<Record<string, unknown>> {
 /** Without the fields that were not said. */
 function known(progress: NonNullable<DaemonRun['progress']>): Parameters<typeof progressState>[1] {
   return JSON.parse(JSON.stringify(progress)) as Parameters<typeof progressState>[1]
+}
+
+/**
+ * Once the command is cancelled, tells the daemon so of all of `open()`, the last first, without waiting for any of them to
+ * end: while one cleans up others would begin, and a second Ctrl-C would leave them to the daemon. Whoever follows them
+ * sees how each ends.
+ */
+export function cancellingTogether(open: () => readonly DaemonRun[], daemon: Daemon): Disposable {
+  const { signal } = daemon.context
+  const cancelAll = async (): Promise<void> => {
+    // One that is over, or that cannot be cancelled: whoever follows it is told.
+    for (const { id } of open().toReversed())
+      await cancelAtDaemon(daemon, id, daemonRun, AbortSignal.timeout(cancelTimeoutMs)).catch(() => {})
+  }
+  const onAbort = (): void => void cancelAll()
+  signal.addEventListener('abort', onAbort, { once: true })
+  return { [Symbol.dispose]: () => signal.removeEventListener('abort', onAbort) }
+}
+
+/**
+ * What was ordered together, in its order; once the command is cancelled the last first, or the next would begin while the
+ * one before it ends.
+ */
+export function* eachOrdered<T>(ordered: readonly T[], { signal }: Pick<CommandContext, 'signal'>): Generator<T> {
+  const left = [...ordered]
+  while (left.length > 0) yield (signal.aborted ? left.pop() : left.shift()) as T
+}
+
+/** Whoever asks much at once is refused for a while, which is no failure of what was asked. A minute and a half. */
+export async function patiently<T>(work: () => Promise<T>, { clock, signal }: CommandContext): Promise<T> {
+  for (let refusals = 1; ; refusals += 1)
+    try {
+      return await work()
+    } catch (error) {
+      const isPassing = error instanceof PgproofError && error.code === 'RATE_LIMITED'
+      if (!isPassing || refusals > patience || signal.aborted) throw error
+      await clock.sleep(longestPauseMs, signal)
+    }
 }

@@ -18,6 +18,8 @@ export type DrillFlags = DaemonFlags & {
   readonly from?: string
   /** Then `fullDrillCommand` carries it out. */
   readonly full?: boolean
+  /** At a daemon: every database of a server; then `drillAllAtDaemon` orders them. */
+  readonly all?: boolean
   /** At a daemon: only order, without waiting. */
   readonly detach?: boolean
 }
@@ -28,8 +30,9 @@ export async function drillCommand(
   operand: string | undefined,
   flags: DrillFlags,
 ): Promise<Answer> {
-  if (flags.detach === true)
-    throw new PgproofError('USAGE_INVALID', { reason: '--detach has no meaning without --url' })
+  for (const name of ['detach', 'all'] as const)
+    if (flags[name] === true)
+      throw new PgproofError('USAGE_INVALID', { reason: `--${name} has no meaning without --url` })
   const config = await openConfig(context)
   const target = operand === undefined ? undefined : parseTarget(operand, config.servers)
   assertMeaningful(flags)

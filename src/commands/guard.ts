@@ -1,4 +1,5 @@
 import type { Config } from '../config/config.ts'
+import { shellWord } from '../domain/shell-word.ts'
 import { PgproofError } from '../errors.ts'
 import {
   type GuardBackup,
@@ -144,11 +145,6 @@ function wayBackLines(
     `to go back to that, with the database as it is now renamed aside: ${line}`,
     'its login must own the database and may create databases; sessions in it must have ended, or --disconnect ends them',
   ]
-}
-
-/** As any shell takes it for one word. */
-function shellWord(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
 }
 
 function usage(reason: string): PgproofError {

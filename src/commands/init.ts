@@ -15,7 +15,7 @@ import { printable } from './print.ts'
  * a directory without its marker is a mount that is missing, and nothing is written there.
  */
 export async function initCommand(context: CommandContext): Promise<Answer> {
-  const config = await openConfig(context)
+  const config = await openConfig(context, undefined, { drillsNothing: true })
   const made: string[] = []
   for (const { url } of config.stores) {
     const path = url.startsWith('file:') ? fileURLToPath(url) : null

@@ -29,7 +29,7 @@ export type ListFlags = PlaceFlags &
 
 /** Backups or drills, newest first, and what is wrong in the store. */
 export async function listCommand(context: CommandContext, flags: ListFlags): Promise<Answer> {
-  const config = await openConfig(context, flags)
+  const config = await openConfig(context, flags, { drillsNothing: true })
   await using wired = await openInstallation(context, config, { writes: false, needsCatalog: true })
   const { catalog, clock } = wired.installation
   const now = clock.now()

@@ -1,5 +1,5 @@
 import type { Config } from '../config/config.ts'
-import { loadConfig } from '../config/load.ts'
+import { type ConfigSource, loadConfig } from '../config/load.ts'
 import type { StoreFlags } from '../config/store-flags.ts'
 import { PgproofError } from '../errors.ts'
 import { createLog, type Log, type LogSettings, logKeys } from '../log.ts'
@@ -10,7 +10,11 @@ import type { CommandContext } from './context.ts'
  * Loads the configuration, or makes one of the flags that take its place; what is doubtful in it is said on stderr.
  * Throws CONFIG_INVALID, CONFIG_UNREADABLE or USAGE_INVALID.
  */
-export async function openConfig(context: CommandContext, flags?: StoreFlags): Promise<Config> {
+export async function openConfig(
+  context: CommandContext,
+  flags?: StoreFlags,
+  needs: Pick<ConfigSource, 'drillsNothing'> = {},
+): Promise<Config> {
   const { env, cwd, isTerminal } = context
   const { config, warnings } = await loadConfig({
     file: context.flags.config,
@@ -18,6 +22,7 @@ export async function openConfig(context: CommandContext, flags?: StoreFlags): P
     cwd,
     isTerminal,
     ...(flags === undefined ? {} : { flags }),
+    ...needs,
   })
   for (const warning of warnings) context.warn(warning)
   return config

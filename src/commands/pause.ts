@@ -20,7 +20,7 @@ export async function pauseCommand(
   const forMs = parseDuration(flags.for)
   if (forMs === undefined) throw usage(`--for ${flags.for} is no duration: write 4h, 90m or 2d`)
   const jobs = flags.job?.map(jobNamed)
-  const config = await openConfig(context)
+  const config = await openConfig(context, undefined, { drillsNothing: true })
   const place = target === undefined ? everything : parseTarget(target, config.servers)
   await using wired = await openInstallation(context, config, { writes: true, needsCatalog: false })
   const wish = { ...place, jobs, forMs, reason: flags.reason, by: whoAsks() }
@@ -35,7 +35,7 @@ export async function pauseCommand(
 
 /** Ends the pauses of a place, and of everything in it. */
 export async function resumeCommand(context: CommandContext, target: string | undefined): Promise<Answer> {
-  const config = await openConfig(context)
+  const config = await openConfig(context, undefined, { drillsNothing: true })
   const place = target === undefined ? everything : parseTarget(target, config.servers)
   await using wired = await openInstallation(context, config, { writes: true, needsCatalog: true })
   const { installation } = wired

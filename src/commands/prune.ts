@@ -1,4 +1,4 @@
-import { describeKeepReason, type RetentionPolicy } from '../domain/retention.ts'
+import { describeKeepReason, describePolicy } from '../domain/retention.ts'
 import { assertNotAborted, toPgproofError } from '../errors.ts'
 import type { Installation } from '../jobs/installation.ts'
 import type { PruneGroup, PrunePlan } from '../jobs/plan-prune.ts'
@@ -14,7 +14,7 @@ export type PruneFlags = { readonly dryRun?: boolean; readonly force?: boolean; 
 /** Every backup with the reason to keep it or none, then what was removed. A dry run removes nothing. */
 export async function pruneCommand(context: CommandContext, flags: PruneFlags): Promise<Answer> {
   const isDryRun = flags.dryRun === true
-  const config = await openConfig(context)
+  const config = await openConfig(context, undefined, { drillsNothing: true })
   await using wired = await openInstallation(context, config, {
     // One store may be pruned while another one is missing.
     writes: !isDryRun && flags.in === undefined,
@@ -48,7 +48,7 @@ function planText(plan: PrunePlan, { clock, stores }: Installation, paint: Paint
   const inStore = ({ store }: { readonly store: string }): string =>
     stores.named.length === 1 ? '' : ` in store ${store}`
   const sections = plan.groups.map((group) => {
-    const title = `${paint(printable(placeName(group)), 'strong')}${inStore(group)}: the policy keeps ${policyText(group.policy)}`
+    const title = `${paint(printable(placeName(group)), 'strong')}${inStore(group)}: the policy keeps ${describePolicy(group.policy)}`
     return `${title}\n${decisionTable(group, now, paint)}`
   })
   if (plan.orphanFolders.length > 0)
@@ -81,13 +81,6 @@ function decisionTable({ decisions }: PruneGroup, now: Date, paint: Painter): st
 }
 
 /** `last 3, daily 7`: the rules that are not switched off. */
-function policyText(policy: RetentionPolicy): string {
-  return Object.entries(policy)
-    .filter(([, count]) => count > 0)
-    .map(([rule, count]) => `${rule} ${count}`)
-    .join(', ')
-}
-
 function removedText({ groups }: PrunePlan, removed: readonly Removed[]): string {
   const lines = removed.flatMap(({ store, backups, leftovers, freedBytes, hiddenBytes }) => {
     if (backups.length + leftovers.length === 0) return []
@@ -124,7 +117,7 @@ function planDocument(plan: PrunePlan): JsonDocument {
         storedBytes,
       })),
     })),
-    orphanFolders: plan.orphanFolders,
+    orphanFolders: plan.orphanFolders.map(({ store, folder }) => ({ store, folder })),
     oldReports: plan.oldReports.map(({ store, server, database, label }) => ({ store, server, database, label })),
   }
 }

@@ -1,4 +1,5 @@
 import { reloaded } from '../config/reload.ts'
+import { folderState } from '../config/servers-folder.ts'
 import { toPgproofError } from '../errors.ts'
 import { type Log, logKeys } from '../log.ts'
 import type { ConfigReload } from '../metrics/metrics.ts'
@@ -47,5 +48,24 @@ export function reloadOnHangUp(
   context.onReload(() => {
     latest = latest.then(reload)
   })
+  watchServers(context, installation, () => {
+    latest = latest.then(reload)
+  })
   return { state: () => state }
+}
+
+/** Calls `changed` when a file in the folder of servers has come, changed or gone, until the command ends. */
+function watchServers({ signal }: CommandContext, installation: Wired['installation'], changed: () => void): void {
+  const { serversFrom, daemon } = installation.config
+  if (serversFrom === undefined) return
+  let before: string | undefined
+  const look = async (): Promise<void> => {
+    const now = await folderState(serversFrom)
+    if (before !== undefined && now !== before) changed()
+    before = now
+  }
+  void look()
+  const timer = setInterval(() => void look(), daemon.catalogRefreshMs)
+  signal.addEventListener('abort', () => clearInterval(timer), { once: true })
+  if (signal.aborted) clearInterval(timer)
 }

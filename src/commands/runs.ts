@@ -8,7 +8,7 @@ import { type Cell, formatAge, formatSeconds, formatTable, type Painter, printab
 
 export type RunsFlags = DaemonFlags
 
-/** The runs of a daemon since it started, newest first, those that wait among them. */
+/** The runs of a daemon since it started, of a fleet for two days, newest first, those that wait among them. */
 export async function runsCommand(context: CommandContext, flags: RunsFlags): Promise<Answer> {
   const daemon = await neededDaemon(flags, context)
   const { items } = await askDaemon(daemon, `v1/runs?limit=${shown}`, pageOf(daemonRun))
@@ -37,9 +37,11 @@ const tones: Readonly<Record<string, Tone>> = {
 }
 
 function runsTable(runs: readonly DaemonRun[], now: Date, paint: Painter): string {
-  if (runs.length === 0) return 'No runs since the daemon started.'
+  if (runs.length === 0)
+    return 'No runs are known: a daemon has those since it started, a fleet also those of the last two days.'
+  const hasWorkers = runs.some(({ worker }) => worker !== null)
   const rows = runs.map((run): Cell[] => {
-    const { id, trigger, state, position, queuedAt, startedAt, finishedAt, label, error } = run
+    const { id, trigger, worker, state, position, queuedAt, startedAt, finishedAt, label, error } = run
     const tone = tones[state]
     const waits = position === null ? state : `${state}, ${position} before it`
     const seconds = startedAt === null ? null : ((finishedAt ?? now).getTime() - startedAt.getTime()) / 1000
@@ -50,10 +52,11 @@ function runsTable(runs: readonly DaemonRun[], now: Date, paint: Painter): strin
       formatAge(queuedAt, now),
       tone === undefined ? waits : { text: waits, tone },
       seconds === null ? '' : formatSeconds(Math.max(0, seconds)),
+      ...(hasWorkers ? [worker ?? ''] : []),
       error?.message ?? label ?? '',
     ]
   })
-  const titles = ['RUN', 'WHAT', 'BY', 'ORDERED', 'STATE', 'TOOK', 'RESULT']
+  const titles = ['RUN', 'WHAT', 'BY', 'ORDERED', 'STATE', 'TOOK', ...(hasWorkers ? ['WORKER'] : []), 'RESULT']
   return formatTable(
     titles.map((title) => ({ title, align: title === 'TOOK' || title === 'ORDERED' ? 'right' : 'left' })),
     rows,
@@ -61,8 +64,13 @@ function runsTable(runs: readonly DaemonRun[], now: Date, paint: Painter): strin
   )
 }
 
-async function neededDaemon(flags: RunsFlags, context: CommandContext): Promise<Daemon> {
+/** Throws USAGE_INVALID where none is named. */
+export async function neededDaemon(
+  flags: RunsFlags,
+  context: CommandContext,
+  what = 'runs are those',
+): Promise<Daemon> {
   const daemon = await namedDaemon(flags, context)
   if (daemon !== undefined) return daemon
-  throw new PgproofError('USAGE_INVALID', { reason: 'runs are those of a daemon: name it by --url or PGPROOF_URL' })
+  throw new PgproofError('USAGE_INVALID', { reason: `${what} of a daemon: name it by --url or PGPROOF_URL` })
 }

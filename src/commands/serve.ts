@@ -41,7 +41,10 @@ async function serve(context: CommandContext, onStarted: () => void): Promise<An
   await using wired = await wire(config, { writes: true, needsCatalog: false, log }, context.signal)
   const { installation } = wired
   const { stores, catalog, clock } = installation
-  const daemon = new Daemon(installation)
+  const { fleet } = config
+  // Without a fleet not even its code is loaded.
+  const openFleet = fleet && (await import('../fleet/open-fleet.ts')).openFleet
+  const daemon = new Daemon(installation, openFleet && ((parts) => openFleet(fleet, parts)))
   let http: HttpServer | null = null
   const reloading = reloadOnHangUp(context, wired, log, () => {
     daemon.reload()
@@ -56,6 +59,8 @@ async function serve(context: CommandContext, onStarted: () => void): Promise<An
     clock,
     stores,
     planned,
+    queueView: () => daemon.queue.view(),
+    worker: fleet?.worker,
     keyExpiries: () => daemon.keyExpiries(),
     version,
     configReload: () => reloading.state(),
@@ -66,6 +71,8 @@ async function serve(context: CommandContext, onStarted: () => void): Promise<An
     keyExpiries: () => daemon.keyExpiries(),
     configReload: () => reloading.state(),
     retryAt: (run) => daemon.retryAt(run),
+    queue: daemon.queue,
+    worker: fleet?.worker,
   })
   registerNoticeMetrics(metrics.registry, notifier)
   try {
@@ -74,16 +81,18 @@ async function serve(context: CommandContext, onStarted: () => void): Promise<An
     await daemon.prepare(context.signal)
     assertNotAborted(context.signal, 'the command')
     http =
-      config.http.listen === null
+      config.http.listen === null || fleet?.may.includes('serve') === false
         ? null
         : await startHttp({
             installation,
             orders: daemon.queue,
             metrics: () => metrics.text(),
             planned,
+            queueView: () => daemon.queue.view(),
             keyExpiries: () => daemon.keyExpiries(),
             configReload: () => reloading.state(),
             isReady: () => daemon.isReady(),
+            refresh: () => daemon.refresh(),
             version,
           })
     if (http?.certificateExpiresAt != null) registerCertificateMetric(metrics.registry, http.certificateExpiresAt)

@@ -22,7 +22,7 @@ export type ShowFlags = PlaceFlags & StoreFlags & DaemonFlags
 
 /** One backup, drill or full drill. What is encrypted is shown where a private key is configured. */
 export async function showCommand(context: CommandContext, label: string, flags: ShowFlags): Promise<Answer> {
-  const config = await openConfig(context, flags)
+  const config = await openConfig(context, flags, { drillsNothing: true })
   await using wired = await openInstallation(context, config, { writes: false, needsCatalog: true })
   const { installation } = wired
   const backup = installation.catalog.find(label, flags)

@@ -51,6 +51,33 @@ export function readStandings(config: StandingConfig, catalog: Catalog, now: Dat
 
 type StandingConfig = Pick<Config, 'isStoreOnly' | 'servers' | 'drill' | 'timezone'>
 
+/**
+ * What worries most first: no backup at all, a drill that failed, a recovery point that is too old, backups that are cut
+ * short, nothing proven, drills that cannot be carried out, restores that take too long. Among equals what misses its
+ * objective by most, then by name.
+ */
+export function worstFirst(standings: readonly DatabaseStanding[]): readonly DatabaseStanding[] {
+  const ranked = standings.map((standing) => ({ standing, rank: rankOf(standing), lag: lagOf(standing) }))
+  return ranked.toSorted((one, other) => other.rank - one.rank || other.lag - one.lag).map(({ standing }) => standing)
+}
+
+function rankOf({ newest, damaged, lastDrill, lastPassed, objectives }: DatabaseStanding): number {
+  if (newest === null) return 8
+  if (lastDrill?.verdict === 'failed') return 7
+  if (objectives.recoveryPoint.status === 'missed') return 6
+  if (damaged.length > 0) return 5
+  if (lastPassed === null) return lastDrill === null ? 3 : 4
+  if (lastDrill?.verdict === 'inconclusive') return 2
+  return objectives.restoreTime.status === 'missed' || objectives.forecast.status === 'missed' ? 1 : 0
+}
+
+/** Only among those that worry: the rest stays in the order of its names. */
+function lagOf({ objectives: { recoveryPoint } }: DatabaseStanding): number {
+  const { status, measuredSeconds, objectiveSeconds } = recoveryPoint
+  if (status !== 'missed' || measuredSeconds === null || objectiveSeconds === null) return 0
+  return measuredSeconds / Math.max(1, objectiveSeconds)
+}
+
 /** What somebody should do something about, one line each. */
 export function worriesOf(standing: DatabaseStanding): string[] {
   const { newest, damaged, lastDrill, lastPassed, forecastSeconds, objectives } = standing

@@ -1,10 +1,11 @@
 import type { Answer } from './context.ts'
-import { type DaemonDatabase, type DaemonRun, type DaemonStatus, daemonStatus } from './daemon-answers.ts'
+import { type DaemonDatabase, type DaemonRun, type DaemonStatus, daemonQueue, daemonStatus } from './daemon-answers.ts'
 import { askDaemon, type Daemon } from './daemon-client.ts'
 import { runDocument } from './daemon-run.ts'
 import { titleOf } from './follow-run.ts'
 import { pauseDocuments, pauseLines } from './pause-lines.ts'
 import { counted, formatSeconds, printable } from './print.ts'
+import { queueWorries } from './queue.ts'
 import { type DatabaseStanding, type StandingBackup, worriesOf } from './standing.ts'
 import { type StatusFacts, statusAnswer } from './status.ts'
 import { historyGapLines } from './wording.ts'
@@ -12,7 +13,10 @@ import { historyGapLines } from './wording.ts'
 /** The status as a daemon knows it, in the words of `pgproof status`; what goes on there, too. */
 export async function statusOfDaemon(daemon: Daemon): Promise<Answer> {
   const { paint } = daemon.context
-  const status = await askDaemon(daemon, 'v1/status', daemonStatus)
+  const [status, queue] = await Promise.all([
+    askDaemon(daemon, 'v1/status', daemonStatus),
+    askDaemon(daemon, 'v1/queue', daemonQueue),
+  ])
   const { store, runs, pauses } = status
   const standings = status.databases.map(standingOf)
   const facts: StatusFacts = {
@@ -29,6 +33,7 @@ export async function statusOfDaemon(daemon: Daemon): Promise<Answer> {
     stores: storeLines(status),
     worries: [
       ...(status.isReady ? [] : [`the daemon is not ready: ${status.reasons.join('; ')}`]),
+      ...queueWorries(queue, status.time).filter((line) => !status.reasons.some((reason) => line.startsWith(reason))),
       ...failureLines(status, standings),
       ...pauseLines(pauses),
       ...storeWorries(status),
@@ -74,7 +79,9 @@ function failureLines({ failures }: DaemonStatus, standings: readonly DatabaseSt
     const isTold = run.job === 'drill' && told.some((line) => line.startsWith(place) && line.endsWith(`: ${message}`))
     lines.set(
       what,
-      isTold ? '' : `${what}: ${end}: ${message}${code === '' ? '' : ` (${code})`}${hint === '' ? '' : `; ${hint}`}`,
+      isTold
+        ? ''
+        : `${what}: ${end}${run.worker === null ? '' : ` on ${run.worker}`}: ${message}${code === '' ? '' : ` (${code})`}${hint === '' ? '' : `; ${hint}`}`,
     )
   }
   return [...lines.values()].filter((line) => line !== '')

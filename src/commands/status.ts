@@ -1,6 +1,7 @@
 import type { CatalogBackup } from '../catalog/catalog.ts'
 import type { StoreFlags } from '../config/store-flags.ts'
 import { formatDuration } from '../config/units.ts'
+import { shellWord } from '../domain/shell-word.ts'
 import type { Answer, CommandContext } from './context.ts'
 import type { DaemonFlags } from './daemon-client.ts'
 import { ageSeconds, drillSummary, type JsonDocument, troubleDocument } from './documents.ts'
@@ -8,7 +9,7 @@ import { verdictTones } from './list.ts'
 import { openConfig, openInstallation } from './open.ts'
 import { pauseDocuments, pauseLines } from './pause-lines.ts'
 import { type Cell, formatAge, formatSeconds, formatTable, type Painter, printable } from './print.ts'
-import { type DatabaseStanding, readStandings, worriesOf } from './standing.ts'
+import { type DatabaseStanding, readStandings, worriesOf, worstFirst } from './standing.ts'
 import { storeDocuments, storeLines, storeWorries } from './store-lines.ts'
 import { knownServers, placeName } from './target.ts'
 import { turnDocument, turnTable } from './turn-table.ts'
@@ -21,7 +22,7 @@ export type StatusFlags = StoreFlags & DaemonFlags
  * asked. Always exits with 0.
  */
 export async function statusCommand(context: CommandContext, flags: StatusFlags): Promise<Answer> {
-  const config = await openConfig(context, flags)
+  const config = await openConfig(context, flags, { drillsNothing: true })
   await using wired = await openInstallation(context, config, { writes: false, needsCatalog: true })
   const { catalog, clock, stores, storeId } = wired.installation
   const now = clock.now()
@@ -69,7 +70,8 @@ export type StatusFacts = {
 }
 
 export function statusAnswer(facts: StatusFacts, more: JsonDocument, paint: Painter): Answer {
-  const { now, standings, roles } = facts
+  const { now, roles } = facts
+  const standings = worstFirst(facts.standings)
   const worries = [
     ...roles.flatMap(({ server }) => (standings.some((one) => one.server === server) ? [] : nothingYet(server))),
     ...standings.flatMap(worriesOf),
@@ -164,7 +166,7 @@ function rolesWorry(server: string, newest: RolesStanding['newest'], standings: 
   const isUsed = standings.some((standing) => standing.server === server && standing.newest !== null)
   return newest === undefined && isUsed
     ? [
-        `${server}: its roles were never backed up; a restore on a new server would lack them (pgproof backup ${server} --roles)`,
+        `${server}: its roles were never backed up; a restore on a new server would lack them (pgproof backup ${shellWord(server)} --roles)`,
       ]
     : []
 }

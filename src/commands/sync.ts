@@ -14,7 +14,7 @@ export type SyncFlags = { readonly dryRun?: boolean; readonly to?: string }
 /** Brings to each store what it lacks and another one has, and says what that was. */
 export async function syncCommand(context: CommandContext, flags: SyncFlags): Promise<Answer> {
   const isDryRun = flags.dryRun === true
-  const config = await openConfig(context)
+  const config = await openConfig(context, undefined, { drillsNothing: true })
   // The sync itself reads the stores first.
   await using wired = await openInstallation(context, config, { writes: !isDryRun, needsCatalog: false })
   const { installation } = wired

@@ -118,11 +118,15 @@ export function createProgram(
         .addOption(new Option('--pick <rule>', 'which backup (default: as configured)').choices(['latest', 'random']))
         .option('--seed <number>', 'repeats the choice of a random drill', wholeNumber)
         .option('--from <store>', 'the copy in the store of this name (default: each in turn)')
+        .option('--all', 'with --url: every database that has a backup, of the named server or of all')
         .option('--full', 'every database of one server and its roles in one scratch server, timed, with a report')
         .addHelpText('after', '\nWithout arguments: the database whose proof is the oldest.'),
     async (context, flags, [target]) =>
       await hereOrAt(
-        async (daemon) => (await import('./drill-daemon.ts')).drillAtDaemon(daemon, target, flags),
+        async (daemon) =>
+          flags.all === true
+            ? (await import('./drill-all.ts')).drillAllAtDaemon(daemon, target, flags)
+            : (await import('./drill-daemon.ts')).drillAtDaemon(daemon, target, flags),
         async () =>
           flags.full === true
             ? (await import('./full-drill.ts')).fullDrillCommand(context, target, flags)
@@ -232,15 +236,21 @@ export function createProgram(
   )
   add<import('./runs.ts').RunsFlags>(
     'runs',
-    'list the runs of a daemon, newest first',
+    'list the runs of a daemon or its fleet, newest first',
     (command) => daemonOptions(command),
     async (context, flags) => (await import('./runs.ts')).runsCommand(context, flags),
   )
   add<import('./runs.ts').RunsFlags>(
     'cancel <run>',
-    'cancel a run of a daemon',
+    'cancel a run of a daemon or its fleet, one that waits as well',
     (command) => daemonOptions(command),
     async (context, flags, [id]) => (await import('./runs.ts')).cancelCommand(context, id ?? '', flags),
+  )
+  add<import('./queue.ts').QueueFlags>(
+    'queue',
+    'what waits at a daemon or in its fleet, the workers, and what worries',
+    (command) => daemonOptions(command),
+    async (context, flags) => (await import('./queue.ts')).queueCommand(context, flags),
   )
   add<{ readonly notify?: boolean }>(
     'check',

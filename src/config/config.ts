@@ -2,6 +2,7 @@ import { resolve } from 'node:path'
 import type { EvidenceLevel } from '../domain/evidence.ts'
 import type { RetentionPolicy } from '../domain/retention.ts'
 import type { LogSettings } from '../log.ts'
+import { buildFleet, type FleetConfig } from './fleet-config.ts'
 import type { Path } from './keys.ts'
 import type { CredentialsSettings, NotifySettings, Settings, StoreSettings } from './schema.ts'
 import { Secret } from './secret.ts'
@@ -19,11 +20,15 @@ export type Config = {
   readonly prune: PruneConfig
   readonly encryption: EncryptionConfig
   readonly servers: readonly ServerConfig[]
+  /** Where further servers stand, which are among `servers`. */
+  readonly serversFrom: string | undefined
   readonly drill: DrillConfig
   readonly postgres: { readonly binDirs: readonly string[] }
   readonly http: HttpConfig
   readonly notify: readonly NotifyConfig[]
   readonly daemon: DaemonConfig
+  /** Undefined: the queue is in this process. */
+  readonly fleet: FleetConfig | undefined
   readonly log: Readonly<LogSettings>
 }
 
@@ -105,6 +110,8 @@ export type ServerConfig = {
   /** A scheduled run starts up to this much after its due time. */
   readonly jitterMs: number
   readonly retry: RetryConfig
+  /** In a fleet: which workers take its jobs; undefined: any. */
+  readonly label: string | undefined
   /** How many runs of this server go on at the same time; undefined: as many as in all. */
   readonly maxConcurrent: number | undefined
   readonly retention: RetentionPolicy
@@ -218,7 +225,7 @@ export function buildConfig(settings: Settings, { folder, secrets, isTerminal, i
   const absolute: Absolute = (path) => resolve(folder, path)
   const absoluteOrNone = (path: string | undefined) => (path === undefined ? undefined : absolute(path))
   const read: ReadSecret = (...path) => secrets.get(JSON.stringify(path))
-  const { encryption, drill, postgres, http, notify, daemon, log } = settings
+  const { encryption, drill, postgres, http, notify, daemon, fleet, log } = settings
 
   return deepFreeze({
     isStoreOnly,
@@ -248,6 +255,7 @@ export function buildConfig(settings: Settings, { folder, secrets, isTerminal, i
       },
       jitterMs: server.schedule.jitter,
       retry: { attempts: server.retry.attempts, delayMs: server.retry.delay },
+      label: server.label,
       maxConcurrent: server.maxConcurrent,
       retention: server.retention,
       rolesRetention: server.rolesRetention,
@@ -262,6 +270,7 @@ export function buildConfig(settings: Settings, { folder, secrets, isTerminal, i
       backupDeadlineMs: server.backupDeadline,
       censusConnections: server.censusConnections,
     })),
+    serversFrom: absoluteOrNone(settings.serversFrom),
     drill: {
       scratch: buildScratch(drill.scratch, absolute, secret(read('drill', 'scratchPasswordFile'))),
       pick: drill.pick,
@@ -293,6 +302,7 @@ export function buildConfig(settings: Settings, { folder, secrets, isTerminal, i
       catalogRefreshMs: daemon.catalogRefresh,
       notifyTest: daemon.notifyTest,
     },
+    fleet: fleet && buildFleet(fleet, absolute, (key) => read('fleet', key)),
     log: { level: log.level, format: log.format ?? (isTerminal ? 'text' : 'json') },
   })
 }

@@ -6,14 +6,15 @@ import { parseServerUrl, type ServerUrl } from './server-url.ts'
 import { storesFaults } from './store-contradictions.ts'
 
 /** Settings that are right alone and wrong together. Looks at the draft, so that other faults hide none of these. */
-export function contradictions(draft: Draft): { faults: Fault[]; warnings: Fault[] } {
+export function contradictions(draft: Draft, drillsNothing = false): { faults: Fault[]; warnings: Fault[] } {
   const has = (...path: Path): boolean => valueAt(draft, path) !== undefined
   const faults = [
     ...storesFaults(draft),
     ...encryptionFaults(draft, has),
-    ...serversFaults(draft),
+    ...serversFaults(draft, drillsNothing),
     ...drillFaults(draft, has),
     ...httpFaults(draft, has),
+    ...fleetFaults(draft, has),
     ...notifyFaults(draft),
     ...notifyTestFaults(draft),
   ]
@@ -32,7 +33,7 @@ function encryptionFaults(draft: Draft, has: Has): Fault[] {
     .map(([passphrase, key]) => faultAt(draft, ['encryption', passphrase], `is given without encryption.${key}`))
 }
 
-function serversFaults(draft: Draft): Fault[] {
+function serversFaults(draft: Draft, drillsNothing: boolean): Fault[] {
   const faults = sameNames(draft, ['servers'])
   const hasPrivateKey = valueAt(draft, ['encryption', 'privateKeyFile']) !== undefined
   for (const path of elementsOf(draft, ['servers'])) {
@@ -44,17 +45,57 @@ function serversFaults(draft: Draft): Fault[] {
       faults.push(
         faultAt(draft, [...path, 'passwordFile'], 'the URL holds a password as well', 'remove it from the URL'),
       )
-    if (valueAt(draft, [...path, 'schedule', 'drill']) !== undefined && !hasPrivateKey)
-      faults.push(
-        faultAt(
-          draft,
-          [...path, 'schedule', 'drill'],
-          'a drill needs encryption.privateKeyFile',
-          'set it, or run drills elsewhere',
-        ),
-      )
+    const schedule = [...path, 'schedule', 'drill']
+    if (valueAt(draft, schedule) !== undefined && !hasPrivateKey && mayDrill(draft, drillsNothing))
+      faults.push(faultAt(draft, schedule, 'a drill needs encryption.privateKeyFile', drillHint(draft)))
     faults.push(...excludedAndListed(draft, path))
   }
+  return faults
+}
+
+/**
+ * A worker of a fleet that drills nothing needs no key for the schedule that all of them have, nor does a command that
+ * only looks.
+ */
+function mayDrill(draft: Draft, drillsNothing: boolean): boolean {
+  if (valueAt(draft, ['fleet']) === undefined) return true
+  const may = valueAt(draft, ['fleet', 'may'])
+  return !drillsNothing && (!Array.isArray(may) || may.includes('drill'))
+}
+
+function drillHint(draft: Draft): string {
+  if (valueAt(draft, ['fleet']) === undefined) return 'set it, or run drills elsewhere'
+  return 'set it, or leave drill out of `fleet.may` on this machine: PGPROOF_FLEET__MAY=backup,serve'
+}
+
+function fleetFaults(draft: Draft, has: Has): Fault[] {
+  if (!has('fleet')) {
+    return elementsOf(draft, ['servers'])
+      .filter((server) => has(...server, 'label'))
+      .map((server) => faultAt(draft, [...server, 'label'], 'has no meaning without fleet', 'remove it'))
+  }
+  const faults: Fault[] = []
+  const control = serverUrlAt(draft, ['fleet', 'url'])
+  if (control === undefined) return faults
+  if (has('fleet', 'passwordFile') && control.password !== undefined)
+    faults.push(faultAt(draft, ['fleet', 'passwordFile'], 'the URL holds a password as well', 'remove it from the URL'))
+  const name = decodeURIComponent(new URL(control.url).pathname.slice(1)) || 'postgres'
+  const source = elementsOf(draft, ['servers']).find((server) => {
+    const databases = valueAt(draft, [...server, 'databases'])
+    const excluded = valueAt(draft, [...server, 'exclude'])
+    if (serverUrlAt(draft, [...server, 'url'])?.address !== control.address) return false
+    if (Array.isArray(excluded) && excluded.includes(name)) return false
+    return !Array.isArray(databases) || databases.includes(name)
+  })
+  if (source !== undefined && !has('fleet', 'schema'))
+    faults.push(
+      faultAt(
+        draft,
+        ['fleet', 'url'],
+        `is a database that ${source.join('.')} protects`,
+        'exclude it there, use another database, or say fleet.schema to have the queue in it nevertheless',
+      ),
+    )
   return faults
 }
 

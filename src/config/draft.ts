@@ -17,6 +17,8 @@ export type Origin =
       readonly value: Position
       /** The text before `${…}` was replaced; faults quote it instead of the value, which may be a secret. */
       readonly template?: string
+      /** Where it is not the file of the configuration itself. */
+      readonly file?: string
     }
   /** Without a variable it is a section or list that came to be because a variable names something in it. */
   | { readonly from: 'environment'; readonly variable: string | undefined }
@@ -103,10 +105,12 @@ export function placeOf(draft: Draft, path: Path, what: 'value' | 'key' = 'value
   if (origin?.from === 'flag') return { text: origin.flag, position: undefined, isFlag: true }
   if (origin?.from === 'environment')
     return { text: origin.variable ?? variableOf(writtenPath(draft, path)), position: undefined }
-  if (draft.file === undefined) return { text: variableOf(writtenPath(draft, path)), position: undefined }
+  if (draft.file === undefined && origin?.file === undefined)
+    return { text: variableOf(writtenPath(draft, path)), position: undefined }
   const isThere = valueAt(draft, path) !== undefined
   const position = (isThere && what === 'value' ? origin?.value : (origin?.key ?? origin?.value)) ?? start
-  return { text: `${draft.file}:${position.line}:${position.column}`, position }
+  const file = (origin?.from === 'file' ? origin.file : undefined) ?? draft.file
+  return { text: `${file}:${position.line}:${position.column}`, position }
 }
 
 const start: Position = { line: 1, column: 1 }

@@ -32,6 +32,10 @@ export const name = (): Kind<z.ZodString> =>
 export const label = (): Kind<z.ZodString> =>
   kind(z.string().regex(/^[A-Za-z0-9_-]{1,63}$/), 'a name of 1 to 63 letters, digits, - and _')
 
+/** An identifier of PostgreSQL that needs no quotes. */
+export const schemaName = (): Kind<z.ZodString> =>
+  kind(z.string().regex(/^(?!pg_)[a-z_][a-z0-9_]{0,49}$/), 'a name of lower-case letters, digits and _')
+
 export const uuid = (): Kind<z.ZodString> => kind(z.string().regex(uuidPattern), 'a UUID')
 
 export const choice = <const T extends readonly [string, ...string[]]>(...values: T) =>

@@ -11,6 +11,7 @@ import { type Path, variablePrefix } from './keys.ts'
 import { notifyFileFaults } from './notify-contradictions.ts'
 import { schema, storeSchema } from './schema.ts'
 import { expectation, schemaFaults } from './schema-faults.ts'
+import { addServersFrom } from './servers-folder.ts'
 import { type GivenFlag, givenFlags, type StoreFlags } from './store-flags.ts'
 
 export type ConfigSource = {
@@ -22,6 +23,8 @@ export type ConfigSource = {
   readonly isTerminal?: boolean
   /** Over everything else. With a store among them no file is read, and nothing is asked that only backups need. */
   readonly flags?: StoreFlags
+  /** For whoever drills nothing whatever is due: in a fleet it needs no key for drills that a shared file schedules. */
+  readonly drillsNothing?: boolean
 }
 
 export type LoadedConfig = {
@@ -36,7 +39,14 @@ export type LoadedConfig = {
  * Flags over environment over file over defaults. Throws CONFIG_UNREADABLE if there is no reading the file, CONFIG_INVALID
  * with every fault, one line each in its details, and USAGE_INVALID where only flags are wrong.
  */
-export async function loadConfig({ file, env, cwd, isTerminal, flags = {} }: ConfigSource): Promise<LoadedConfig> {
+export async function loadConfig({
+  file,
+  env,
+  cwd,
+  isTerminal,
+  flags = {},
+  drillsNothing,
+}: ConfigSource): Promise<LoadedConfig> {
   // 1. The file, over it the environment, and over that the flags.
   const given = givenFlags(flags, cwd, file !== undefined)
   const isStoreOnly = flags.store !== undefined
@@ -47,6 +57,7 @@ export async function loadConfig({ file, env, cwd, isTerminal, flags = {} }: Con
   const { draft, faults, isReadable } = await readDraft(named, path, env)
   const variables = applyEnvironment(draft, env)
   faults.push(...variables.faults.filter(({ path }) => !isStoreOnly || !isOfFurtherStore(path)))
+  if (!isStoreOnly) faults.push(...(await addServersFrom(draft, folder, env)))
   applyFlags(draft, given)
   if (!isReadable) throw invalid(faults, draft)
 
@@ -54,7 +65,7 @@ export async function loadConfig({ file, env, cwd, isTerminal, flags = {} }: Con
   const parsed = (isStoreOnly ? storeSchema : schema).safeParse(draft.value)
   faults.push(...schemaFaults(parsed.error?.issues ?? [], draft, faults))
   faults.push(...(await valueFaults(draft, faults)))
-  const together = contradictions(draft)
+  const together = contradictions(draft, drillsNothing)
   faults.push(...together.faults)
   const files = await readFiles(draft, folder, faults)
   faults.push(...files.faults, ...notifyFileFaults(draft, files.secrets))

@@ -16,6 +16,7 @@ export function reloaded(current: Config, next: Config): Reloaded {
     ['drill.spool', current.drill.spool, next.drill.spool],
     ['http.listen', current.http.listen, next.http.listen],
     ['http.tls', current.http.tls === undefined, next.http.tls === undefined],
+    ['fleet', current.fleet, next.fleet],
     ['log.format', current.log.format, next.log.format],
   ] as const
   const { listen, tls } = current.http
@@ -24,6 +25,7 @@ export function reloaded(current: Config, next: Config): Reloaded {
       ...next,
       isStoreOnly: current.isStoreOnly,
       stores: current.stores,
+      fleet: current.fleet,
       drill: Object.freeze({ ...next.drill, spool: current.drill.spool }),
       // Other files of the same kind are taken, as renewed ones are.
       http: Object.freeze({ ...next.http, listen, tls: tls && (next.http.tls ?? tls) }),

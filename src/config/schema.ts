@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { optional, optionalSection, required, section, sections, withDefault } from './declare.ts'
+import { fleetKeys } from './fleet-keys.ts'
 import * as kinds from './kinds.ts'
 import { notifyKeys } from './notify-keys.ts'
 import { serverKeys } from './server-keys.ts'
@@ -90,6 +91,12 @@ export const schema = z.strictObject({
     { description: 'The PostgreSQL servers whose databases are protected.', isRequired: true },
     serverKeys,
   ),
+
+  serversFrom: optional(kinds.path(), {
+    description:
+      'A folder of files that each hold further servers, under the key servers. What comes, changes or goes there is noticed within daemon.catalogRefresh.',
+    example: 'servers.d',
+  }),
 
   drill: section(
     { description: 'How backups are restored for proof.' },
@@ -242,6 +249,11 @@ export const schema = z.strictObject({
         example: '"0 10 1 * *"',
       }),
     },
+  ),
+
+  fleet: optionalSection(
+    'Several daemons share one queue in a control database; docs/fleet.md. Absent: the queue is in this process.',
+    fleetKeys,
   ),
 
   log: section(

@@ -84,8 +84,13 @@ export const serverKeys = {
       }),
     },
   ),
+  label: optional(kinds.label(), {
+    description: 'In a fleet: only workers with this label take the jobs of this server.',
+    example: 'eu',
+    default: 'any worker',
+  }),
   maxConcurrent: optional(kinds.whole(1, 64), {
-    description: 'How many runs of this server go on at the same time.',
+    description: 'How many runs of this server go on at the same time; in a fleet, how many of its backups.',
     example: '1',
     default: 'that of daemon.maxConcurrent',
   }),

@@ -1,6 +1,8 @@
 import type { PlannedJob, Run } from '../catalog/runs.ts'
 import { reasonOf } from '../errors.ts'
 import { type Installation, readBackupKeys, readDrillKeys } from '../jobs/installation.ts'
+import type { Queue } from '../jobs/orders.ts'
+import type { QueueView } from '../jobs/queue-view.ts'
 import { spareFullCollections } from './full-collections.ts'
 import { RunQueue } from './run-queue.ts'
 import { Scheduler } from './scheduler.ts'
@@ -19,9 +21,28 @@ export type KeyExpiry = {
  */
 const wakeEveryMs = 5_000
 
+export type QueueParts = {
+  readonly installation: Installation
+  /** Asked before a run begins that a schedule of this process ordered. */
+  readonly isWanted: (run: Run) => Promise<boolean>
+  readonly isThere: (server: string, database: string) => boolean
+  readonly vanished: () => QueueView['vanished']
+  /** Reads the store again; false if it does not answer. */
+  readonly refresh: () => Promise<boolean>
+}
+
+/** `awaited` says what it will be ready by: `as soon as …`. */
+export type Readiness = { readonly ready: boolean; readonly reasons: readonly string[]; readonly awaited: string }
+
+export type OpenQueue = (parts: QueueParts) => Queue
+
+function inThisProcess({ installation, isWanted, isThere, vanished }: QueueParts): Queue {
+  return new RunQueue(installation, isWanted, isThere, vanished)
+}
+
 /** The long-lived process: schedule, queue, and an index that follows the store. */
 export class Daemon {
-  readonly queue: RunQueue
+  readonly queue: Queue
   readonly #installation: Installation
   readonly #scheduler: Scheduler
   readonly #stopping = new AbortController()
@@ -34,14 +55,16 @@ export class Daemon {
   readonly #sinceLook: Stopwatch
   #isLookWanted = true
 
-  constructor(installation: Installation) {
+  constructor(installation: Installation, openQueue: OpenQueue = inThisProcess) {
     this.#installation = installation
     this.#sinceLook = new Stopwatch(installation.clock)
-    this.queue = new RunQueue(
+    this.queue = openQueue({
       installation,
-      (run) => this.#scheduler.isWanted(run),
-      (server, database) => this.#scheduler.knows(server, database),
-    )
+      isWanted: (run) => this.#scheduler.isWanted(run),
+      isThere: (server, database) => this.#scheduler.knows(server, database),
+      vanished: () => this.#scheduler.vanished(),
+      refresh: () => this.#refresh(),
+    })
     this.#scheduler = new Scheduler(installation, this.queue, () => this.#refresh())
   }
 
@@ -53,6 +76,7 @@ export class Daemon {
 
   /** Orders what is due from now on. */
   start(): void {
+    this.queue.start()
     this.#waker = setInterval(() => this.wake(), wakeEveryMs)
     this.wake()
   }
@@ -68,6 +92,11 @@ export class Daemon {
       .finally(() => {
         this.#ticking = undefined
       })
+  }
+
+  /** Reads the store again; false if it does not answer. */
+  async refresh(): Promise<boolean> {
+    return await this.#refresh()
   }
 
   /** Another configuration is in force: servers, schedules and keys are looked at again, soon. */
@@ -96,9 +125,19 @@ export class Daemon {
     return this.#isStoreUp
   }
 
-  isReady(): { readonly ready: boolean; readonly reasons: readonly string[] } {
-    if (this.#stopping.signal.aborted) return { ready: false, reasons: ['it is shutting down'] }
-    return this.#isStoreUp === true ? { ready: true, reasons: [] } : { ready: false, reasons: [this.#storeProblem] }
+  isReady(): Readiness {
+    if (this.#stopping.signal.aborted)
+      return { ready: false, reasons: ['it is shutting down'], awaited: 'it is started again' }
+    const { isReachable, reason, code } = this.queue.view()
+    const lacking = [
+      ...(this.#isStoreUp === true ? [] : [{ reason: this.#storeProblem, awaited: 'it can read the store' }]),
+      ...(isReachable ? [] : [{ reason: reason ?? '', awaited: queueAwaits(code) }]),
+    ]
+    return {
+      ready: lacking.length === 0,
+      reasons: lacking.map((one) => one.reason),
+      awaited: lacking.map(({ awaited }) => awaited).join(' and '),
+    }
   }
 
   /** Takes nothing new, lets running jobs finish within the grace, then aborts them cleanly. */
@@ -113,8 +152,9 @@ export class Daemon {
     const { catalogRefreshMs } = this.#installation.config.daemon
     if (this.#isLookWanted || this.#sinceLook.elapsed() >= catalogRefreshMs) await this.#lookAround()
     // Without the store it is unknown what was done already; a backup could not be stored either.
-    if (this.#isStoreUp === true) await this.#scheduler.tick()
-    else await this.#refresh()
+    if (this.#isStoreUp !== true) await this.#refresh()
+    else if (this.queue.hasTurn()) await this.#scheduler.tick()
+    else this.#scheduler.watch()
     this.queue.look()
   }
 
@@ -122,7 +162,7 @@ export class Daemon {
     this.#isLookWanted = false
     await this.#refresh()
     await this.#scheduler.discover(this.#stopping.signal)
-    this.#scheduler.orderSync()
+    if (this.queue.hasTurn()) this.#scheduler.orderSync()
     await this.#readKeyExpiries()
     this.#sinceLook.restart()
   }
@@ -135,6 +175,8 @@ export class Daemon {
       const missing = catalog.standings().find(({ isRequired, error }) => isRequired && error !== null)
       if (missing?.error != null) throw missing.error
       spareFullCollections(catalog.backups().length)
+      // Once for all: otherwise the first answer after it would wait for it.
+      catalog.historyGaps()
       if (this.#isStoreUp === false) log.info('the store answers again')
       this.#isStoreUp = true
     } catch (error) {
@@ -181,4 +223,10 @@ export class Daemon {
       log.warn({ reason: reasonOf(error) }, 'a key cannot be used')
     }
   }
+}
+
+/** The register's code says why the queue of a fleet stands still. */
+function queueAwaits(code: string | undefined): string {
+  if (code === 'FLEET_NAME_TAKEN') return 'no other process calls itself by its name'
+  return 'the control database answers'
 }

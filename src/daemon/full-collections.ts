@@ -6,10 +6,9 @@ const manyBackups = 1000
 let areSpared = false
 
 /**
- * Lets V8 weigh buffers together with the heap. By itself it collects the whole heap for every ten to twenty megabytes of buffers
- * that pass, hundreds of times in a backup, and each time walks through the index: with 10,000 backups in it a dump took three times
- * the processor time, and every answer waited for that. The price is some 70 MB of memory, so a small index goes without.
- * Once it is so, it stays so.
+ * Lets V8 weigh buffers together with the heap. By itself it collects the whole heap for every few megabytes of buffers that
+ * pass, hundreds of times in a backup, and each time walks through the index; every answer waits for that. The price is some
+ * 50 to 70 MB of memory, so a small index goes without. Once it is so, it stays so. Measured in `docs/performance.md`.
  */
 export function spareFullCollections(backups: number): void {
   if (areSpared || backups < manyBackups) return

@@ -1,17 +1,21 @@
 import { isFinished, type Run } from '../catalog/runs.ts'
-import { covers } from '../domain/pause.ts'
-import { pickForDrill } from '../drill/pick-for-drill.ts'
 import { PgproofError, toPgproofError } from '../errors.ts'
-import { type DrillWish, executeRun } from '../jobs/execute.ts'
-import { type Installation, isConfigured, serverNamed } from '../jobs/installation.ts'
-import type { Order, Orders } from '../jobs/orders.ts'
+import { assertPossible } from '../jobs/assert-possible.ts'
+import { executeRun, type RunWish } from '../jobs/execute.ts'
+import { isHeldBack } from '../jobs/held-back.ts'
+import type { Installation } from '../jobs/installation.ts'
+import type { Order, Queue } from '../jobs/orders.ts'
+import type { QueueCounts, QueueView } from '../jobs/queue-view.ts'
 import { describe, newRun } from '../jobs/run-job.ts'
 import { logKeys } from '../log.ts'
+import { version } from '../version.ts'
 import { inTurns } from './turns.ts'
 
-type Waiting = { readonly run: Run; readonly wish: DrillWish }
+type Waiting = { readonly run: Run; readonly wish: RunWish }
 type Working = { readonly run: Run; readonly controller: AbortController; readonly ended: Promise<void> }
 
+/** What failed is counted for so long, as in a fleet. */
+const failedForMs = 2 * 86_400_000
 /** Node's timers take no more; who grants longer than 24 days means for ever. */
 const longestTimerMs = 2 ** 31 - 1
 
@@ -19,12 +23,13 @@ const longestTimerMs = 2 ** 31 - 1
  * The orders of this process: backups before drills, one run per database at a time, so many of a server and so many in
  * all, one server after the other. What a schedule ordered waits while it is paused.
  */
-export class RunQueue implements Orders {
+export class RunQueue implements Queue {
   readonly #installation: Installation
   readonly #waiting: Waiting[] = []
   readonly #working = new Map<string, Working>()
   readonly #isWanted: (run: Run) => Promise<boolean>
   readonly #isThere: (server: string, database: string) => boolean
+  readonly #vanished: () => QueueView['vanished']
   /** Servers, the one that was served last at the end. */
   #served: readonly string[] = []
   /** Of those that wait; made when it is asked for. */
@@ -39,21 +44,26 @@ export class RunQueue implements Orders {
     installation: Installation,
     isWanted: (run: Run) => Promise<boolean> = async () => true,
     isThere: (server: string, database: string) => boolean = () => true,
+    vanished: () => QueueView['vanished'] = () => [],
   ) {
     this.#installation = installation
     this.#isWanted = isWanted
     this.#isThere = isThere
+    this.#vanished = vanished
   }
 
   order(order: Order): Run {
     if (this.#isClosed) throw new PgproofError('SHUTTING_DOWN')
     this.#assertPossible(order)
     const run = newRun(order, this.#installation)
-    this.#waiting.push({ run, wish: order.wish ?? {} })
+    this.#waiting.push({ run, wish: { ...order.wish, due: order.due } })
     this.#order = undefined
     queueMicrotask(() => this.look())
     return run
   }
+
+  /** Whatever is ordered starts by itself. */
+  start(): void {}
 
   /** Starts what may start: after a pause has ended or the limits have changed. */
   look(): void {
@@ -79,6 +89,65 @@ export class RunQueue implements Orders {
     return this.#working.size > 0
   }
 
+  /** Nobody else is there. */
+  hasTurn(): boolean {
+    return true
+  }
+
+  view(): QueueView {
+    const { catalog, clock, config } = this.#installation
+    const working = [...this.#working.values()].map(({ run }) => run)
+    const now = clock.now()
+    const failed = catalog
+      .runs()
+      .filter(
+        ({ state, finishedAt }) =>
+          (state === 'failed' || state === 'inconclusive') &&
+          now.getTime() - (finishedAt?.getTime() ?? 0) < failedForMs,
+      )
+    const counts = (name: string, isOf: (run: Run) => boolean): QueueCounts => {
+      const queued = this.#waiting.filter(({ run }) => isOf(run)).map(({ run }) => run.queuedAt.getTime())
+      const oldestQueuedAt = queued.length === 0 ? null : new Date(Math.min(...queued))
+      return {
+        name,
+        queued: queued.length,
+        active: working.filter(isOf).length,
+        failed: failed.filter(isOf).length,
+        oldestQueuedAt,
+      }
+    }
+    return {
+      isReachable: true,
+      reason: null,
+      asOf: now,
+      queues: [
+        counts('backup', ({ job }) => job === 'backup' || job === 'roles'),
+        ...(['drill', 'prune', 'sync'] as const).map((name) => counts(name, ({ job }) => job === name)),
+      ],
+      dead: [],
+      workers: [
+        {
+          name: 'this process',
+          labels: [],
+          may: ['backup', 'drill', 'prune', 'sync', 'serve'],
+          version,
+          seenAt: now,
+          isAlive: true,
+          hasTurn: true,
+          places: config.daemon.maxConcurrent,
+          running: working.map((run) => {
+            const { id, job, server, database, progress, startedAt, queuedAt } =
+              this.#installation.catalog.findRun(run.id) ?? run
+            return { run: id, job, server, database, since: startedAt ?? queuedAt, progress }
+          }),
+          clockOffsetSeconds: 0,
+          refused: [],
+        },
+      ],
+      vanished: this.#vanished(),
+    }
+  }
+
   /** Takes nothing new and drops what waits; running jobs get `graceMs` to finish, then they are aborted cleanly. */
   async close(graceMs: number): Promise<void> {
     this.#isClosed = true
@@ -99,23 +168,18 @@ export class RunQueue implements Orders {
     for (const { controller } of this.#working.values()) controller.abort(new PgproofError('SHUTTING_DOWN'))
   }
 
-  #assertPossible({ job, server, database, trigger, wish }: Order): void {
-    const { config, catalog } = this.#installation
+  #assertPossible(order: Order): void {
+    const { catalog } = this.#installation
+    const { job, server, database, trigger } = order
+    assertPossible(order, this.#installation, this.#isThere)
     if (job === 'prune' || job === 'sync') return
-    const configured = serverNamed(config, server)
-    if (database !== null && !isConfigured(configured, database))
-      throw new PgproofError('DATABASE_NOT_CONFIGURED', { server, database })
-    if (job === 'backup' && database !== null && !this.#isThere(server, database))
-      throw new PgproofError('DATABASE_NOT_FOUND', { server, database })
-    if (job === 'drill')
-      pickForDrill({ server, database: database ?? '', backup: wish?.backup ?? null, rule: 'latest', seed: 0 }, catalog)
     const same = catalog
       .runs()
       .find((run) => !isFinished(run) && run.job === job && run.server === server && run.database === database)
     if (same === undefined) return
     // A pause holds back what the schedule ordered; a person need not wait for its end.
-    const isHeldBack = same.state === 'queued' && trigger !== 'schedule' && this.#isPaused(same)
-    if (!isHeldBack) throw new PgproofError('LOCKED', { what: describe(same) })
+    const isInTheWay = same.state === 'running' || trigger === 'schedule' || !isHeldBack(same, catalog.pauses())
+    if (isInTheWay) throw new PgproofError('LOCKED', { what: describe(same) })
     this.#dropWaiting(same.id, new PgproofError('CANCELLED', { what: describe(same) }))
   }
 
@@ -153,13 +217,8 @@ export class RunQueue implements Orders {
         working.filter(({ server }) => server === run.server),
         ofServer,
       ) &&
-      !this.#isPaused(run)
+      !isHeldBack(run, this.#installation.catalog.pauses())
     )
-  }
-
-  #isPaused({ trigger, job, server, database }: Run): boolean {
-    if (trigger !== 'schedule' || job === 'prune' || job === 'sync') return false
-    return this.#installation.catalog.pauses().some((pause) => covers(pause, { job, server, database }))
   }
 
   #start({ run, wish }: Waiting): void {
@@ -172,7 +231,7 @@ export class RunQueue implements Orders {
   }
 
   /** Never rejects. */
-  async #carryOut(run: Run, wish: DrillWish, signal: AbortSignal): Promise<void> {
+  async #carryOut(run: Run, wish: RunWish, signal: AbortSignal): Promise<void> {
     const { catalog, log } = this.#installation
     try {
       const isWanted = await this.#isWanted(run)

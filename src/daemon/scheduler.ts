@@ -53,6 +53,7 @@ export class Scheduler {
   readonly #unanswered = new Set<string>()
   readonly #scheduled = new Map<string, Scheduled>()
   readonly #noted = new Set<string>()
+  readonly #gone = new Set<string>()
   #planned: readonly PlannedJob[] = []
   #reloadedAt: Date | null = null
   readonly #sincePrune: Stopwatch
@@ -121,6 +122,23 @@ export class Scheduler {
         }
       }),
     )
+    this.#noteVanished()
+    this.#plan()
+  }
+
+  /** Databases that have backups and are meant to have more, but are not on their server any more. */
+  vanished(): readonly { readonly server: string; readonly database: string }[] {
+    return this.#installation.config.servers.flatMap((server) => {
+      const found = this.#databases.get(server.name)
+      if (found === undefined || this.#unanswered.has(server.name)) return []
+      const gone = this.#databasesInStore(server).filter((database) => !found.includes(database))
+      return gone.map((database) => ({ server: server.name, database }))
+    })
+  }
+
+  /** Without ordering anything, for the process whose turn it is not. */
+  watch(): void {
+    this.#notePauses()
     this.#plan()
   }
 
@@ -197,7 +215,8 @@ export class Scheduler {
     const { catalog, clock } = this.#installation
     const { job, server, database, attempt, runs } = place
     const { latest: dueTime, next: until } = this.#timesOf(place, clock.now())
-    const run = this.#give({ job, server: server.name, database, trigger: 'schedule', attempt })
+    const due = { time: dueTime, until, runs }
+    const run = this.#give({ job, server: server.name, database, trigger: 'schedule', attempt, due })
     if (run === undefined) return
     this.#scheduled.set(keyOf(run), { run: catalog.findRun(run.id) ?? run, dueTime, until, runs })
   }
@@ -235,7 +254,8 @@ export class Scheduler {
     if (state === 'queued' || state === 'running' || this.#isDone(scheduled)) return null
     const share = shareOf(JSON.stringify([keyOf(run), until, runs]))
     const rule = { ...server.retry, until, share, reloadedAt: this.#reloadedAt }
-    return nextAttemptAt({ job, state, code: error?.code ?? null, attempt, runs, endedAt: finishedAt }, rule)
+    const isOfFleet = run.worker != null
+    return nextAttemptAt({ job, state, code: error?.code ?? null, attempt, runs, endedAt: finishedAt, isOfFleet }, rule)
   }
 
   /** Whether somebody else has done it since it was due. A drill that found nothing out is not done. */
@@ -253,6 +273,23 @@ export class Scheduler {
     this.#sincePrune.restart()
     this.#pruneAfterMs = pruneIntervalMs
     this.#give({ job: 'prune', server: '', database: null, trigger: 'schedule' })
+  }
+
+  /** Once for each: nobody backs up what is not there, and its backups stay. */
+  #noteVanished(): void {
+    const vanished = this.vanished()
+    const keyOfDatabase = ({ server, database }: (typeof vanished)[number]): string =>
+      JSON.stringify([server, database])
+    const keys = new Set(vanished.map(keyOfDatabase))
+    for (const one of vanished)
+      if (!this.#gone.has(keyOfDatabase(one)))
+        this.#installation.log.warn(one, 'a database is not on its server any more')
+    for (const key of this.#gone) {
+      const [server] = JSON.parse(key) as [string, string]
+      // Of a server that does not answer nothing new is known.
+      if (!keys.has(key) && !this.#unanswered.has(server)) this.#gone.delete(key)
+    }
+    for (const key of keys) this.#gone.add(key)
   }
 
   #places(): Place[] {

@@ -5,10 +5,15 @@ const pattern = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z-([0-9a-hjkmnp-tv-z]{4}
 
 /** `random` yields numbers in [0, 1), as `Math.random`. */
 export function makeLabel(now: Date, random: () => number): string {
-  const time = now.toISOString().replaceAll(/[-:]|\.\d+/g, '')
+  const time = labelPrefix(now)
   let suffix = ''
   for (let count = 0; count < 4; count += 1) suffix += alphabet[Math.floor(random() * alphabet.length)]
   return `${time}-${suffix}`
+}
+
+/** What every label of that second begins with, and what sorts before the labels of all later ones. */
+export function labelPrefix(now: Date): string {
+  return now.toISOString().replaceAll(/[-:]|\.\d+/g, '')
 }
 
 export function isLabel(text: string): boolean {

@@ -1,3 +1,4 @@
+import { shellWord } from './shell-word.ts'
 /** What a recovery kit is made from. No secret can get in: there is no field for one. */
 export type KitInput = {
   readonly madeAt: Date
@@ -84,10 +85,10 @@ ${blank('   passphrase kept at: ', 'held by:')}`
 function ownCommands({ store, servers, keyFile, trustedSigners }: KitInput): string[] {
   const { url, endpoint, region, provider } = store ?? { ...toFillIn, endpoint: 'URL' }
   const flags = [
-    `--store ${quoted(url)}`,
-    ...(endpoint === undefined ? [] : [`--endpoint ${quoted(endpoint)}`]),
-    ...(region === undefined ? [] : [`--region ${quoted(region)}`]),
-    ...(provider === undefined ? [] : [`--provider ${quoted(provider)}`]),
+    `--store ${shellWord(url)}`,
+    ...(endpoint === undefined ? [] : [`--endpoint ${shellWord(endpoint)}`]),
+    ...(region === undefined ? [] : [`--region ${shellWord(region)}`]),
+    ...(provider === undefined ? [] : [`--provider ${shellWord(provider)}`]),
     ...(trustedSigners.length === 0 ? [] : ['--trusted-signer signing.pub.asc']),
   ]
   const server = servers.length === 1 ? (servers[0] ?? '') : 'SERVER'
@@ -95,10 +96,10 @@ function ownCommands({ store, servers, keyFile, trustedSigners }: KitInput): str
     ...credentials(store),
     ...wrapped(['set --', ...flags]),
     '    pgproof list "$@"',
-    `    pgproof verify LABEL "$@" --key ${quoted(keyFile)}`,
+    `    pgproof verify LABEL "$@" --key ${shellWord(keyFile)}`,
     ...wrapped([
-      `pgproof restore latest ${/^[\w.-]+$/.test(server) ? `${server}/DATABASE` : quoted(`${server}/DATABASE`)} "$@"`,
-      `--key ${quoted(keyFile)}`,
+      `pgproof restore latest ${/^[\w.-]+$/.test(server) ? `${server}/DATABASE` : shellWord(`${server}/DATABASE`)} "$@"`,
+      `--key ${shellWord(keyFile)}`,
       '--create --roles',
       '--to postgres://postgres@HOST:5432/DATABASE',
     ]),
@@ -109,24 +110,24 @@ function otherCommands({ store, keyFile }: KitInput): string[] {
   const { url, endpoint, region } = store ?? { ...toFillIn, endpoint: 'URL' }
   const root = url.replace(/\/$/, '')
   const finish = [
-    `    gpg --batch --import ${quoted(keyFile)}`,
+    `    gpg --batch --import ${shellWord(keyFile)}`,
     '',
     'Of each server the newest under roles/ first, then of each database the newest',
     'under backups/ (the last in order): its RECOVERY.md has every command, in order.',
   ]
   if (isDirectory(store)) {
-    const folder = quoted(decodeURIComponent(root.replace(/^file:\/\//, '')))
+    const folder = shellWord(decodeURIComponent(root.replace(/^file:\/\//, '')))
     return [...wrapped([`find ${folder}`, '-name RECOVERY.md', '| sort']), ...finish]
   }
   const at = [
-    ...(endpoint === undefined ? [] : [`--endpoint-url ${quoted(endpoint)}`]),
-    ...(region === undefined ? [] : [`--region ${quoted(region)}`]),
+    ...(endpoint === undefined ? [] : [`--endpoint-url ${shellWord(endpoint)}`]),
+    ...(region === undefined ? [] : [`--region ${shellWord(region)}`]),
   ]
   // The keys that are listed begin with the prefix already.
   const bucket = /^s3:\/\/[^/]+/.exec(root)?.[0] ?? root
   return [
-    ...wrapped(['aws s3 ls --recursive', ...at, quoted(`${root}/`), '| grep RECOVERY.md']),
-    ...wrapped(['aws s3 cp', ...at, `${quoted(`${bucket}/`)}KEY`, '.']),
+    ...wrapped(['aws s3 ls --recursive', ...at, shellWord(`${root}/`), '| grep RECOVERY.md']),
+    ...wrapped(['aws s3 cp', ...at, `${shellWord(`${bucket}/`)}KEY`, '.']),
     ...finish,
   ]
 }
@@ -170,8 +171,4 @@ function wrapped(parts: readonly string[]): string[] {
 /** On one line, whatever the owner of the key called it. */
 function shownName(name: string): string {
   return name.replaceAll(/[`\p{C}\p{Zl}\p{Zp}]/gu, '?').slice(0, 30)
-}
-
-function quoted(value: string): string {
-  return /^[\w@%+=:,./-]+$/.test(value) ? value : `'${value.replaceAll("'", `'\\''`)}'`
 }

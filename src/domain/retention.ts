@@ -108,6 +108,12 @@ export function describeKeepReason({
   return rule === 'held' || rule === 'held back' ? `${rule}: ${detail}` : `${rule} ${detail}`
 }
 
+/** `last 3, daily 7`. */
+export function describePolicy(policy: RetentionPolicy): string {
+  const said = Object.entries(policy).filter(([, count]) => count > 0)
+  return said.map(([rule, count]) => `${rule} ${count}`).join(', ')
+}
+
 /** The reason to hold a backup under Object Lock: `locked until 2026-12-02 02:00 UTC`; undefined once the lock ran out. */
 export function lockReason(lockedUntil: Date, now: Date): string | undefined {
   if (lockedUntil <= now) return undefined

@@ -1,5 +1,6 @@
 import { type ErrorCode, register } from '../errors.ts'
 import { blamesTheBackup } from './checklist.ts'
+import { mayBeWorkersOwn } from './workers-own.ts'
 
 /** How a scheduled run ended. */
 export type Ending = {
@@ -12,6 +13,8 @@ export type Ending = {
   /** How many runs there have been since the due time, those that found it locked included. */
   readonly runs: number
   readonly endedAt: Date
+  /** Whether another worker of a fleet may take the next attempt. */
+  readonly isOfFleet?: boolean | undefined
 }
 
 export type RetryRule = {
@@ -36,9 +39,10 @@ export type NextAttempt = { readonly at: Date; readonly attempt: number }
 export function nextAttemptAt(ending: Ending, rule: RetryRule): NextAttempt | null {
   const { state, code, attempt, runs, endedAt } = ending
   if (state === 'succeeded' || state === 'cancelled' || isVerdict(ending)) return null
-  const isLocked = code === 'LOCKED'
+  // Neither has begun.
+  const isLocked = code === 'LOCKED' || code === 'FLEET_QUEUE_LOST'
   const next = isLocked ? attempt : attempt + 1
-  if (next <= rule.attempts && !needsSomebody(code)) {
+  if (next <= rule.attempts && !needsSomebody(ending)) {
     const doubled = rule.delayMs * 2 ** Math.min(runs - 1, 40)
     const waitMs = Math.min(doubled, Math.max(rule.delayMs, longestWaitMs))
     const at = endedAt.getTime() + Math.round(waitMs * (0.9 + 0.2 * rule.share))
@@ -55,9 +59,14 @@ function isVerdict({ job, code }: Ending): boolean {
   return job === 'drill' && code !== null && blamesTheBackup.has(code)
 }
 
-/** Usage, configuration and keys do not mend themselves. */
-function needsSomebody(code: string | null): boolean {
+/**
+ * Usage, configuration and keys do not mend themselves, but another worker may have what one lacks. What ended several
+ * workers would end the next.
+ */
+function needsSomebody({ code, isOfFleet = false }: Ending): boolean {
+  if (code === 'FLEET_JOB_LOST') return true
   if (code === null || !Object.hasOwn(register, code)) return false
+  if (isOfFleet && mayBeWorkersOwn(code)) return false
   const { exit } = register[code as ErrorCode]
   return exit === 2 || exit === 13
 }

@@ -1,11 +1,9 @@
 import { parentPort, workerData } from 'node:worker_threads'
+import type { Block } from '../streams/block-thread.ts'
 import { type BulkOrder, createBulk } from './integrity-protected.ts'
 import { MalformedPacket } from './packets.ts'
 
 /* The thread of its own that encrypts or decrypts one stream; bulk-stage.ts starts it. */
-
-/** `length` bytes at the start of `memory`; the last of them may be none. */
-export type BulkBlock = { readonly memory: ArrayBuffer; readonly length: number; readonly isLast: boolean }
 
 /** One for each block, in their order; the block's memory comes back to be filled again. */
 export type BulkAnswer = {
@@ -18,7 +16,7 @@ export type BulkAnswer = {
 
 const bulk = createBulk(workerData as BulkOrder)
 
-parentPort?.on('message', ({ memory, length, isLast }: BulkBlock) => {
+parentPort?.on('message', ({ memory, length, isLast }: Block) => {
   const pieces: Uint8Array[] = []
   let malformed: string | null = null
   try {

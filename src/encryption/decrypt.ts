@@ -3,8 +3,9 @@ import { PgproofError, reasonOf } from '../errors.ts'
 import { throughBulk } from './bulk-stage.ts'
 import { keyIdOf } from './key-files.ts'
 import type { PrivateKeys } from './keys.ts'
+import { literalContents } from './literal.ts'
 import { hiddenRecipient, type MessageHead, readMessageHead } from './message-head.ts'
-import { ByteReader, MalformedPacket, packetTags, readPacketBody, readPacketHeader } from './packets.ts'
+import { ByteReader, MalformedPacket, readPacketBody } from './packets.ts'
 import { throughStage } from './whole-bytes.ts'
 
 /**
@@ -19,24 +20,61 @@ export function decryptStage(
   what: string,
 ): (source: AsyncIterable<Uint8Array>) => AsyncGenerator<Uint8Array, void, void> {
   return async function* decrypted(source) {
-    const reader = new ByteReader(source)
+    const message = new MessageReader(source, what)
     let packets: AsyncGenerator<Uint8Array, void, void> | undefined
     try {
-      const head = await readMessageHead(reader)
-      const { data: sessionKey } = await openSessionKey(head, privateKeys, what)
-      const body = readPacketBody(reader, head.encrypted)
+      const { sessionKey, body } = await message.open(privateKeys)
       packets = throughBulk({ direction: 'decrypt', sessionKey }, body)
       yield* literalContents(new ByteReader(packets))
-      if ((await reader.byte()) !== undefined) throw new MalformedPacket('something follows its end')
+      await message.end()
     } catch (error) {
-      if (!(error instanceof MalformedPacket)) throw error
-      throw new PgproofError('DECRYPTION_FAILED', { what, reason: error.message }, { cause: error })
+      throw asDecryptionFailure(error, what)
     } finally {
       // Their thread ends with them, also where nobody reads them to the end.
       await packets?.return()
-      await reader.close()
+      await message.close()
     }
   }
+}
+
+/** What a message is encrypted with, and its encrypted data: the order and the source of `createBulk`. */
+export type OpenedMessage = {
+  readonly sessionKey: Uint8Array
+  readonly body: AsyncGenerator<Uint8Array, void, void>
+}
+
+/** For who decrypts elsewhere than in `decryptStage`, whose words on what may be used hold here as well. */
+export class MessageReader {
+  readonly #reader: ByteReader
+  readonly #what: string
+
+  constructor(source: AsyncIterable<Uint8Array>, what: string) {
+    this.#reader = new ByteReader(source)
+    this.#what = what
+  }
+
+  /** Throws KEY_NO_MATCH or `MalformedPacket`. */
+  async open(privateKeys: PrivateKeys): Promise<OpenedMessage> {
+    const head = await readMessageHead(this.#reader)
+    const { data: sessionKey } = await openSessionKey(head, privateKeys, this.#what)
+    return { sessionKey, body: readPacketBody(this.#reader, head.encrypted) }
+  }
+
+  /** To be called after the body. Throws `MalformedPacket` if more than the message came. */
+  async end(): Promise<void> {
+    if ((await this.#reader.byte()) !== undefined) throw new MalformedPacket('something follows its end')
+  }
+
+  /** Ends the source early; of no effect on one that has ended. */
+  async close(): Promise<void> {
+    await this.#reader.close()
+  }
+}
+
+/** DECRYPTION_FAILED for a `MalformedPacket`, anything else as it is. */
+export function asDecryptionFailure(error: unknown, what: string): unknown {
+  if (!(error instanceof MalformedPacket)) return error
+  return new PgproofError('DECRYPTION_FAILED', { what, reason: error.message }, { cause: error })
 }
 
 /** The same for a small object; returns only what has proved to be whole and unchanged. */
@@ -63,28 +101,4 @@ async function openSessionKey(head: MessageHead, privateKeys: PrivateKeys, what:
   const sessionKey = found.find(({ algorithm }) => algorithm?.startsWith('aes'))
   if (sessionKey?.algorithm == null) throw new MalformedPacket('its cipher is not AES')
   return { data: sessionKey.data, algorithm: sessionKey.algorithm }
-}
-
-/** The contents of the one literal packet that the encrypted data must consist of. */
-async function* literalContents(reader: ByteReader): AsyncGenerator<Uint8Array, void, void> {
-  const header = await readPacketHeader(reader)
-  if (header?.tag === packetTags.compressed)
-    throw new MalformedPacket('its contents are compressed by OpenPGP, which pgproof never does')
-  if (header?.tag !== packetTags.literal) throw new MalformedPacket('it holds no data, or signed data')
-  const body = new ByteReader(readPacketBody(reader, header))
-  await skip(body, 1)
-  await skip(body, (await skip(body, 1)) + 4)
-  for (let bytes = await body.take(Infinity); bytes !== undefined; bytes = await body.take(Infinity)) yield bytes
-  // Reading on is what makes the modification detection code be checked.
-  if ((await reader.byte()) !== undefined) throw new MalformedPacket('something follows its data')
-}
-
-/** Passes over `count` bytes and returns the last of them. */
-async function skip(reader: ByteReader, count: number): Promise<number> {
-  let last: number | undefined
-  for (let done = 0; done < count; done += 1) {
-    last = await reader.byte()
-    if (last === undefined) throw new MalformedPacket('it is cut short')
-  }
-  return last ?? 0
 }

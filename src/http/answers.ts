@@ -5,6 +5,8 @@ import type { DrillReport } from '../domain/drill-report.ts'
 import { type Pause, pausableJobs } from '../domain/pause.ts'
 import { publicMessage } from '../domain/public-message.ts'
 import { progressKeys } from '../domain/run-progress.ts'
+import type { PgproofError } from '../errors.ts'
+import { Refusal } from './problem.ts'
 
 /** What answers hold, and how it is made from what the catalog knows. Times are ISO 8601, sizes bytes. */
 
@@ -19,6 +21,10 @@ export const runSchema = z.strictObject({
   job: z.enum(['backup', 'roles', 'drill', 'prune', 'sync']),
   server: z.string(),
   database: z.string().nullable(),
+  worker: z
+    .string()
+    .nullable()
+    .describe('Which worker of the fleet carries it out; null before one does, and without a fleet.'),
   trigger: z.enum(['schedule', 'http', 'cli', 'backup']),
   attempt: z.int().positive().describe('1 for the first; what failed is tried again as `retry` says.'),
   state: z.enum(['queued', 'running', 'succeeded', 'failed', 'cancelled', 'inconclusive']),
@@ -31,6 +37,19 @@ export const runSchema = z.strictObject({
   progress: z.strictObject(progressKeys).nullable(),
 })
 export type RunAnswer = z.infer<typeof runSchema>
+
+/** What of an order for several databases was not ordered, with the register's code. */
+export const refusedSchema = failureSchema.extend({
+  server: z.string(),
+  database: z.string(),
+  run: z.string().nullable().describe('With LOCKED: the run that goes on already.'),
+})
+export type RefusedAnswer = z.infer<typeof refusedSchema>
+
+export const orderedDrillsSchema = z.strictObject({
+  ordered: z.array(runSchema).describe('The runs, one for each database.'),
+  refused: z.array(refusedSchema).describe('Databases that have a backup and are not drilled, and why.'),
+})
 
 export const failedRunSchema = runSchema.extend({
   isOver: z.boolean().describe('Whether the same job has succeeded there since.'),
@@ -129,9 +148,9 @@ export const pageOfSchema = <T extends z.ZodType>(item: T) =>
 
 export function runAnswer(run: Run, position: number | null): RunAnswer {
   const { id, job, server, database, trigger, attempt, state, label, error, progress } = run
-  const { queuedAt, startedAt, finishedAt } = run
+  const { queuedAt, startedAt, finishedAt, worker = null } = run
   return {
-    ...{ id, job, server, database, trigger, attempt, state, position },
+    ...{ id, job, server, database, worker, trigger, attempt, state, position },
     queuedAt: queuedAt.toISOString(),
     startedAt: startedAt?.toISOString() ?? null,
     finishedAt: finishedAt?.toISOString() ?? null,
@@ -187,6 +206,14 @@ export function drillDetailsAnswer(report: DrillReport): z.infer<typeof drillDet
 export function pauseAnswer({ label, server, database, jobs, since, until, reason, by }: Pause): PauseAnswer {
   return { id: label, server, database, jobs, since, until, reason, by }
 }
+
+export function refusedAnswer({ server, database }: Place, error: PgproofError): RefusedAnswer {
+  const { code, message, hint } = error
+  const run = error instanceof Refusal ? (error.run ?? null) : null
+  return { server, database, code, message: publicMessage(code, message), hint, run }
+}
+
+type Place = { readonly server: string; readonly database: string }
 
 export function failureAnswer(error: Run['error']): Run['error'] {
   return error === null ? null : { ...error, message: publicMessage(error.code, error.message) }

@@ -1,7 +1,11 @@
 import type { PlannedJob } from '../catalog/runs.ts'
 import type { Installation } from '../jobs/installation.ts'
 import type { Orders } from '../jobs/orders.ts'
+import type { QueueView } from '../jobs/queue-view.ts'
 import type { ConfigReload, KeyExpiry } from '../metrics/scrape.ts'
+
+/** `awaited` says what it will be ready by: `as soon as …`. */
+export type Readiness = { readonly ready: boolean; readonly reasons: readonly string[]; readonly awaited?: string }
 
 /** What the HTTP API works with. */
 export type HttpParts = {
@@ -11,11 +15,15 @@ export type HttpParts = {
   /** Everything in Prometheus' text format. */
   readonly metrics: () => Promise<string>
   readonly planned: () => readonly PlannedJob[]
+  /** What the queue and its workers are doing. */
+  readonly queueView: () => QueueView
   /** Of the OpenPGP keys. */
   readonly keyExpiries: () => readonly KeyExpiry[]
   /** What became of the last reload of the configuration. */
   readonly configReload: () => ConfigReload
-  readonly isReady: () => { readonly ready: boolean; readonly reasons: readonly string[] }
+  readonly isReady: () => Readiness
+  /** Reads the stores again; false if they do not answer. */
+  readonly refresh?: () => Promise<boolean>
   readonly version: string
   /** How long a request may take to arrive; 30 seconds. Tests shorten it. */
   readonly requestTimeoutMs?: number

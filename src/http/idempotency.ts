@@ -5,6 +5,7 @@ import type { Clock } from '../clock.ts'
 import type { TokenConfig } from '../config/config.ts'
 import { spellAge } from '../domain/gate.ts'
 import { PgproofError } from '../errors.ts'
+import type { RefusedAnswer } from './answers.ts'
 
 const keptMs = 24 * 3_600_000
 /** For another week it is known that the key was used: whoever sends it then orders nothing by mistake. */
@@ -12,7 +13,12 @@ const rememberedMs = keptMs + 7 * 24 * 3_600_000
 /** Of each token; the oldest is forgotten first. */
 const keysPerToken = 5000
 
-type Kept = { readonly requestSha256: string; readonly orderedMs: number; run: Run }
+/** What came of an order: one run, or several and what was refused of it. */
+export type Ordered = { readonly runs: readonly Run[]; readonly refused: readonly RefusedAnswer[] }
+
+type Kept = { readonly requestSha256: string; readonly orderedMs: number; readonly refused: Ordered['refused'] } & {
+  readonly runs: Map<string, Run>
+}
 
 /** Which order was made under which `Idempotency-Key`, so that a request that is sent again orders nothing again. */
 export class IdempotencyKeys {
@@ -25,15 +31,15 @@ export class IdempotencyKeys {
     // The catalog forgets runs sooner than keys are forgotten here.
     parts.catalog.watchRuns((run) => {
       const kept = this.#byRun.get(run.id)
-      if (kept !== undefined) kept.run = run
+      kept?.runs.set(run.id, run)
     })
   }
 
   /**
-   * The run that was ordered under this key; undefined if none was. Throws IDEMPOTENCY_CONFLICT, IDEMPOTENCY_EXPIRED or
+   * What was ordered under this key, as it is now; undefined if nothing was. Throws IDEMPOTENCY_CONFLICT, IDEMPOTENCY_EXPIRED or
    * REQUEST_INVALID.
    */
-  find(token: TokenConfig, key: string, request: unknown): Run | undefined {
+  find(token: TokenConfig, key: string, request: unknown): Ordered | undefined {
     if (!/^[\x20-\x7e]{1,255}$/.test(key))
       throw new PgproofError('REQUEST_INVALID', { reason: 'Idempotency-Key has 1 to 255 printable ASCII characters' })
     const kept = this.#byToken.get(token.sha256)?.get(key)
@@ -41,16 +47,18 @@ export class IdempotencyKeys {
     if (this.#ageMs(kept) > keptMs)
       throw new PgproofError('IDEMPOTENCY_EXPIRED', { age: spellAge(this.#ageMs(kept) / 1000) })
     if (kept.requestSha256 !== sha256Of(request)) throw new PgproofError('IDEMPOTENCY_CONFLICT')
-    return kept.run
+    return { runs: [...kept.runs.values()], refused: kept.refused }
   }
 
-  keep(token: TokenConfig, key: string, request: unknown, run: Run): void {
+  keep(token: TokenConfig, key: string, request: unknown, { runs, refused }: Ordered): void {
     const keys = this.#byToken.get(token.sha256) ?? new Map<string, Kept>()
     this.#byToken.set(token.sha256, keys)
-    const kept = { requestSha256: sha256Of(request), orderedMs: this.#clock.monotonicMs(), run }
+    const orderedMs = this.#clock.monotonicMs()
+    const byId = new Map(runs.map((run) => [run.id, run]))
+    const kept: Kept = { requestSha256: sha256Of(request), orderedMs, runs: byId, refused }
     this.#forget(keys, key)
     keys.set(key, kept)
-    this.#byRun.set(run.id, kept)
+    for (const { id } of runs) this.#byRun.set(id, kept)
     for (const [other, otherKeys] of this.#byToken) {
       this.#forgetOld(otherKeys)
       // A token that is no longer configured orders nothing more.
@@ -68,7 +76,7 @@ export class IdempotencyKeys {
   #forget(keys: Map<string, Kept>, key: string): void {
     const kept = keys.get(key)
     keys.delete(key)
-    if (kept !== undefined) this.#byRun.delete(kept.run.id)
+    for (const id of kept?.runs.keys() ?? []) this.#byRun.delete(id)
   }
 
   #ageMs({ orderedMs }: Kept): number {

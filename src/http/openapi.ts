@@ -6,10 +6,13 @@ import {
   drillDetailsSchema,
   drillSchema,
   failedRunSchema,
+  orderedDrillsSchema,
   pauseSchema,
+  refusedSchema,
   runSchema,
 } from './answers.ts'
 import { problemSchema, problemType } from './problem.ts'
+import { queueSchema, workerSchema } from './queue-answer.ts'
 import { backupOrder, drillOrder } from './requests.ts'
 import { type AnswerDescription, type Route, route } from './route.ts'
 import { databaseStatusSchema, statusSchema } from './status.ts'
@@ -61,6 +64,8 @@ const named = z.registry<{ id: string }>()
 named.add(problemSchema, { id: 'Problem' })
 named.add(runSchema, { id: 'Run' })
 named.add(failedRunSchema, { id: 'FailedRun' })
+named.add(refusedSchema, { id: 'Refused' })
+named.add(orderedDrillsSchema, { id: 'OrderedDrills' })
 named.add(pauseSchema, { id: 'Pause' })
 named.add(backupSchema, { id: 'Backup' })
 named.add(backupDetailsSchema, { id: 'BackupDetails' })
@@ -68,6 +73,8 @@ named.add(drillSchema, { id: 'Drill' })
 named.add(drillDetailsSchema, { id: 'DrillDetails' })
 named.add(databaseStatusSchema, { id: 'DatabaseStatus' })
 named.add(statusSchema, { id: 'Status' })
+named.add(queueSchema, { id: 'Queue' })
+named.add(workerSchema, { id: 'Worker' })
 named.add(drillOrder, { id: 'DrillOrder' })
 named.add(backupOrder, { id: 'BackupOrder' })
 
@@ -151,6 +158,7 @@ function components(): Record<string, unknown> {
 function schemaOf(schema: z.ZodType): unknown {
   const name = named.get(schema)?.id
   if (name !== undefined) return { $ref: uri(name) }
+  if (schema instanceof z.ZodUnion) return { anyOf: schema.options.map((one) => schemaOf(one as z.ZodType)) }
   // A page of something that has a name.
   if (schema instanceof z.ZodObject && schema.shape['items'] instanceof z.ZodArray) {
     const item = schema.shape['items'].element as z.ZodType

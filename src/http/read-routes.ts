@@ -1,4 +1,5 @@
 import type { CatalogBackup } from '../catalog/catalog.ts'
+import { isLabel } from '../domain/backup-label.ts'
 import { PgproofError } from '../errors.ts'
 import {
   backupAnswer,
@@ -12,7 +13,9 @@ import {
   pageOfSchema,
 } from './answers.ts'
 import type { HttpParts } from './http-parts.ts'
+import { LookAgain } from './look-again.ts'
 import { pageOf } from './pages.ts'
+import { queueAnswer, queueSchema } from './queue-answer.ts'
 import { backupsQuery, drillsQuery, labelParams, placeQuery } from './requests.ts'
 import { type Route, route } from './route.ts'
 import { readStatus, statusSchema } from './status.ts'
@@ -20,6 +23,7 @@ import { readStatus, statusSchema } from './status.ts'
 /** What the store and this process know; changes nothing. */
 export function readRoutes(parts: HttpParts): Route[] {
   const { catalog } = parts.installation
+  const lookAgain = new LookAgain(parts)
   return [
     route({
       method: 'GET',
@@ -28,6 +32,14 @@ export function readRoutes(parts: HttpParts): Route[] {
       summary: 'What is protected, what is proven, what goes on and what went wrong.',
       answers: { 200: { description: 'The status.', schema: statusSchema } },
       handle: () => ({ status: 200, body: readStatus(parts) }),
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/queue',
+      access: 'read',
+      summary: 'The queue and its workers: of the fleet, or of this process where there is none.',
+      answers: { 200: { description: 'What waits, what goes on, and who does it.', schema: queueSchema } },
+      handle: () => ({ status: 200, body: queueAnswer(parts.queueView()) }),
     }),
     route({
       method: 'GET',
@@ -54,7 +66,11 @@ export function readRoutes(parts: HttpParts): Route[] {
       query: placeQuery,
       answers: { 200: { description: 'The backup.', schema: backupDetailsSchema } },
       refusals: ['LABEL_UNKNOWN', 'BACKUP_PRUNED'],
-      handle: ({ params: { label }, query }) => ({ status: 200, body: backupDetailsAnswer(findBackup(label, query)) }),
+      handle: async ({ params: { label }, query }) => {
+        const backup = findBackup(label, query) ?? (await lookForBackup(label, query))
+        if (backup === undefined) throw catalog.absenceOf(label)
+        return { status: 200, body: backupDetailsAnswer(backup) }
+      },
     }),
     route({
       method: 'GET',
@@ -80,7 +96,8 @@ export function readRoutes(parts: HttpParts): Route[] {
       params: labelParams,
       answers: { 200: { description: 'The drill.', schema: drillDetailsSchema } },
       refusals: ['LABEL_UNKNOWN'],
-      handle: ({ params: { label } }) => {
+      handle: async ({ params: { label } }) => {
+        if (catalog.findDrill(label) === undefined && isLabel(label)) await lookAgain.everywhere()
         const report = catalog.findDrill(label)
         if (report === undefined) throw new PgproofError('LABEL_UNKNOWN', { label })
         return { status: 200, body: drillDetailsAnswer(report) }
@@ -88,15 +105,24 @@ export function readRoutes(parts: HttpParts): Route[] {
     }),
   ]
 
-  function findBackup(label: string, place: Place): CatalogBackup {
+  /** Once more, after a look at the store, unless it is known why there is none. */
+  async function lookForBackup(label: string, place: Place): Promise<CatalogBackup | undefined> {
+    if (!isLabel(label) || catalog.absenceOf(label).code !== 'LABEL_UNKNOWN') return undefined
+    const { kind, server, database } = place
+    if (server !== undefined && database !== undefined && kind !== 'roles')
+      await lookAgain.at({ kind: 'database', server, database })
+    else if (server !== undefined && kind === 'roles') await lookAgain.at({ kind, server, database: null })
+    else await lookAgain.everywhere()
+    return findBackup(label, place)
+  }
+
+  function findBackup(label: string, place: Place): CatalogBackup | undefined {
     try {
-      const backup = catalog.find(label, defined(place))
-      if (backup !== undefined) return backup
+      return catalog.find(label, defined(place))
     } catch (error) {
       if (!(error instanceof PgproofError) || error.code !== 'USAGE_INVALID') throw error
       throw new PgproofError('REQUEST_INVALID', { reason: error.message }, { cause: error })
     }
-    throw catalog.absenceOf(label)
   }
 }
 

@@ -36,7 +36,7 @@ export const runParams = z.strictObject({ id: z.string() })
 export const drillOrder = z
   .strictObject({
     server: name.describe('The name of a configured server.'),
-    database: name,
+    database: name.optional().describe('Without it: every database of the server that has a backup.'),
     backup: label.optional().describe('The label of the backup to drill; without it one is picked.'),
     pick: z
       .enum(['random', 'latest'])
@@ -47,6 +47,10 @@ export const drillOrder = z
   .refine(({ backup, pick, seed }) => backup === undefined || (pick === undefined && seed === undefined), {
     message: 'names the backup, so there is nothing for pick and seed to decide',
     path: ['backup'],
+  })
+  .refine(({ backup, database }) => backup === undefined || database !== undefined, {
+    message: 'a backup is one of a database, which has to be named',
+    path: ['database'],
   })
 
 export const backupOrder = z

@@ -1,10 +1,11 @@
 import { z } from 'zod'
 import { PgproofError } from '../errors.ts'
 import { readPageFacts } from '../page/facts.ts'
-import { pageQuery, runsPage, statusPage, statusPagePolicy } from '../page/status-page.ts'
+import { pageQuery, showPage, statusPagePolicy } from '../page/status-page.ts'
 import type { HttpParts } from './http-parts.ts'
 import { openApiRoute } from './openapi.ts'
 import { pauseRoutes } from './pause-routes.ts'
+import { queueAnswer } from './queue-answer.ts'
 import { readRoutes } from './read-routes.ts'
 import { anyQuery } from './requests.ts'
 import { type Route, route } from './route.ts'
@@ -44,11 +45,14 @@ function probeRoutes({ metrics, isReady }: HttpParts): Route[] {
       answers: { 200: { description: 'It can.', schema: z.strictObject({ status: z.literal('ready') }) } },
       refusals: ['NOT_READY'],
       handle: ({ caller }) => {
-        const { ready, reasons } = isReady()
+        const { ready, reasons, awaited } = isReady()
         if (ready) return { status: 200, body: { status: 'ready' } }
         // Reasons name the store; whoever may ask without a token learns no more than that there is one.
         const mayKnow = caller.token !== null || caller.isLocal
-        throw new PgproofError('NOT_READY', { reason: mayKnow ? reasons.join('; ') : 'its log says why' })
+        throw new PgproofError('NOT_READY', {
+          reason: mayKnow ? reasons.join('; ') : 'its log says why',
+          awaited: (mayKnow ? awaited : undefined) ?? 'what stands there is mended',
+        })
       },
     }),
     route({
@@ -73,11 +77,11 @@ function pageRoute(parts: HttpParts): Route {
     summary: 'The status page, for people.',
     query: pageQuery,
     answers: { 200: { description: 'The page.', type: 'text/html; charset=utf-8' } },
-    handle: ({ query: { part } }) => {
+    handle: ({ query }) => {
       const status = readStatus(parts)
       return {
         status: 200,
-        body: (part === 'runs' ? runsPage : statusPage)(status, readPageFacts(parts, status.databases)),
+        body: showPage(query, status, readPageFacts(parts, status.databases), queueAnswer(parts.queueView())),
         type: 'text/html; charset=utf-8',
         headers: { 'content-security-policy': statusPagePolicy() },
       }

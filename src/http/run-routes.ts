@@ -3,23 +3,33 @@ import type { Run } from '../catalog/runs.ts'
 import { isFinished } from '../catalog/runs.ts'
 import type { TokenScope } from '../config/config.ts'
 import { type ErrorCode, PgproofError } from '../errors.ts'
+import type { DrillWish } from '../jobs/execute.ts'
+import { isConfigured, serverNamed } from '../jobs/installation.ts'
 import type { Order } from '../jobs/orders.ts'
 import { describe } from '../jobs/run-job.ts'
 import { logKeys } from '../log.ts'
-import { pageOfSchema, type RunAnswer, runAnswer, runSchema } from './answers.ts'
+import { orderedDrillsSchema, pageOfSchema, type RunAnswer, refusedAnswer, runAnswer, runSchema } from './answers.ts'
 import { assertScope, type Caller, tokenOf } from './authentication.ts'
 import type { HttpParts } from './http-parts.ts'
-import { IdempotencyKeys } from './idempotency.ts'
+import { IdempotencyKeys, type Ordered } from './idempotency.ts'
+import { LookAgain } from './look-again.ts'
 import { pageOf } from './pages.ts'
 import { Refusal } from './problem.ts'
 import { backupOrder, drillOrder, runParams, runsQuery } from './requests.ts'
 import { type Answer, type Route, type RouteRequest, route } from './route.ts'
 import { endEventId, type RunEvents } from './run-events.ts'
 
+/** Perhaps only as far as was read. */
+const nothingToDrill: ReadonlySet<ErrorCode> = new Set(['NO_BACKUP', 'LABEL_UNKNOWN'])
+
+type OrderRequest = Pick<RouteRequest<unknown, unknown, unknown>, 'headers' | 'caller'>
+
 /** Orders, and the runs that come of them. */
 export function runRoutes(parts: HttpParts, events: RunEvents): Route[] {
-  const { catalog, log } = parts.installation
-  const keys = new IdempotencyKeys(parts.installation)
+  const { installation } = parts
+  const { catalog, log } = installation
+  const keys = new IdempotencyKeys(installation)
+  const lookAgain = new LookAgain(parts)
   const answer = (run: Run): RunAnswer => runAnswer(run, parts.orders.position(run.id))
   const ordered = { 202: { description: 'The run that was ordered.', schema: runSchema } }
   const orderRefusals: readonly ErrorCode[] = [
@@ -28,6 +38,8 @@ export function runRoutes(parts: HttpParts, events: RunEvents): Route[] {
     'LOCKED',
     'IDEMPOTENCY_CONFLICT',
     'IDEMPOTENCY_EXPIRED',
+    'SHUTTING_DOWN',
+    'FLEET_UNREACHABLE',
   ]
 
   return [
@@ -35,7 +47,7 @@ export function runRoutes(parts: HttpParts, events: RunEvents): Route[] {
       method: 'GET',
       path: '/v1/runs',
       access: 'read',
-      summary: 'The runs of this process, newest first.',
+      summary: 'The runs of this process, or of its fleet, newest first.',
       query: runsQuery,
       answers: { 200: { description: 'A page of them.', schema: pageOfSchema(runSchema) } },
       handle: ({ query }) => {
@@ -92,14 +104,28 @@ export function runRoutes(parts: HttpParts, events: RunEvents): Route[] {
       method: 'POST',
       path: '/v1/drills',
       access: 'drill',
-      summary: 'Orders a drill.',
+      summary: 'Orders a drill of a database, or of every database of a server that has a backup.',
       body: drillOrder,
       takesIdempotencyKey: true,
-      answers: ordered,
-      refusals: [...orderRefusals, 'NO_BACKUP', 'LABEL_UNKNOWN', 'SHUTTING_DOWN'],
-      handle: (request) => {
+      answers: {
+        202: {
+          description: 'The run that was ordered; without a database all of them, and what was refused of it.',
+          schema: z.union([runSchema, orderedDrillsSchema]),
+        },
+      },
+      refusals: [...orderRefusals, 'NO_BACKUP', 'LABEL_UNKNOWN'],
+      handle: async (request) => {
         const { server, database, ...wish } = request.body
-        return order({ job: 'drill', server, database, trigger: 'http', wish }, request)
+        if (database === undefined) return orderDrills(server, wish, request)
+        const wanted: Order = { job: 'drill', server, database, trigger: 'http', wish }
+        try {
+          return order(wanted, request)
+        } catch (error) {
+          const isMissing = error instanceof PgproofError && nothingToDrill.has(error.code)
+          if (!isMissing) throw error
+          await lookAgain.at({ kind: 'database', server, database })
+          return order(wanted, request)
+        }
       },
     }),
     route({
@@ -110,7 +136,7 @@ export function runRoutes(parts: HttpParts, events: RunEvents): Route[] {
       body: backupOrder,
       takesIdempotencyKey: true,
       answers: ordered,
-      refusals: [...orderRefusals, 'SHUTTING_DOWN'],
+      refusals: [...orderRefusals, 'DATABASE_NOT_FOUND'],
       handle: (request) => {
         const { server, database = null } = request.body
         return order({ job: database === null ? 'roles' : 'backup', server, database, trigger: 'http' }, request)
@@ -123,7 +149,7 @@ export function runRoutes(parts: HttpParts, events: RunEvents): Route[] {
       summary: 'Cancels a run; one that is not a drill needs the scope `backup`.',
       params: runParams,
       answers: { 202: { description: 'The run, which ends soon.', schema: runSchema } },
-      refusals: ['RUN_UNKNOWN', 'RUN_FINISHED'],
+      refusals: ['RUN_UNKNOWN', 'RUN_FINISHED', 'FLEET_UNREACHABLE'],
       handle: ({ params: { id }, caller }) => {
         const scope: TokenScope = findRun(id).job === 'drill' ? 'drill' : 'backup'
         assertScope(caller.token, scope)
@@ -140,19 +166,55 @@ export function runRoutes(parts: HttpParts, events: RunEvents): Route[] {
     return run
   }
 
-  function order(
-    wanted: Order,
-    { headers, caller }: Pick<RouteRequest<unknown, unknown, unknown>, 'headers' | 'caller'>,
-  ): Answer {
+  function order(wanted: Order, request: OrderRequest): Answer {
+    const { runs } = once(wanted, request, () => ({ runs: [orderOrName(wanted)], refused: [] }))
+    const [run] = runs
+    if (run === undefined) throw new Error('an order that was taken has a run')
+    return { status: 202, body: answer(catalog.findRun(run.id) ?? run), headers: { location: `/v1/runs/${run.id}` } }
+  }
+
+  /** Throws SERVER_UNKNOWN, NO_BACKUP, or what the first was refused with if all were. */
+  function orderDrills(server: string, wish: DrillWish, request: OrderRequest): Answer {
+    const ordered = once({ job: 'drill', server, everyDatabase: true, wish }, request, () => {
+      const configured = serverNamed(installation.config, server)
+      const databases = catalog
+        .databases()
+        .filter((known) => known.server === server && isConfigured(configured, known.database))
+      if (databases.length === 0) throw new PgproofError('NO_BACKUP', { what: server })
+      const attempts = databases.map(({ database }) =>
+        attempt({ job: 'drill', server, database, trigger: 'http', wish }),
+      )
+      const runs = attempts.flatMap((one) => ('run' in one ? [one.run] : []))
+      const errors = attempts.flatMap((one) => ('error' in one ? [one] : []))
+      if (runs.length === 0 && errors[0] !== undefined) throw errors[0].error
+      return { runs, refused: errors.map(({ database, error }) => refusedAnswer({ server, database }, error)) }
+    })
+    const runs = ordered.runs.map((run) => catalog.findRun(run.id) ?? run)
+    const location = `/v1/runs?${new URLSearchParams({ job: 'drill', server })}`
+    return { status: 202, body: { ordered: runs.map(answer), refused: ordered.refused }, headers: { location } }
+  }
+
+  function attempt(
+    wanted: Order & { readonly database: string },
+  ): { readonly run: Run } | { readonly database: string; readonly error: PgproofError } {
+    try {
+      return { run: orderOrName(wanted) }
+    } catch (error) {
+      if (!(error instanceof PgproofError)) throw error
+      return { database: wanted.database, error }
+    }
+  }
+
+  /** Under the same key the same order is made once, and answered with what came of it. */
+  function once(wanted: object, { headers, caller }: OrderRequest, take: () => Ordered): Ordered {
     const token = tokenOf(caller)
     const { 'idempotency-key': key } = headers
     const before = typeof key === 'string' ? keys.find(token, key, wanted) : undefined
-    const run = before ?? orderOrName(wanted)
-    if (before === undefined) {
-      if (typeof key === 'string') keys.keep(token, key, wanted, run)
-      logOf(run, caller).info('run ordered over HTTP')
-    }
-    return { status: 202, body: answer(catalog.findRun(run.id) ?? run), headers: { location: `/v1/runs/${run.id}` } }
+    if (before !== undefined) return before
+    const ordered = take()
+    if (typeof key === 'string') keys.keep(token, key, wanted, ordered)
+    for (const run of ordered.runs) logOf(run, caller).info('run ordered over HTTP')
+    return ordered
   }
 
   /** Throws what the queue throws; LOCKED by a run of this daemon says by which. */

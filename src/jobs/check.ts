@@ -1,10 +1,11 @@
 import type { Config, ServerConfig, StoreConfig } from '../config/config.ts'
+import type { WorkerDuty } from '../config/fleet-config.ts'
 import type { NamedStore } from '../storage/store-set.ts'
 import { checkDrills } from './check-drills.ts'
 import { checkKeys, checkPrivateKeys } from './check-keys.ts'
 import { checkDatabase, checkServer } from './check-server.ts'
 import { checkStore } from './check-store.ts'
-import { type Finding, type Findings, goOn } from './findings.ts'
+import { collect, type Finding, type Findings, goOn } from './findings.ts'
 import { databasesOf, type Installation } from './installation.ts'
 import { assertMarked, readStoreMarker } from './store-marker.ts'
 
@@ -34,6 +35,8 @@ export async function runCheck(
   for (const server of config.servers) {
     let databases: string[] = []
     await look(`server ${server.name}`, async (findings) => {
+      // A worker that only drills or serves may have no login there.
+      if (!mayTake(config, 'backup')) return void findings.ok('not asked: this worker takes no backups (`fleet.may`)')
       await checkServer(server, config, findings, signal)
       databases = await databasesOf(server, signal)
       if (databases.length === 0)
@@ -63,28 +66,15 @@ async function checkMarker(
   }
 }
 
-function collect(subject: string, all: Finding[]): Findings {
-  return {
-    subject,
-    ok: (message) => all.push({ subject, result: 'ok', message, hint: null, code: null }),
-    warn: (message, hint) => all.push({ subject, result: 'warning', message, hint, code: null }),
-    problem: ({ message, hint, details, code }) => {
-      // Two steps that come upon the same fault make one problem.
-      if (all.some((one) => one.subject === subject && one.code === code && one.message.split('\n')[0] === message))
-        return
-      all.push({
-        subject,
-        result: 'problem',
-        message: details === undefined ? message : `${message}\n${details}`,
-        hint,
-        code,
-      })
-    },
-  }
-}
-
-function runsDrills({ encryption, servers }: Config): boolean {
+function runsDrills(config: Config): boolean {
+  const { encryption, servers } = config
+  if (!mayTake(config, 'drill')) return false
   return (
     encryption.privateKeyFiles.length > 0 || servers.some(({ schedule }: ServerConfig) => schedule.drill !== undefined)
   )
+}
+
+/** Without a fleet one process does everything. */
+function mayTake({ fleet }: Config, duty: WorkerDuty): boolean {
+  return fleet === undefined || fleet.may.includes(duty)
 }

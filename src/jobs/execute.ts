@@ -1,14 +1,18 @@
 import { type BackupResult, runBackup } from '../backup/backup.ts'
 import type { Committed } from '../backup/commit-backup.ts'
+import type { DuePeriod } from '../backup/not-done-elsewhere.ts'
 import { runRolesBackup } from '../backup/roles-backup.ts'
+import type { Place } from '../catalog/catalog.ts'
 import type { Run, RunProgress } from '../catalog/runs.ts'
 import { seedAfter } from '../domain/pick-backup.ts'
 import { runDrill } from '../drill/drill.ts'
 import type { DrillRequest, DrillResult } from '../drill/drill-request.ts'
 import type { ScratchSettings } from '../drill/scratch.ts'
-import { type PgproofError, toPgproofError } from '../errors.ts'
+import { assertNotAborted, type PgproofError, reasonOf, toPgproofError } from '../errors.ts'
+import { logKeys } from '../log.ts'
 import { parseConnectionUrl } from '../postgres/connect.ts'
 import { connectionTo, type Installation, readBackupKeys, readDrillKeys, serverNamed } from './installation.ts'
+import type { PruneObjection } from './plan-prune.ts'
 import { type PruneResult, runPrune } from './prune.ts'
 import { type JobEnd, newRun, runJob } from './run-job.ts'
 import { runSync, type SyncResult } from './sync.ts'
@@ -26,6 +30,10 @@ export type DrillWish = {
 export type RunWish = DrillWish & {
   /** Whether a backup is followed by the prune of its kind; default true. */
   readonly prune?: boolean | undefined
+  /** Why nothing of a server may be pruned now: a backup goes on without. */
+  readonly objection?: PruneObjection | undefined
+  /** For which a schedule ordered a backup; not made if somebody else has made it meanwhile. */
+  readonly due?: DuePeriod | undefined
 }
 
 export type Finished = JobEnd & {
@@ -56,11 +64,11 @@ export async function executeRun(
         case 'backup':
           return await backUp(run, wish, installation, jobSignal, onProgress)
         case 'roles':
-          return await backUpRoles(run, installation, jobSignal)
+          return await backUpRoles(run, wish, installation, jobSignal)
         case 'drill':
           return await drill(run, wish, installation, jobSignal, onProgress)
         case 'prune': {
-          const prune = await runPrune({ isDryRun: false }, installation, jobSignal)
+          const prune = await runPrune({ isDryRun: false, objection: wish.objection }, installation, jobSignal)
           return { label: null, prune }
         }
         case 'sync': {
@@ -87,7 +95,7 @@ const syncDeadlineMs = 24 * 3_600_000
 
 async function backUp(
   run: Run,
-  { prune: isPruned = true }: RunWish,
+  { prune: isPruned = true, due, objection }: RunWish,
   installation: Installation,
   signal: AbortSignal,
   onProgress: (progress: RunProgress) => void,
@@ -98,34 +106,51 @@ async function backUp(
   const { compression, evidence, lockTimeoutMs, censusConnections } = server
   const { binDirs } = installation.config.postgres
   const connection = connectionTo(server, database)
-  const request = { connection, ...keys, compression, evidence, lockTimeoutMs, censusConnections, binDirs }
+  const request = { connection, ...keys, compression, evidence, lockTimeoutMs, censusConnections, binDirs, due }
   const backup = await runBackup(request, { ...installation, onProgress }, signal)
-  const prune = isPruned ? await pruneAfter(run, installation, signal) : { prune: null, pruneError: null }
+  const prune = isPruned ? await pruneAfter(run, objection, installation, signal) : { prune: null, pruneError: null }
   return { label: backup.manifest.label, bytes: backup.manifest.objects.dump.bytes, backup, ...prune }
 }
 
-async function backUpRoles(run: Run, installation: Installation, signal: AbortSignal): Promise<Finished> {
+async function backUpRoles(
+  run: Run,
+  { prune: isPruned = true, due, objection }: RunWish,
+  installation: Installation,
+  signal: AbortSignal,
+): Promise<Finished> {
   const server = serverNamed(installation.config, run.server)
   const keys = await readBackupKeys(installation)
-  const request = { connection: connectionTo(server), ...keys, binDirs: installation.config.postgres.binDirs }
+  const request = { connection: connectionTo(server), ...keys, binDirs: installation.config.postgres.binDirs, due }
   const backup = await runRolesBackup(request, installation, signal)
-  const prune = await pruneAfter(run, installation, signal)
+  const prune = isPruned ? await pruneAfter(run, objection, installation, signal) : { prune: null, pruneError: null }
   return { label: backup.manifest.label, bytes: backup.manifest.objects.dump.bytes, backup, ...prune }
 }
 
 /** A backup that succeeded stays a success when the prune after it does not; that has an outcome of its own. */
 async function pruneAfter(
   { server, database }: Run,
+  objection: PruneObjection | undefined,
   installation: Installation,
   signal: AbortSignal,
 ): Promise<Pick<Finished, 'prune' | 'pruneError'>> {
   const only = { server, database }
+  const pruneError = objection?.(server) ?? null
+  if (pruneError !== null) {
+    const { code, message: reason, hint } = pruneError
+    const place = { [logKeys.server]: server, ...(database === null ? {} : { [logKeys.database]: database }) }
+    const line = { [logKeys.job]: 'prune', ...place, [logKeys.code]: code, reason, [logKeys.hint]: hint }
+    installation.log.warn(line, 'the prune after the backup is left out')
+    return { prune: null, pruneError }
+  }
   const run = newRun({ job: 'prune', ...only, trigger: 'backup' }, installation)
   try {
     const end = await runJob(
       run,
       { deadlineMs: pruneDeadlineMs },
-      async (jobSignal) => ({ label: null, prune: await runPrune({ only, isDryRun: false }, installation, jobSignal) }),
+      async (jobSignal) => ({
+        label: null,
+        prune: await runPrune({ only, isDryRun: false, objection }, installation, jobSignal),
+      }),
       installation,
       signal,
     )
@@ -143,10 +168,40 @@ async function drill(
   signal: AbortSignal,
   onProgress: (progress: RunProgress) => void,
 ): Promise<Finished> {
+  await lookForBackups(run, wish, installation, signal)
   const request = await drillRequest(run, wish, installation)
   const result = await runDrill(request, { ...installation, onProgress }, signal)
   return { label: result.report.label, error: result.error, drill: result }
 }
+
+/**
+ * What was backed up, drilled or pruned by others since the last refresh: a drill must not miss a backup, nor pick one that is
+ * gone. A store that does not answer leaves it to the drill to say so.
+ */
+async function lookForBackups(
+  { server, database }: Run,
+  { backup }: DrillWish,
+  { catalog, stores, clock, log }: Installation,
+  signal: AbortSignal,
+): Promise<void> {
+  const { lastRefreshedAt } = catalog
+  if (lastRefreshedAt === null) return
+  const known = catalog.backups({ kind: 'database', server, database: database ?? '' })
+  const isThere = known.some(({ manifest }) => backup === undefined || manifest.label === backup)
+  if (isThere && Math.abs(clock.now().getTime() - lastRefreshedAt.getTime()) < freshMs) return
+  const until = AbortSignal.any([signal, AbortSignal.timeout(lookWithinMs)])
+  const look = (place: Place): Promise<void> => catalog.lookAt(place, stores, until)
+  try {
+    await Promise.all([look({ kind: 'database', server, database }), look({ kind: 'roles', server, database: null })])
+  } catch (error) {
+    assertNotAborted(signal)
+    log.warn({ [logKeys.server]: server, reason: reasonOf(error) }, 'what others have backed up is not read anew')
+  }
+}
+
+/** What was read longer ago is read again before a drill. */
+const freshMs = 5_000
+const lookWithinMs = 30_000
 
 /** Throws keys' errors, SERVER_UNKNOWN. */
 export async function drillRequest(

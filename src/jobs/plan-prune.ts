@@ -22,7 +22,11 @@ export type PruneRequest = {
   readonly isDryRun: boolean
   /** Whether a large share may go, and whether anything may while the newest backup is older than its objective. */
   readonly isForced?: boolean | undefined
+  /** Why nothing of a server may go now, and with null no old report; it is asked again before each removal. */
+  readonly objection?: PruneObjection | undefined
 }
+
+export type PruneObjection = (server: string | null) => PgproofError | null
 
 /** The decision about each backup of one database, or of one server's roles, in one store, newest first. */
 export type PruneGroup = {
@@ -47,7 +51,7 @@ export type OldReport = {
 export type PrunePlan = {
   readonly groups: readonly PruneGroup[]
   /** Folders without a manifest: of a backup that was pruned before, or so old that no running one can own them. */
-  readonly orphanFolders: readonly { readonly store: string; readonly folder: string }[]
+  readonly orphanFolders: readonly { readonly store: string; readonly server: string; readonly folder: string }[]
   readonly oldReports: readonly OldReport[]
 }
 
@@ -63,7 +67,10 @@ export function planPrune(
 ): PrunePlan {
   const { catalog, config } = installation
   const view = catalog.inStore(store)
-  const servers = config.servers.filter(({ name }) => request.only === undefined || request.only.server === name)
+  const mayPrune = (server: string | null): boolean => (request.objection?.(server) ?? null) === null
+  const servers = config.servers
+    .filter(({ name }) => request.only === undefined || request.only.server === name)
+    .filter(({ name }) => mayPrune(name))
   const groups = servers.flatMap((server) => {
     const databases = new Set(view.backups({ server: server.name, kind: 'database' }).map(databaseOf))
     const decided = [...databases]
@@ -82,9 +89,11 @@ export function planPrune(
   return {
     groups: groups.filter(({ decisions }) => decisions.length > 0),
     orphanFolders: orphansOf(view, request, installation)
-      .filter((folder) => !held.has(folder))
-      .map((folder) => ({ store, folder })),
-    oldReports: request.only === undefined ? oldReportsOf(store, view, installation) : [],
+      .filter(({ folder, server }) => !held.has(folder) && mayPrune(server))
+      .map(({ folder, server }) => ({ store, server, folder })),
+    oldReports: (request.only === undefined && mayPrune(null) ? oldReportsOf(store, view, installation) : []).filter(
+      ({ server }) => mayPrune(server),
+    ),
   }
 }
 
@@ -183,7 +192,7 @@ function datedOf({ manifest, snapshotTime, faults, lastVerdict }: CatalogBackup)
   return { label: manifest.label, snapshotTime, isGood: faults.length === 0 && !hasFailed }
 }
 
-function orphansOf(view: StoreView, { only }: PruneRequest, { config, clock }: Installation): string[] {
+function orphansOf(view: StoreView, { only }: PruneRequest, { config, clock }: Installation): StoreView['orphans'] {
   const now = clock.now().getTime()
   const configured = new Set(config.servers.map(({ name }) => name))
   return view.orphans
@@ -195,7 +204,6 @@ function orphansOf(view: StoreView, { only }: PruneRequest, { config, clock }: I
       if (view.prunedFolders.has(folder)) return true
       return only === undefined && now - modifiedAt.getTime() > orphanAgeMs({ config })
     })
-    .map(({ folder }) => folder)
 }
 
 function oldReportsOf(store: string, view: StoreView, { config, clock }: Installation): OldReport[] {

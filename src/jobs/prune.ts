@@ -2,8 +2,9 @@ import type { CatalogBackup } from '../catalog/catalog.ts'
 import { mapInParallel } from '../catalog/map-in-parallel.ts'
 import { encodePruneRecord, type PruneRecord, pruneRecordFormat } from '../domain/prune-record.ts'
 import { assertRemovalShare } from '../domain/removal-limits.ts'
-import { lockReason } from '../domain/retention.ts'
+import { describePolicy, lockReason } from '../domain/retention.ts'
 import { assertNotAborted, PgproofError, reasonOf, toPgproofError } from '../errors.ts'
+import { logKeys } from '../log.ts'
 import { newLabel } from '../parts.ts'
 import { checksPrefix, isOwnName, objectNames, pruneRecordKey } from '../storage/object-keys.ts'
 import type { NamedStore } from '../storage/store-set.ts'
@@ -12,6 +13,7 @@ import { version } from '../version.ts'
 import type { Installation } from './installation.ts'
 import { sweepPauses } from './pause.ts'
 import { backupsToRemove, type Held, orphanAgeMs, type PrunePlan, type PruneRequest, planPrune } from './plan-prune.ts'
+import { objectionTo, whileConfigStays } from './prune-objection.ts'
 
 /** What went from one store. */
 export type Removed = {
@@ -36,10 +38,11 @@ export type PruneResult = {
 
 /**
  * Removes what the retention policy no longer keeps, in each store by what it holds itself. Nothing goes from a store
- * that could not be listed and read completely. Throws PRUNE_REFUSED, PRUNE_HELD_BACK, PRUNE_INCOMPLETE or store errors.
+ * that could not be listed and read completely, and nothing of a server that `request.objection` names. Throws
+ * PRUNE_REFUSED, PRUNE_HELD_BACK, PRUNE_INCOMPLETE, PRUNE_RULES_CHANGED, what the objection is, or store errors.
  */
 export async function runPrune(
-  request: PruneRequest,
+  asked: PruneRequest,
   installation: Installation & { readonly onPlan?: ((plan: PrunePlan) => void) | undefined },
   signal: AbortSignal,
 ): Promise<PruneResult> {
@@ -47,6 +50,7 @@ export async function runPrune(
 
   // 1. Know everything, or remove nothing.
   await catalog.refresh(stores, signal)
+  const request = whileConfigStays(asked, installation)
   const targets = knownStores(request, installation)
 
   // 2. Decide, with a reason for each backup. A locked one stays until its time, which is no fault.
@@ -65,7 +69,8 @@ export async function runPrune(
   const held = new Map(
     planned.map((one) => [one, shareError(one.plan, one.store.name, request, installation)] as const),
   )
-  const heldBack = [...held.values()].find((error) => error !== null) ?? null
+  const before = objectionTo(request, installation)
+  const heldBack = [...held.values()].find((error) => error !== null) ?? before
   if (request.isDryRun) return { plan, removed: [], heldBack, isDryRun: true }
 
   // 3. Store by store; what fails or is held back in one does not keep the others from it.
@@ -75,18 +80,22 @@ export async function runPrune(
     if (held.get(one) !== null) continue
     const removal = new Removal(one.store, one.holds, installation, failures, signal)
     try {
-      await removal.carryOut(one.plan, one.doomed)
+      await removal.carryOut(one.plan, one.doomed, request)
     } catch (error) {
       if (signal.aborted || planned.length === 1) throw error
       failures.push(`store ${one.store.name}: ${reasonOf(error)}`)
+    } finally {
+      // Also of one that was cut short.
+      removed.push(removal.result())
+      logRemoved(one.plan, removal.result(), request, installation)
     }
-    removed.push(removal.result())
   }
   if (failures.length > 0) {
     const count = failures.length === 1 ? '1 object' : `${failures.length} objects`
     throw new PgproofError('PRUNE_INCOMPLETE', { count }, { details: failures.join('\n') })
   }
-  if (heldBack !== null) throw heldBack
+  const error = heldBack ?? objectionTo(request, installation)
+  if (error !== null) throw error
   return { plan, removed, heldBack: null, isDryRun: false }
 }
 
@@ -197,6 +206,26 @@ export function shareError(
   }
 }
 
+/** By which policy what went; of a prune of everything only what did. */
+function logRemoved(
+  { groups }: PrunePlan,
+  { store, backups, leftovers, freedBytes }: Removed,
+  { only }: PruneRequest,
+  { config, log }: Installation,
+): void {
+  const gone = new Set(backups)
+  for (const { kind, server, database, policy, decisions } of groups) {
+    const removed = decisions.filter(({ keep, label }) => !keep && gone.has(label)).map(({ label }) => label)
+    if (removed.length === 0 && only === undefined) continue
+    const place = { [logKeys.server]: server, ...(database === null ? {} : { [logKeys.database]: database }) }
+    const counts = { count: removed.length, kept: decisions.length - removed.length }
+    const rule = { policy: describePolicy(policy), timezone: config.timezone }
+    log.info({ [logKeys.job]: 'prune', store, kind, ...place, ...counts, ...rule, removed }, 'pruned by policy')
+  }
+  const line = { [logKeys.job]: 'prune', store, count: backups.length, leftovers, freedBytes }
+  if (only === undefined || leftovers.length > 0) log.info(line, 'pruned')
+}
+
 /** The removal from one store. */
 class Removal {
   readonly #store: NamedStore
@@ -223,7 +252,8 @@ class Removal {
     this.#signal = signal
   }
 
-  async carryOut(plan: PrunePlan, doomed: readonly CatalogBackup[]): Promise<void> {
+  async carryOut(plan: PrunePlan, doomed: readonly CatalogBackup[], request: PruneRequest): Promise<void> {
+    const mayPrune = (server: string | null): boolean => (request.objection?.(server) ?? null) === null
     const { name, pruner } = this.#store
     const signal = this.#signal
     // Manifests first: from then on the backup does not count. Then its objects.
@@ -234,6 +264,7 @@ class Removal {
       if (manifest.kind === 'roles' && incompleteServers.has(manifest.server)) continue
       const before = this.#backups.length
       await this.#attempt(manifest.label, this.#backups, async () => {
+        if (!mayPrune(manifest.server)) return 'kept'
         // Who began to read it meanwhile keeps it; the next prune comes soon enough.
         if (await this.#isRead(folder)) return 'kept'
         const isRecorded = await this.#recordUnlessFull(plan, backup)
@@ -246,8 +277,9 @@ class Removal {
       })
       if (this.#backups.length === before) incompleteServers.add(manifest.server)
     }
-    for (const { folder } of plan.orphanFolders)
+    for (const { folder, server } of plan.orphanFolders)
       await this.#attempt(folder, this.#leftovers, async () => {
+        if (!mayPrune(server)) return 'kept'
         if (await this.#isRead(folder)) return 'kept'
         // A sync may have completed it since the store was listed.
         const manifest = await this.#store.reader.head(`${folder}${objectNames.manifest}`, { signal })
@@ -255,15 +287,17 @@ class Removal {
         await this.#removeFolder(folder)
         return 'removed'
       })
-    for (const { label, keys } of plan.oldReports)
+    for (const { label, server, keys } of plan.oldReports)
       await this.#attempt(label, this.#leftovers, async () => {
+        if (!mayPrune(null) || !mayPrune(server)) return 'kept'
         for (const key of keys) await this.#delete(key)
         return 'removed'
       })
     await this.#holds.sweep(signal)
     await sweepPauses(this.#store, this.#installation, signal)
 
-    // What unfinished uploads of crashed runs left.
+    // What unfinished uploads of crashed runs left; how old they must be is for all servers to say.
+    if (!this.#installation.config.servers.every(({ name }) => mayPrune(name))) return
     const { clock, log } = this.#installation
     const olderThan = new Date(clock.now().getTime() - orphanAgeMs(this.#installation))
     const uploads = await pruner.sweepUnfinished(olderThan, { signal })

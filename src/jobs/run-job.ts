@@ -62,18 +62,15 @@ export async function runJob<T extends JobEnd>(
       ...(end?.label == null ? {} : { [logKeys.label]: end.label }),
       ...(end?.bytes === undefined ? {} : { [logKeys.bytes]: end.bytes }),
     }
-    if (error === null) log.info(line, 'run finished')
-    else
-      log.error(
-        {
-          ...line,
-          [logKeys.code]: error.code,
-          reason: error.message,
-          [logKeys.hint]: error.hint,
-          [logKeys.details]: error.details,
-        },
-        'run finished',
-      )
+    const why = error && {
+      [logKeys.code]: error.code,
+      reason: error.message,
+      [logKeys.hint]: error.hint,
+      [logKeys.details]: error.details,
+    }
+    // What was cancelled, or done by another daemon meanwhile, is nobody's fault.
+    const level = error === null ? 'info' : state === 'cancelled' ? 'warn' : 'error'
+    log[level]({ ...line, ...why }, 'run finished')
     // After the line: who watches runs writes what follows from it.
     catalog.updateRun(run.id, {
       state,
@@ -125,6 +122,9 @@ export function describe({ job, server, database }: Pick<Run, 'job' | 'server' |
 
 /** One run per database at a time; roles backups and prunes exclude only their own kind. */
 function clashes(one: Run, other: Run): boolean {
+  // What other workers do is for the queue to sort out, and a drill is of other machines than a backup there.
+  if (one.worker !== undefined && one.worker !== other.worker) return false
+  if (one.worker !== undefined && one.job !== other.job) return false
   if (one.server !== other.server) return false
   if (one.database !== other.database) return false
   const isOfDatabase = (job: Job): boolean => job === 'backup' || job === 'drill'

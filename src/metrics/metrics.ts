@@ -1,5 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import { databaseMetrics } from './database-metrics.ts'
+import { queueMetrics } from './queue-metrics.ts'
 import { registerRunMetrics } from './run-metrics.ts'
 import { scheduleMetrics } from './schedule-metrics.ts'
 import { type MetricsParts, readScrape, type Scrape } from './scrape.ts'
@@ -17,7 +18,7 @@ export type Metrics = {
 export function createMetrics(parts: MetricsParts): Metrics {
   const registry = new Registry()
   const scrape = oncePerScrape(() => readScrape(parts))
-  for (const metric of [...installationMetrics, ...scheduleMetrics, ...databaseMetrics])
+  for (const metric of [...installationMetrics, ...scheduleMetrics, ...queueMetrics, ...databaseMetrics])
     registerStored(metric, registry, scrape)
   registerRunMetrics(registry, parts)
   collectDefaultMetrics({ register: registry })

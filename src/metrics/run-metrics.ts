@@ -11,12 +11,15 @@ const durationBuckets = [1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200
 /** What comes after so many is no news. */
 const longestRow = 1000
 
-/** What is counted since the start of this process: runs leave nothing in the store unless they succeed. */
+/**
+ * What is counted since the start of this process: runs leave nothing in the store unless they succeed. Of a fleet each
+ * worker counts its own, so that adding them up counts nothing twice; the row of failures is of all workers together.
+ */
 export function registerRunMetrics(registry: Registry, parts: MetricsParts): void {
   const labelNames = ['server', 'database', 'job'] as const
   const runs = new Counter({
     name: 'pgproof_runs_total',
-    help: 'Runs that ended since the start of this process, by outcome.',
+    help: 'Runs that ended since the start of this process, by outcome; in a fleet those that this worker carried out.',
     labelNames: [...labelNames, 'outcome'],
     registers: [registry],
     collect() {
@@ -25,7 +28,7 @@ export function registerRunMetrics(registry: Registry, parts: MetricsParts): voi
   })
   const durations = new Histogram({
     name: 'pgproof_run_duration_seconds',
-    help: 'How long the runs took that ended since the start of this process.',
+    help: 'How long the runs took that ended since the start of this process; in a fleet those that this worker carried out.',
     labelNames,
     buckets: durationBuckets,
     registers: [registry],
@@ -34,7 +37,7 @@ export function registerRunMetrics(registry: Registry, parts: MetricsParts): voi
   const failures = new FailuresInARow()
   const inARow = new Gauge({
     name: 'pgproof_run_consecutive_failures',
-    help: 'Runs in a row that failed or were inconclusive, up to the last one, since the start of this process.',
+    help: 'Runs in a row that failed or were inconclusive, up to the last one, since the start of this process; in a fleet by any worker.',
     labelNames,
     registers: [registry],
     collect() {
@@ -46,16 +49,20 @@ export function registerRunMetrics(registry: Registry, parts: MetricsParts): voi
   })
 
   const unfinished = new Set<string>()
+  const startedAt = parts.clock.now()
   const count = (run: Run): void => {
     if (!isFinished(run)) {
       unfinished.add(run.id)
       return
     }
-    // A late word about progress changes a run that was counted already.
-    if (!unfinished.delete(run.id)) return
     const labels = { server: run.server, database: run.database ?? '', job: run.job }
+    // A late word about progress changes a run that was counted already.
+    const isNew = unfinished.delete(run.id)
+    // What another worker did within one look at the queue is only ever seen when it is over.
+    const isOfOther = run.worker !== undefined && run.worker !== parts.worker
+    if (isNew || (isOfOther && run.finishedAt !== null && run.finishedAt >= startedAt)) failures.note(labels, run)
+    if (!isNew || isOfOther) return
     runs.inc({ ...labels, outcome: run.state })
-    failures.note(labels, run)
     if (run.startedAt === null || run.finishedAt === null) return
     durations.observe(labels, Math.max(0, run.finishedAt.getTime() - run.startedAt.getTime()) / 1000)
   }
@@ -74,18 +81,25 @@ function startFromZero(runs: Counter<keyof RunPlace | 'outcome'>, { catalog, pla
 
 /** A success ends a row, be it of this process or found in the store; a run that was cancelled says nothing. */
 class FailuresInARow {
-  /** When they ended. */
-  readonly #rows = new Map<string, readonly Date[]>()
+  /** By place, the run's id and when it ended. */
+  readonly #rows = new Map<string, ReadonlyMap<string, Date>>()
+  /** Runs of others may be seen in another order than they ended in. */
+  readonly #lastSuccesses = new Map<string, Date>()
 
-  note(place: RunPlace, { state, finishedAt }: Run): void {
+  note(place: RunPlace, { id, state, finishedAt }: Run): void {
     const key = placeKey(place)
-    if (state === 'succeeded') this.#rows.delete(key)
-    else if (state !== 'cancelled' && finishedAt !== null)
-      this.#rows.set(key, [...(this.#rows.get(key) ?? []).slice(-longestRow), finishedAt])
+    const row = [...(this.#rows.get(key) ?? [])]
+    const last = this.#lastSuccesses.get(key)
+    if (finishedAt === null || state === 'cancelled') return
+    if (state === 'succeeded') {
+      if (last === undefined || last < finishedAt) this.#lastSuccesses.set(key, finishedAt)
+      this.#rows.set(key, new Map(row.filter(([, at]) => at > finishedAt)))
+    } else if (last === undefined || last <= finishedAt)
+      this.#rows.set(key, new Map([...row.slice(-longestRow), [id, finishedAt]]))
   }
 
   of(place: RunPlace, lastSuccess: Date | null): number {
-    const row = this.#rows.get(placeKey(place)) ?? []
+    const row = [...(this.#rows.get(placeKey(place))?.values() ?? [])]
     return row.filter((at) => lastSuccess === null || at >= lastSuccess).length
   }
 }

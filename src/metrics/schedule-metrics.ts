@@ -8,7 +8,7 @@ export const scheduleMetrics: readonly StoredMetric[] = [
   {
     name: 'pgproof_run_in_progress',
     type: 'gauge',
-    help: 'How many runs of this process are going on.',
+    help: 'How many runs are going on: of this process, or of the whole fleet.',
     labels: perJob,
     *read({ runPlaces, running }) {
       for (const labels of runPlaces) yield { labels, value: 0 }

@@ -7,6 +7,7 @@ import type { Clock } from '../clock.ts'
 import { type Config, objectivesOf } from '../config/config.ts'
 import { retentionIn } from '../config/retention-in.ts'
 import { isConfigured } from '../jobs/installation.ts'
+import type { QueueView } from '../jobs/queue-view.ts'
 import type { NamedStore } from '../storage/store-set.ts'
 
 export type KeyExpiry = {
@@ -23,6 +24,10 @@ export type MetricsParts = {
   /** All stores; `skewSeconds` undefined where the clock of one is not known. */
   readonly stores: { readonly named: readonly NamedStore[] }
   readonly planned: () => readonly PlannedJob[]
+  /** What the queue and its workers are doing. */
+  readonly queueView: () => QueueView
+  /** In a fleet: which worker this process is. */
+  readonly worker?: string | undefined
   readonly keyExpiries: () => readonly KeyExpiry[]
   readonly version: string
   /** What became of the last reload of the configuration; the start counts as one that succeeded. */
@@ -48,6 +53,7 @@ export type Scrape = {
   /** The newest roles backup of each server that has one. */
   readonly newestRoles: ReadonlyMap<string, CatalogBackup>
   readonly planned: readonly PlannedJob[]
+  readonly queue: QueueView
   readonly running: readonly Run[]
   readonly runPlaces: readonly RunPlace[]
   readonly keyExpiries: ReadonlyMap<{ readonly fingerprint: string; readonly use: string }, Date>
@@ -74,6 +80,7 @@ export function readScrape(parts: MetricsParts): Scrape {
     }),
     newestRoles: newestByServer(catalog.backups({ kind: 'roles' })),
     planned,
+    queue: parts.queueView(),
     running: catalog.runs().filter(({ state }) => state === 'running'),
     runPlaces: runPlaces(places, config),
     keyExpiries: expiring(parts.keyExpiries()),

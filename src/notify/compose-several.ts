@@ -3,10 +3,10 @@ import { isFinished, type Run } from '../catalog/runs.ts'
 import { objectivesOf } from '../config/config.ts'
 import { publicMessage } from '../domain/public-message.ts'
 import { blank, type ComposeParts, noticeOfCondition, noticeOfRun, type Told, whatToDo } from './compose.ts'
-import type { Condition } from './conditions.ts'
+import type { Condition } from './condition.ts'
 import type { Notice } from './notice.ts'
 import type { ToldRuns } from './run-incidents.ts'
-import { capitalised, instantText, oneLine, spelled } from './wording.ts'
+import { capitalised, instantText, oneLine, onWorker, spelled } from './wording.ts'
 
 /** What is told of one run, or of those of several databases of one server. */
 export function noticeOfRuns(told: ToldRuns, parts: ComposeParts): Notice {
@@ -24,7 +24,7 @@ export function noticeOfRuns(told: ToldRuns, parts: ComposeParts): Notice {
   const isBad = told.event === 'failure'
   const message = last.error === null ? null : publicMessage(last.error.code, last.error.message)
   const lines = [
-    sentence(told, capitalised(what), message, endOf(last), parts.now),
+    sentence(told, capitalised(what), message, last, parts.now),
     namesLine(databases),
     ...(isBad ? nextLine(runs, parts) : []),
     ...protectionOfAll(server, databases, parts),
@@ -66,6 +66,8 @@ export function noticeOfConditions(told: Told, conditions: readonly Condition[],
 export const pluralWords: Readonly<Partial<Record<Condition['kind'], readonly [string, string]>>> = {
   'recovery-point': ['have no backup within their objectives', 'have backups within their objectives again'],
   'restore-time': ['take longer to restore than their objectives', 'can be restored within their objectives again'],
+  'database-missing': ['are gone from it', 'are on it again'],
+  'dead-entry': ['have runs that the fleet has given up', 'have had their runs since'],
   'no-proof': ['have not passed a drill for long', 'have passed a drill again'],
 }
 
@@ -79,16 +81,17 @@ function sentence(
   { event, isReminder, incident }: Told,
   what: string,
   message: string | null,
-  lastEnd: Date,
+  last: Run,
   now: Date,
 ): string {
+  const lastEnd = endOf(last)
   const since = incident?.since ?? lastEnd
   if (event !== 'failure')
     return `${what} have succeeded by ${instantText(lastEnd)}, after they had failed for ${spelled(lastEnd.getTime() - since.getTime())}.`
   const reason = message === null ? '' : `: ${oneLine(message)}`
   if (isReminder)
-    return `${what} have not succeeded since ${instantText(since)}, for ${spelled(now.getTime() - since.getTime())}. The last one ended at ${instantText(lastEnd)}${reason}`
-  return `${what} have failed since ${instantText(since)}, the last at ${instantText(lastEnd)}${reason}`
+    return `${what} have not succeeded since ${instantText(since)}, for ${spelled(now.getTime() - since.getTime())}. The last one ended${onWorker(last)} at ${instantText(lastEnd)}${reason}`
+  return `${what} have failed since ${instantText(since)}, the last${onWorker(last)} at ${instantText(lastEnd)}${reason}`
 }
 
 const namesShown = 20

@@ -4,10 +4,10 @@ import type { PlannedJob, Run } from '../catalog/runs.ts'
 import { type Config, objectivesOf } from '../config/config.ts'
 import type { DrillReport } from '../domain/drill-report.ts'
 import { publicMessage } from '../domain/public-message.ts'
-import type { Condition } from './conditions.ts'
+import type { Condition } from './condition.ts'
 import type { Incident } from './incident.ts'
 import type { Notice, StoredPoint } from './notice.ts'
-import { capitalised, described, instantText, oneLine, placed, spelled } from './wording.ts'
+import { capitalised, described, instantText, oneLine, onWorker, placed, spelled } from './wording.ts'
 
 /** What a notice is made from besides what happened. */
 export type ComposeParts = {
@@ -133,9 +133,9 @@ function runSentence({ event, isReminder, incident }: Told, run: Run, message: s
     return `${what} succeeded at ${instantText(at)}, after it had failed for ${spelled(at.getTime() - since.getTime())}.`
   const reason = message === null ? '' : `: ${oneLine(message)}`
   if (isReminder)
-    return `${what} has not succeeded since ${instantText(since)}, for ${spelled(now.getTime() - since.getTime())}. The last one ended at ${instantText(at)}${reason}`
+    return `${what} has not succeeded since ${instantText(since)}, for ${spelled(now.getTime() - since.getTime())}. The last one ended${onWorker(run)} at ${instantText(at)}${reason}`
   const ended = run.state === 'inconclusive' ? 'could not be carried out' : 'failed'
-  return `${what} ${ended} at ${instantText(at)}${reason}`
+  return `${what} ${ended}${onWorker(run)} at ${instantText(at)}${reason}`
 }
 
 /** What pgproof itself does about it. */

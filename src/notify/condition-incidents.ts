@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { pluralWords } from './compose-several.ts'
-import { type Condition, type Facts, isWatched, readConditions } from './conditions.ts'
+import type { Condition } from './condition.ts'
+import { type Facts, isWatched, readConditions } from './conditions.ts'
 import { type Held, type Incident, judgeConditions } from './incident.ts'
 import { Recoveries } from './recoveries.ts'
 

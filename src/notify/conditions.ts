@@ -1,29 +1,14 @@
 import type { Catalog } from '../catalog/catalog.ts'
 import { type DatabaseStatus, readDatabaseStatus } from '../catalog/database-status.ts'
-import type { Job, PlannedJob } from '../catalog/runs.ts'
+import type { PlannedJob } from '../catalog/runs.ts'
 import { type Config, objectivesOf } from '../config/config.ts'
 import { judgeObjectives } from '../domain/objectives.ts'
 import type { Pause } from '../domain/pause.ts'
 import { isConfigured } from '../jobs/installation.ts'
-import type { Holding } from './incident.ts'
-import type { ConditionKind } from './notice.ts'
+import type { QueueView } from '../jobs/queue-view.ts'
+import type { Condition } from './condition.ts'
+import { fleetConditions, isKnownWorker } from './fleet-conditions.ts'
 import { capitalised, instantText, oneLine, placed, spelled } from './wording.ts'
-
-/** Something that is wrong without a run that fails. */
-export type Condition = Holding & {
-  readonly kind: ConditionKind
-  readonly server: string | null
-  readonly database: string | null
-  /** Of which job it is a matter. */
-  readonly job: Job | null
-  /** What is wrong, on one line. */
-  readonly title: string
-  /** The same with figures, as a sentence. */
-  readonly text: string
-  readonly hint: string
-  /** What is said when it is over. */
-  readonly recovered: string
-}
 
 export type Facts = {
   readonly catalog: Catalog
@@ -31,6 +16,7 @@ export type Facts = {
   readonly planned: readonly PlannedJob[]
   readonly keyExpiries: readonly KeyExpiry[]
   readonly isConfigRefused: boolean
+  readonly queue: QueueView
   /** When this process began to look. */
   readonly lookingSince: Date
   readonly now: Date
@@ -46,11 +32,16 @@ export function readConditions(facts: Facts): Condition[] {
     ...facts.keyExpiries.flatMap((key) => keyExpiry(key, facts.now)),
     ...facts.catalog.pauses().flatMap(paused),
     ...(facts.isConfigRefused ? [configRefused] : []),
+    ...missingDatabases(facts).map(databaseMissing),
+    ...fleetConditions(facts.queue),
   ]
 }
 
 /** Whether the server and database of a condition are still looked after. */
-export function isWatched({ server, database }: Pick<Condition, 'server' | 'database'>, facts: Facts): boolean {
+export function isWatched(condition: Pick<Condition, 'key' | 'kind' | 'server' | 'database'>, facts: Facts): boolean {
+  const { kind, server, database } = condition
+  if (kind === 'worker-gone') return isKnownWorker(condition, facts.queue)
+  if (kind === 'dead-entry') return facts.queue.isReachable
   if (server === null) return true
   if (database === null) return facts.config.servers.some(({ name }) => name === server)
   return watchedDatabases(facts).some((place) => place.server === server && place.database === database)
@@ -63,6 +54,8 @@ const always = { since: null, patienceMs: 0, remindEveryMs: dayMs, level: 0, ser
 
 /** Shorter ones are a restart of the store, and backups try again. */
 const storePatienceMs = 10 * minuteMs
+/** A table of databases is read anew by then. */
+const missingPatienceMs = 15 * minuteMs
 const pausePatienceMs = dayMs
 /** Two drills may be missed, or be under way, before their absence is told. */
 const drillsMissed = 2
@@ -98,6 +91,33 @@ function watchedDatabases({ catalog, config, planned }: Facts): Place[] {
       .filter((database) => isConfigured(server, database))
       .map((database) => ({ server: server.name, database }))
   })
+}
+
+/** Databases that a schedule covers and the store has, which their server does not have any more. */
+function missingDatabases({ catalog, config, planned }: Facts): Place[] {
+  return catalog.databases().filter(({ server: name, database }) => {
+    const server = config.servers.find((one) => one.name === name)
+    if ((server?.schedule.backup ?? server?.schedule.drill) === undefined) return false
+    return (
+      server !== undefined &&
+      isConfigured(server, database) &&
+      !planned.some((one) => one.server === name && one.database === database)
+    )
+  })
+}
+
+function databaseMissing({ server, database }: Place): Condition {
+  const place = placed(server, database)
+  return {
+    ...always,
+    ...{ server, database, job: 'backup', patienceMs: missingPatienceMs },
+    key: `database-missing ${JSON.stringify([server, database])}`,
+    kind: 'database-missing',
+    title: `${place} is gone from its server`,
+    text: `${capitalised(place)} is configured and has backups, and its server does not have it any more: no new backup is taken.`,
+    hint: 'If it was dropped by accident, restore it; if on purpose, say so by `exclude` in the configuration.',
+    recovered: `${place} is on its server again`,
+  }
 }
 
 function ofDatabase(place: Place, facts: Facts): Condition[] {

@@ -55,3 +55,7 @@ export type ConditionKind =
   | 'key-expiry'
   | 'schedule-paused'
   | 'config-refused'
+  | 'database-missing'
+  | 'control-down'
+  | 'dead-entry'
+  | 'worker-gone'

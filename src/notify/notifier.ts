@@ -13,6 +13,7 @@ import { type Ended, troublesOf } from './ping-troubles.ts'
 import { concerns, jobPlaceKey } from './places.ts'
 import { type NoticeCount, type NoticesWaiting, type NotifyInstallation, Receivers } from './receivers.ts'
 import { RunIncidents } from './run-incidents.ts'
+import { handoverMs, TurnOutbox, type TurnQueue } from './turn-outbox.ts'
 
 export type NotifierParts = {
   readonly installation: NotifyInstallation
@@ -22,14 +23,24 @@ export type NotifierParts = {
   readonly configReload: () => { readonly isSuccessful: boolean }
   /** When the scheduler tries a run again that has ended; null: it does not. */
   readonly retryAt: (run: Run) => Date | null
+  /** By which it is known whose turn it is to tell. */
+  readonly queue: TurnQueue
+  /** In a fleet: which worker this process is. */
+  readonly worker?: string | undefined
 }
 
 /** The worst that a reminder or a condition is late by. */
 const lookEveryMs = 10_000
 
+/** Of the runs of a fleet that have ended: more than two days of them are seldom mirrored. */
+const mostKnown = 20_000
+/** What may still be tried again by whoever has the turn is not given up by those who watch, for so long. */
+const quietMs = 3_600_000
+
 /**
  * Tells whoever the configuration names of runs that fail and recover, and of what is wrong without a run. It remembers
- * what was told only as long as the process lives: after a restart what still fails is told once more.
+ * what was told only as long as the process lives: after a restart what still fails is told once more. In a fleet every
+ * worker follows what it sees, and the one that has the turn tells.
  */
 export class Notifier {
   readonly #parts: NotifierParts
@@ -42,6 +53,10 @@ export class Notifier {
   readonly #runs: RunIncidents
   readonly #conditions: ConditionIncidents
   readonly #ended = new Map<string, Ended>()
+  readonly #outbox: TurnOutbox
+  /** Of a fleet: what has ended and was noted. */
+  readonly #known = new Set<string>()
+  #changes: Run[] = []
   #unwatch: (() => void) | undefined
   #looking: Promise<void> | undefined
 
@@ -49,14 +64,15 @@ export class Notifier {
     const { installation } = parts
     this.#parts = parts
     this.#lookingSince = installation.clock.now()
+    this.#outbox = new TurnOutbox(parts.queue, parts.worker, installation.clock)
     this.#receivers = new Receivers(installation, limits)
     this.#runs = new RunIncidents({
-      retryAt: parts.retryAt,
-      tell: (told) => this.#receivers.tell(noticeOfRuns(told, this.#composing())),
+      retryAt: (run) => this.#retryAt(run),
+      tell: (told) => this.#outbox.send(() => this.#receivers.tell(noticeOfRuns(told, this.#composing()))),
       onStored: (run) => this.#ended.set(jobPlaceKey(run), { run, retryAt: null }),
     })
     this.#conditions = new ConditionIncidents(({ conditions, ...told }) =>
-      this.#receivers.tell(noticeOfConditions(told, conditions, this.#composing())),
+      this.#outbox.send(() => this.#receivers.tell(noticeOfConditions(told, conditions, this.#composing()))),
     )
     this.#pagerTest = new PagerTest(this.#receivers, installation, { host: this.#host, newId: randomUUID })
   }
@@ -71,7 +87,7 @@ export class Notifier {
   watch(): void {
     this.#unwatch ??= this.#parts.installation.catalog.watchRuns((run) => {
       // A run never waits for a notice, nor fails by it; and others who watch it have seen it first.
-      queueMicrotask(() => this.#guarded(() => this.#noteRun(run)))
+      if (this.#changes.push(run) === 1) queueMicrotask(() => this.#noteChanges())
     })
   }
 
@@ -79,9 +95,13 @@ export class Notifier {
   look(): void {
     if (this.#parts.installation.config.notify.length === 0) return
     this.#guarded(() => {
+      this.#outbox.look()
       this.#conditions.look(this.#facts())
       this.#runs.look(this.#facts())
-      this.#pagerTest.look((entry) => troublesOf(entry, this.#ended, this.#facts(), null).length === 0)
+      this.#pagerTest.look(
+        (entry) => troublesOf(entry, this.#ended, this.#facts(), null).length === 0,
+        this.#outbox.isSpeaking(),
+      )
     })
   }
 
@@ -117,6 +137,58 @@ export class Notifier {
     }
   }
 
+  #noteChanges(): void {
+    const changes = this.#changes
+    this.#changes = []
+    const late: Run[] = []
+    for (const run of changes)
+      if (this.#isLate(run)) late.push(run)
+      else this.#guarded(() => this.#noteRun(run))
+    // They may come in any order, and the last one counts.
+    for (const run of late.toSorted((one, other) => endMs(one) - endMs(other))) this.#guarded(() => this.#noteLate(run))
+  }
+
+  /** Whether it is a run of a fleet that is seen for the first time, and over. */
+  #isLate(run: Run): boolean {
+    return run.worker !== undefined && isFinished(run) && !this.#unfinished.has(run.id) && !this.#known.has(run.id)
+  }
+
+  #noteLate(run: Run): void {
+    this.#know(run)
+    const { clock } = this.#parts.installation
+    if (clock.now().getTime() - endMs(run) < handoverMs) {
+      this.#unfinished.set(run.id, 'running')
+      this.#noteRun(run)
+      return
+    }
+    const retryAt = run.state === 'succeeded' ? null : this.#retryAt(run)
+    const key = jobPlaceKey(run)
+    const last = this.#ended.get(key)?.run
+    // What came to its end later is known already.
+    if (last !== undefined && endMs(last) > endMs(run)) return
+    if (run.state !== 'cancelled') this.#ended.set(key, { run, retryAt })
+    this.#runs.recall(run, retryAt, clock.now())
+  }
+
+  #know({ id, worker }: Run): void {
+    if (worker === undefined) return
+    this.#known.add(id)
+    if (this.#known.size <= mostKnown) return
+    const [oldest] = this.#known
+    if (oldest !== undefined) this.#known.delete(oldest)
+  }
+
+  /** Whoever has the turn knows what it will try again; the others only that it may. */
+  #retryAt(run: Run): Date | null {
+    const at = this.#parts.retryAt(run)
+    if (at !== null || this.#outbox.isSpeaking() || run.trigger !== 'schedule') return at
+    const { clock, config } = this.#parts.installation
+    const server = config.servers.find(({ name }) => name === run.server)
+    const until = endMs(run) + quietMs
+    const mayBe = server !== undefined && run.attempt < server.retry.attempts && until > clock.now().getTime()
+    return mayBe ? new Date(until) : null
+  }
+
   #noteRun(run: Run): void {
     if (!isFinished(run)) {
       const before = this.#unfinished.get(run.id)
@@ -126,7 +198,8 @@ export class Notifier {
       return
     }
     if (!this.#unfinished.delete(run.id)) return
-    const retryAt = run.state === 'succeeded' ? null : this.#parts.retryAt(run)
+    this.#know(run)
+    const retryAt = run.state === 'succeeded' ? null : this.#retryAt(run)
     const key = jobPlaceKey(run)
     if (run.state !== 'cancelled') this.#ended.set(key, { run, retryAt })
     this.#ping(run, retryAt)
@@ -134,15 +207,20 @@ export class Notifier {
   }
 
   #ping(run: Run, retryAt: Date | null): void {
-    this.#receivers.ping((entry) =>
-      concerns(entry, run) ? pingOfRun(run, retryAt, troublesOf(entry, this.#ended, this.#facts(), run)) : null,
+    this.#outbox.send(() =>
+      this.#receivers.ping((entry) =>
+        concerns(entry, run) ? pingOfRun(run, retryAt, troublesOf(entry, this.#ended, this.#facts(), run)) : null,
+      ),
     )
   }
 
   /** Whether a drill came to the end that a backup cannot be relied on. */
-  #isVerdict({ job, label, state }: Run): boolean {
+  #isVerdict({ job, label, state, worker }: Run): boolean {
     if (job !== 'drill' || state !== 'failed' || label === null) return false
-    return this.#parts.installation.catalog.findDrill(label)?.verdict === 'failed'
+    const report = this.#parts.installation.catalog.findDrill(label)
+    // What another worker has put into the store was perhaps not read yet.
+    if (report === undefined) return worker !== undefined && worker !== this.#parts.worker
+    return report.verdict === 'failed'
   }
 
   #facts(): Facts {
@@ -153,13 +231,14 @@ export class Notifier {
       planned: planned(),
       keyExpiries: keyExpiries(),
       isConfigRefused: !configReload().isSuccessful,
+      queue: this.#parts.queue.view(),
       lookingSince: this.#lookingSince,
       now: installation.clock.now(),
     }
   }
 
   #composing(): ComposeParts {
-    return { ...this.#facts(), host: this.#host, newId: randomUUID, retryAt: this.#parts.retryAt }
+    return { ...this.#facts(), host: this.#host, newId: randomUUID, retryAt: (run) => this.#retryAt(run) }
   }
 
   #guarded(work: () => void): void {
@@ -169,4 +248,8 @@ export class Notifier {
       this.#parts.installation.log.error({ reason: reasonOf(error) }, 'a notice could not be made')
     }
   }
+}
+
+function endMs({ finishedAt, queuedAt }: Run): number {
+  return (finishedAt ?? queuedAt).getTime()
 }

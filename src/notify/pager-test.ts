@@ -34,8 +34,11 @@ export class PagerTest {
     this.#since = installation.clock.now()
   }
 
-  /** Begins the test that is due, and ends it after five minutes. `isWell` says what a ping may say then. */
-  look(isWell: (entry: NotifyConfig) => boolean): void {
+  /**
+   * Begins the test that is due, and ends it after five minutes. `isWell` says what a ping may say then. What is due while
+   * another worker of the fleet has the turn is that one's.
+   */
+  look(isWell: (entry: NotifyConfig) => boolean, isSpeaking = true): void {
     const { clock, config } = this.#installation
     const now = clock.now()
     const { notifyTest } = config.daemon
@@ -46,7 +49,9 @@ export class PagerTest {
     }
     if (this.#running !== null && clock.monotonicMs() >= this.#running.endsMs) this.end(isWell)
     if (notifyTest === undefined || this.#running !== null) return
-    if (previousDue(notifyTest, config.timezone, now) > (this.#lastAt ?? this.#since)) this.#begin(now)
+    if (previousDue(notifyTest, config.timezone, now) <= (this.#lastAt ?? this.#since)) return
+    if (isSpeaking) this.#begin(now)
+    else this.#lastAt = now
   }
 
   /** Puts back what the test had put: nobody is left with an alarm that is none. */

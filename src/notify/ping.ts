@@ -3,7 +3,7 @@ import type { NotifyTarget } from '../config/config.ts'
 import { publicMessage } from '../domain/public-message.ts'
 import type { Channel } from './channel.ts'
 import { post } from './post.ts'
-import { described, instantText, oneLine } from './wording.ts'
+import { described, instantText, oneLine, onWorker } from './wording.ts'
 
 /** In the manner of healthchecks.io. */
 export type PingSignal = {
@@ -65,7 +65,7 @@ export function pingOfRun(run: Run, retryAt: Date | null, others: readonly Troub
   // Whoever cancelled it knows; that nothing succeeded, the service notices by itself.
   if (run.state === 'cancelled') return run.startedAt === null ? null : say('log', `${what} was cancelled`)
   const message = run.error === null ? '' : `: ${oneLine(publicMessage(run.error.code, run.error.message))}`
-  const ended = `${what} ${run.state === 'inconclusive' ? 'could not be carried out' : 'failed'}${message}`
+  const ended = `${what} ${run.state === 'inconclusive' ? 'could not be carried out' : 'failed'}${onWorker(run)}${message}`
   if (retryAt !== null) return say('log', ended, `It is tried again at ${instantText(retryAt)}.`)
   return say('fail', ended, ...(run.error === null ? [] : [`What to do: ${oneLine(run.error.hint)}`]))
 }

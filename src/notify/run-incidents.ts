@@ -1,8 +1,8 @@
-import { randomUUID } from 'node:crypto'
 import { isFinished, type Run } from '../catalog/runs.ts'
 import { type Incident, isReminderDue, judgeRun } from './incident.ts'
 import { isLookedAfter, jobPlaceKey, type Surroundings, storedSuccess } from './places.ts'
 import { Recoveries } from './recoveries.ts'
+import { uuidOf } from './uuid-of.ts'
 
 /** What is told of one run, or of several of one server and job at once. */
 export type ToldRuns = {
@@ -56,7 +56,11 @@ export class RunIncidents {
     const key = jobPlaceKey(run)
     const before = this.#failing.get(key)
     const known = before?.incident ?? null
-    const { incident, tell } = judgeRun(known, run, { retryAt, isVerdict, newId: randomUUID })
+    const { incident, tell } = judgeRun(known, run, {
+      retryAt,
+      isVerdict,
+      newId: () => incidentId(key, run.finishedAt ?? run.queuedAt),
+    })
     if (incident === null) {
       this.#failing.delete(key)
       if (tell === 'recovery' && known !== null) this.#recoveries.add(known, { run, isStored: false }, around.now)
@@ -70,6 +74,25 @@ export class RunIncidents {
       this.#failing.set(key, { incident: isNews ? { ...incident, toldAt: null } : incident, run, gatheredAt })
     }
     this.#tellGathered(around)
+  }
+
+  /** A run of a fleet that ended long before it was seen: whoever had the turn then has told what there was to tell. */
+  recall(run: Run, retryAt: Date | null, now: Date): void {
+    if (run.state === 'cancelled') return
+    const key = jobPlaceKey(run)
+    const before = this.#failing.get(key)?.incident
+    if (run.state === 'succeeded') {
+      this.#failing.delete(key)
+      return
+    }
+    const since = run.finishedAt ?? run.queuedAt
+    const toldAt = before?.toldAt ?? (retryAt === null ? since : null)
+    const incident = before ?? { id: incidentId(jobPlaceKey(run), since), since, toldAt: null }
+    this.#failing.set(key, {
+      incident: { ...incident, toldAt: toldAt && lastReminder(toldAt, now) },
+      run,
+      gatheredAt: null,
+    })
   }
 
   /** Failures that nobody will try again, that somebody else has mended, that last, or that have waited for others. */
@@ -135,7 +158,8 @@ export class RunIncidents {
   #tellFailing(failing: readonly Failing[], isReminder: boolean, { now }: Surroundings): void {
     const [first] = failing
     if (first === undefined) return
-    const id = failing.length > 1 && !isReminder ? randomUUID() : first.incident.id
+    const ids = failing.map(({ incident }) => incident.id)
+    const id = failing.length > 1 && !isReminder ? uuidOf(ids.toSorted()) : first.incident.id
     for (const { incident, run } of failing)
       this.#failing.set(jobPlaceKey(run), {
         incident: { ...incident, id, toldAt: now },
@@ -151,6 +175,17 @@ export class RunIncidents {
       isStored: false,
     })
   }
+}
+
+/** Whoever had the turn has reminded of it since, day after day. */
+function lastReminder(toldAt: Date, now: Date): Date {
+  const times = Math.max(0, Math.floor((now.getTime() - toldAt.getTime()) / remindEveryMs))
+  return new Date(toldAt.getTime() + times * remindEveryMs)
+}
+
+/** The same at every worker of a fleet, so that one can tell of the end of what another has told. */
+function incidentId(place: string, since: Date): string {
+  return uuidOf([place, since.toISOString()])
 }
 
 /** What is told together: one job of one server, for one reason. */

@@ -7,6 +7,11 @@ export function described({ job, server, database }: Pick<Run, 'job' | 'server' 
   return `${job} of ${placed(server, database)}`
 }
 
+/** ` on bk-2`, where a worker of a fleet carried it out. */
+export function onWorker({ worker }: Pick<Run, 'worker'>): string {
+  return worker == null ? '' : ` on ${oneLine(worker)}`
+}
+
 /** `main/shop`. */
 export function placed(server: string, database: string | null): string {
   return oneLine(database === null ? server : `${server}/${database}`)

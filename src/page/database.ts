@@ -1,6 +1,6 @@
 import type { ObjectiveStatus } from '../domain/objectives.ts'
 import type { Status, StatusOfDatabase } from '../http/status.ts'
-import { calendarLegend, calendarStrip, calendarTable } from './calendar.ts'
+import { calendarStrip, calendarTable } from './calendar.ts'
 import { restoreChart } from './chart.ts'
 import { type Calendar, type PageFacts, placeId, placeKey } from './facts.ts'
 import { type Html, html } from './html.ts'
@@ -17,46 +17,23 @@ import {
   visible,
   when,
 } from './words.ts'
-import { pauseEnd, type Worry, worstOf } from './worries.ts'
+import { pauseEnd } from './worries.ts'
 
-/** So many are shown open: a small installation is seen as a whole. */
-const openUpTo = 3
-
-/** Every database: a line that says how it stands, with all the rest folded into it. Those with worries come first. */
-export function databasesSection(status: Status, facts: PageFacts, worries: readonly Worry[]): Html {
-  const { databases } = status
-  if (databases.length === 0)
-    return html`<section id="databases" aria-labelledby="databases-title"><h2 id="databases-title">Databases</h2>
-<p class="note">None is planned, and the store has no backup.</p></section>`
-  const worriesByPlace = Map.groupBy(
-    worries.filter(({ place }) => place !== null),
-    ({ place }) => (place === null ? '' : placeKey(place)),
-  )
-  const levelled = databases.map((one) => ({ one, level: levelOf(one, worriesByPlace.get(placeKey(one)) ?? []) }))
-  const order: readonly Level[] = ['bad', 'warn', 'good']
-  const sorted = order.flatMap((level) => levelled.filter((each) => each.level === level))
-  const isOpen = databases.length <= openUpTo
-  return html`<section id="databases" aria-labelledby="databases-title"><h2 id="databases-title">Databases <span class="count">${databases.length}</span></h2>
-${calendarLegend()}
-<div class="heads" aria-hidden="true"><span>Database</span><span>Last backup</span><span>Last passed drill</span><span>Restore time</span><span>30 days</span></div>
-${sorted.map(({ one, level }) => databaseDetails(one, level, isOpen, status, facts))}
-</section>`
-}
-
-/** A pause of the whole server is one worry, and still it is one of each database. */
-function levelOf({ next: jobs }: StatusOfDatabase, worries: readonly Worry[]): Level {
-  const level = worstOf(worries)
-  return level === 'good' && jobs.some(({ pausedUntil }) => pausedUntil !== null) ? 'warn' : level
-}
-
-const levelWords: Readonly<Record<Level, string>> = {
+export const levelWords: Readonly<Record<Level, string>> = {
   good: 'well',
   warn: 'needs you soon',
   bad: 'needs you now',
   none: '',
 }
 
-function databaseDetails(one: StatusOfDatabase, level: Level, isOpen: boolean, status: Status, facts: PageFacts): Html {
+/** A line that says how it stands, with all the rest folded into it. */
+export function databaseDetails(
+  one: StatusOfDatabase,
+  level: Level,
+  isOpen: boolean,
+  status: Status,
+  facts: PageFacts,
+): Html {
   const { newestBackup, objectives, lastPassedDrill } = one
   const now = new Date(status.time)
   const id = placeId(one)
@@ -93,7 +70,7 @@ ${drillButton(one, id)}
 </details>`
 }
 
-function fact(label: string, value: Html): Html {
+export function fact(label: string, value: Html): Html {
   return html`<span class="fact"><span class="label">${label} </span><span>${value}</span></span>`
 }
 

@@ -17,6 +17,8 @@ export type PageFacts = {
   readonly restoreTimes: ReadonlyMap<string, readonly RestoreTime[]>
   /** Those in force. */
   readonly pauses: readonly Pause[]
+  /** Whether this process shares a queue with others. */
+  readonly isFleet: boolean
 }
 
 /** `undrilled`: of no backup of the day was a drill; `pruned`: there was one, which is not kept; `none`: there was none. */
@@ -62,6 +64,7 @@ export function readPageFacts(
     calendars: new Map(databases.map((place) => [placeKey(place), calendarAt(place)])),
     restoreTimes: new Map(databases.map((place) => [placeKey(place), restoreTimesOf(catalog.drills(place))])),
     pauses: catalog.pauses(),
+    isFleet: config.fleet !== undefined,
   }
 }
 
@@ -85,7 +88,15 @@ export function placeKey({ server, database }: Place): string {
 
 /** Fit for an `id` and a link, whatever the names hold. */
 export function placeId(place: Place): string {
-  return `db-${createHash('sha256').update(placeKey(place)).digest('hex').slice(0, 12)}`
+  return `db-${idOf(placeKey(place))}`
+}
+
+export function serverId(server: string): string {
+  return `server-${idOf(server)}`
+}
+
+function idOf(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 12)
 }
 
 type Days = { readonly days: readonly Date[]; readonly starts: readonly number[] }

@@ -1,7 +1,8 @@
 import type { RunAnswer } from '../http/answers.ts'
 import type { Status } from '../http/status.ts'
-import { type PageFacts, placeId } from './facts.ts'
+import type { PageFacts } from './facts.ts'
 import { type Html, html } from './html.ts'
+import { areMany, hrefOf } from './places.ts'
 import { clockTime, placeName, plural, prose, quoted, sign, size, visible, when } from './words.ts'
 import { pauseEnd } from './worries.ts'
 
@@ -14,13 +15,29 @@ export function runsSection({ runs, time }: Status): Html {
   // Newest first is how they are listed; the first to start is what matters here.
   const waiting = runs
     .filter(({ state }) => state !== 'running')
-    .toSorted((one, other) => (one.position ?? 0) - (other.position ?? 0))
+    .toSorted((one, other) => (one.position ?? Number.MAX_SAFE_INTEGER) - (other.position ?? Number.MAX_SAFE_INTEGER))
   const state = runs.map((run) => run.id.slice(0, 8) + run.state.charAt(0)).join(' ')
   return html`<section id="runs" aria-labelledby="runs-title" data-runs="${state}"><h2 id="runs-title">Under way</h2>
 ${running.length + waiting.length === 0 ? html`<p class="note">No run goes on or waits.</p>` : null}
 ${running.length === 0 ? null : html`<ul class="runs">${running.map((run) => runningItem(run, now))}</ul>`}
-${waiting.length === 0 ? null : html`<h3>Waiting</h3><ol class="runs">${waiting.map((run) => waitingItem(run, now))}</ol>`}
+${waiting.length === 0 ? null : html`<h3>Waiting</h3><ol class="runs">${waiting.slice(0, waitingOpen).map((run) => waitingItem(run, now))}</ol>`}
+${waiting.length <= waitingOpen ? null : html`<p class="note">And ${plural(waiting.length - waitingOpen, 'more run')}: ${countedByJob(waiting.slice(waitingOpen))}.</p>`}
 </section>`
+}
+
+/** In a fleet hundreds wait when the night begins, and this is asked for every few seconds. */
+const waitingOpen = 6
+
+function countedByJob(runs: readonly RunAnswer[]): string {
+  const jobs = Map.groupBy(runs, ({ job }) => job)
+  const many = {
+    backup: 'backups',
+    roles: 'backups of roles',
+    drill: 'drills',
+    prune: 'prunes',
+    sync: 'syncs',
+  } as const
+  return [...jobs].map(([job, of]) => plural(of.length, job, many[job])).join(', ')
 }
 
 function runningItem(run: RunAnswer, now: Date): Html {
@@ -30,8 +47,12 @@ function runningItem(run: RunAnswer, now: Date): Html {
       ? html`<progress aria-label="${nameOf(run)}"></progress>`
       : html`<progress aria-label="${nameOf(run)}" value="${value}" max="${max}"></progress>`
   return html`<li id="run-${run.id}"><div class="line"><strong>${quoted(nameOf(run))}</strong>
-<span class="note">${run.startedAt === null ? null : html`since ${when(run.startedAt, now)}`}</span>${cancelButton(run)}</div>
+<span class="note">${onWorker(run)}${run.startedAt === null ? null : html`since ${when(run.startedAt, now)}`}</span>${cancelButton(run)}</div>
 ${bar}<span class="block">${visible(words)}</span></li>`
+}
+
+function onWorker({ worker }: RunAnswer): Html | null {
+  return worker === null ? null : html`on ${quoted(worker)}, `
 }
 
 function waitingItem(run: RunAnswer, now: Date): Html {
@@ -88,13 +109,13 @@ function progressOf({ job, progress }: RunAnswer): Progress {
 
 const failuresOpen = 5
 
-export function failuresSection({ failures, time }: Status): Html | null {
+export function failuresSection({ failures, time }: Status, isFleet: boolean): Html | null {
   const now = new Date(time)
   const item = (run: Status['failures'][number]): Html => {
     const { id, state, error, finishedAt, isOver } = run
     return html`<li id="failure-${id}"><div class="line"><strong>${quoted(nameOf(run))}</strong>
 ${isOver ? sign('none', `${state}, succeeded since`) : sign(state === 'failed' ? 'bad' : 'warn', state)}
-<span class="note">${finishedAt === null ? null : when(finishedAt, now)}</span></div>${
+<span class="note">${onWorker(run)}${finishedAt === null ? null : when(finishedAt, now)}</span></div>${
       error === null
         ? null
         : html`<span class="block">${prose(error.message)} <code>${error.code}</code></span>
@@ -103,12 +124,14 @@ ${isOver ? sign('none', `${state}, succeeded since`) : sign(state === 'failed' ?
   }
   const rest = failures.slice(failuresOpen)
   return html`<section id="failures" aria-labelledby="failures-title"><h2 id="failures-title">Last failures</h2>
-${failures.length === 0 ? html`<p class="note">No run of this process has failed.</p>` : html`<ul class="failures">${failures.slice(0, failuresOpen).map(item)}</ul>`}
+${failures.length === 0 ? html`<p class="note">No run of this ${isFleet ? 'fleet' : 'process'} has failed.</p>` : html`<ul class="failures">${failures.slice(0, failuresOpen).map(item)}</ul>`}
 ${rest.length === 0 ? null : html`<details id="older-failures"><summary>${plural(rest.length, 'older failure')}</summary><ul class="failures">${rest.map(item)}</ul></details>`}
 </section>`
 }
 
 const plannedOpen = 6
+/** What comes later than these is not near enough to be read. */
+const plannedShown = 60
 
 type Planned = {
   readonly job: string
@@ -120,6 +143,7 @@ type Planned = {
 
 export function scheduleSection(status: Status, { timezone }: PageFacts): Html {
   const now = new Date(status.time)
+  const isMany = areMany(status.databases)
   const planned = [
     ...status.databases.flatMap(({ server, database, next }) =>
       next.map(({ job, at, pausedUntil }): Planned => ({ job, server, database, at, pausedUntil })),
@@ -130,13 +154,14 @@ export function scheduleSection(status: Status, { timezone }: PageFacts): Html {
   ].sort((one, other) => Date.parse(one.at) - Date.parse(other.at))
   const item = ({ job, server, database, at, pausedUntil }: Planned): Html => {
     const place = quoted(placeName({ server, database }))
-    return html`<li><span>${job} of ${database === null ? place : html`<a href="#${placeId({ server, database })}">${place}</a>`}</span>
+    return html`<li><span>${job} of ${database === null ? place : html`<a href="${hrefOf({ server, database }, isMany)}">${place}</a>`}</span>
 <span class="note">${pausedUntil === null ? html`${when(at, now)}, ${clockTime(at, timezone)}` : sign('warn', `paused ${pauseEnd(pausedUntil, now)}`)}</span></li>`
   }
-  const rest = planned.slice(plannedOpen)
+  const rest = planned.slice(plannedOpen, plannedShown)
+  const beyond = planned.length - plannedShown
   return html`<section id="schedule" aria-labelledby="schedule-title"><h2 id="schedule-title">Next runs</h2>
 ${planned.length === 0 ? html`<p class="note">Nothing is scheduled.</p>` : html`<ul class="plain">${planned.slice(0, plannedOpen).map(item)}</ul>`}
-${rest.length === 0 ? null : html`<details id="later-runs"><summary>${plural(rest.length, 'later run')}</summary><ul class="plain">${rest.map(item)}</ul></details>`}
+${rest.length === 0 ? null : html`<details id="later-runs"><summary>${plural(planned.length - plannedOpen, 'later run')}</summary><ul class="plain">${rest.map(item)}</ul>${beyond > 0 ? html`<p class="note">And ${beyond} more; each database shows its own.</p>` : null}</details>`}
 <p class="note">Times are those of ${timezone}.</p></section>`
 }
 

@@ -25,7 +25,8 @@ try { token = sessionStorage.getItem(keptName) || '' } catch { /* It may be forb
 function read(query) {
   return new Promise((resolve) => {
     const request = new XMLHttpRequest()
-    request.open('GET', location.pathname + query)
+    const own = location.search.replace(/^[?]/, '')
+    request.open('GET', location.pathname + (own === '' ? query : '?' + own + query.replace('?', '&')))
     request.responseType = 'document'
     request.timeout = 15000
     request.onload = () => resolve(request.status === 200 ? request.response : null)
@@ -119,7 +120,7 @@ document.addEventListener('visibilitychange', () => { if (!document.hidden) { wa
 // A link to a database unfolds it.
 function unfold() {
   const target = location.hash ? find(location.hash.slice(1)) : null
-  if (target && target.nodeName === 'DETAILS') target.open = true
+  for (let one = target; one; one = one.parentElement) if (one.nodeName === 'DETAILS') one.open = true
 }
 addEventListener('hashchange', unfold)
 unfold()

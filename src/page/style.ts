@@ -69,14 +69,24 @@ code { font: .86em ui-monospace, "Cascadia Mono", Menlo, Consolas, monospace; ba
 .stale { border-color: var(--bad); color: var(--bad); font-weight: 600; }
 .notice.bad { border-color: var(--bad); } .notice.good { border-color: var(--good); } .notice.warn { border-color: var(--warn); }
 
-.worries li, .runs li, .failures li, .plain, .database { background: var(--card); border: 1px solid var(--edge); border-radius: 8px; }
-.worries, .runs, .failures { display: grid; gap: .5rem; }
+.worries li, .runs li, .failures li, .plain, .database, .workers > li, .rows, table.counts { background: var(--card); border: 1px solid var(--edge); border-radius: 8px; }
+.worries, .runs, .failures, .workers { display: grid; gap: .5rem; }
+.workers > li { padding: .6rem .9rem; border-left: 6px solid var(--good); }
+.workers > li.warn { border-left-color: var(--warn); }
+.workers > li.bad { border-left-color: var(--bad); }
+.inner { padding-left: 1.15rem; list-style: disc; }
+table.counts { border-collapse: separate; border-spacing: 0; width: 100%; font-size: .93rem; }
+.counts th, .counts td { text-align: right; padding: .4rem clamp(.3rem, 1.5vw, .7rem); vertical-align: baseline; }
+.counts th:first-child { text-align: left; min-width: 4.4rem; padding-left: .7rem; }
+.counts thead th { overflow-wrap: normal; font-size: .8rem; font-weight: 400; color: var(--quiet); }
+.counts tbody th { font-weight: 600; }
+.counts tbody > tr > * { border-top: 1px solid var(--edge); }
 .worries li { padding: .6rem .9rem; border-left: 6px solid var(--warn); }
 .worries li.bad { border-left-color: var(--bad); }
 .worries li > strong::before { display: inline-block; width: 1.15em; color: var(--warn); content: "!"; content: "!" / ""; }
 .worries li.bad > strong::before { color: var(--bad); content: "✗"; content: "✗" / ""; }
 .hint::before { content: "→ "; content: "→ " / ""; }
-section > details:not(.database) > summary { padding: .5rem 0; cursor: pointer; color: var(--link); }
+section > details:not(.database) > summary, .well > summary { padding: .5rem 0; cursor: pointer; color: var(--link); }
 
 .runs li, .failures li { padding: .6rem .9rem; }
 .line { display: flex; flex-wrap: wrap; gap: 0 .8rem; align-items: baseline; }
@@ -123,8 +133,10 @@ caption { text-align: left; font-size: .85rem; font-weight: 600; padding-bottom:
 :is(.day, td).u { background: var(--u); color: var(--u-ink); } :is(.day, td).u::before { content: "•"; content: "•" / ""; }
 :is(.day, td).r { background: var(--r); color: var(--r-ink); }
 :is(.day, td).n { color: var(--n-ink); } :is(.day, td).n::before { content: "–"; content: "–" / ""; font-weight: 400; }
-.strip .p, .chart .p { fill: var(--p); } .strip .f, .chart .f { fill: var(--f); } .strip .i { fill: var(--i); } .strip .u { fill: var(--u); }
-.strip .r { fill: var(--r); } .strip .n { fill: var(--edge); }
+.chart .p { fill: var(--p); } .chart .f { fill: var(--f); }
+.strip path { stroke-width: 4; }
+.strip .p { stroke: var(--p); } .strip .f { stroke: var(--f); } .strip .i { stroke: var(--i); } .strip .u { stroke: var(--u); }
+.strip .r { stroke: var(--r); } .strip .n { stroke: var(--edge); }
 
 .chart { display: block; width: 100%; max-width: 29rem; }
 .chart text { font-size: 11px; fill: var(--quiet); }
@@ -153,15 +165,29 @@ dialog input[type=radio], dialog input[type=checkbox] { flex: none; width: 1.1re
 .problem strong { color: var(--bad); }
 .buttons { display: flex; flex-wrap: wrap; gap: .6rem; margin-top: 1rem; }
 
+.rows > li { display: grid; gap: .1rem 1rem; padding: .5rem .9rem; border-left: 6px solid var(--good); }
+.rows > li + li { border-top: 1px solid var(--edge); }
+.rows > li.warn { border-left-color: var(--warn); }
+.rows > li.bad { border-left-color: var(--bad); }
+.rows > li:first-child { border-top-left-radius: 8px; } .rows > li:last-child { border-bottom-left-radius: 8px; }
+.server > .rows, .well > .rows { margin: 0 .9rem .7rem; }
+.server > .well, .server > .well > summary { padding-left: .45rem; }
+.well > .rows { content-visibility: auto; contain-intrinsic-size: auto 60rem; }
+section > .well > .rows { margin: 0; }
+.counts .sign { margin-right: .6rem; }
+.back { margin: 0 0 -1rem; }
+
 @media (min-width: 60rem) {
   .banner { align-items: center; gap: 1.2rem; padding: 1.25rem 1.5rem; }
   .banner svg { width: 3.4rem; }
   .banner span { display: inline; margin-right: 1.1rem; }
   .pair { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); }
-  .heads, .database > summary { display: grid; grid-template-columns: minmax(0, 1.3fr) minmax(0, 1fr) minmax(0, 1fr) minmax(0, 1fr) 150px; gap: 0 1.2rem; align-items: start; padding-right: 2.6rem; }
+  .heads, .database > summary, .rows > li { display: grid; grid-template-columns: minmax(0, 1.3fr) minmax(0, 1fr) minmax(0, 1fr) minmax(0, 1fr) 150px; gap: 0 1.2rem; align-items: start; padding-right: 2.6rem; }
   .heads { padding: 0 2.6rem .3rem calc(.9rem + 6px); font-size: .87rem; color: var(--quiet); }
   .fact .label { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
-  .database > summary .sign { display: block; }
+  .database > summary .sign, .rows > li .sign { display: block; }
+  .server > .rows, .well > .rows { margin-left: 0; margin-right: 0; border-width: 1px 0 0; border-radius: 0; }
+  .server > summary .counts { display: block; }
   .strip { margin-top: .15rem; }
   .history { grid-template-columns: 23rem minmax(0, 1fr); }
   dl { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); }

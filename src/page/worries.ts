@@ -1,21 +1,10 @@
+import { shellWord } from '../domain/shell-word.ts'
+import type { QueueAnswer } from '../http/queue-answer.ts'
 import type { Status, StatusOfDatabase } from '../http/status.ts'
 import { type PageFacts, type Place, placeKey } from './facts.ts'
-import { duration, type Level, placeName, plural } from './words.ts'
-
-/** Something that somebody has to do something about; plain text throughout. */
-export type Worry = {
-  /** `bad`: now, in the night as well. `warn`: soon. */
-  readonly level: Extract<Level, 'bad' | 'warn'>
-  /** Null where it is of no one database. */
-  readonly place: Place | null
-  /** Where it is, if not at a database: a store, a server. */
-  readonly about: string
-  readonly title: string
-  /** Why, in the words of the register of errors where it knows. */
-  readonly detail?: string | undefined
-  readonly hint?: string | undefined
-  readonly code?: string | undefined
-}
+import { queueWorries } from './queue-worries.ts'
+import { duration, type Level, placeName, plural, visible } from './words.ts'
+import type { Worry } from './worry.ts'
 
 const keyNoticeDays = 30
 /** As `pgproof check` has it. */
@@ -23,9 +12,10 @@ const skewLimitSeconds = 60
 const daySeconds = 86_400
 
 /** What needs somebody, the worst first; empty: all is well. */
-export function worriesOf(status: Status, facts: PageFacts): readonly Worry[] {
+export function worriesOf(status: Status, facts: PageFacts, queue: QueueAnswer): readonly Worry[] {
   const worries = [
-    ...storeWorries(status),
+    ...queueWorries(queue, status),
+    ...storeWorries(status, queue),
     ...status.databases.flatMap((one) => databaseWorries(one, status)),
     ...rolesWorries(status),
     ...otherRunWorries(status),
@@ -41,14 +31,17 @@ export function worstOf(worries: readonly Worry[]): Level {
   return worries.length > 0 ? 'warn' : 'good'
 }
 
-function storeWorries({ isReady, reasons, store, databases, roles }: Status): Worry[] {
+function storeWorries({ isReady, reasons: all, store, databases, roles }: Status, queue: QueueAnswer): Worry[] {
   const worries: Worry[] = []
   const add = (level: Worry['level'], about: string, title: string, detail?: string, hint?: string): void => {
     worries.push({ level, place: null, about, title, detail, hint })
   }
   const { readAt, isComplete, historyGaps, damagedObjects, places } = store
   const unreadable = places.filter(({ problem }) => problem !== null)
-  if (!isReady && !unreadable.some(({ isRequired }) => isRequired))
+  // The queue has a worry of its own.
+  const reasons = queue.isReachable ? all : all.filter((reason) => reason !== queue.reason)
+  const isSaid = all.length > 0 && reasons.length === 0
+  if (!isReady && !isSaid && !unreadable.some(({ isRequired }) => isRequired))
     add(
       'bad',
       'pgproof',
@@ -119,8 +112,11 @@ function backupWorry(one: StatusOfDatabase, status: Status): Found | null {
   const { newestBackup, recoveryPoint, objectives, next } = one
   const { objectiveSeconds, measuredSeconds, status: standing } = objectives.recoveryPoint
   const failure = openFailure('backup', one, status)
-  const order = `Order one: \`pgproof backup ${placeName(one)}\`.`
-  const tried = failure === undefined ? undefined : `the last try failed: ${failure.error?.message ?? failure.state}`
+  const order = `Order one: \`pgproof backup ${shellWord(placeName(one))}\`.`
+  const tried =
+    failure === undefined
+      ? undefined
+      : `the last try failed${onWorker(failure)}: ${failure.error?.message ?? failure.state}`
   const why = { detail: tried, hint: failure?.error?.hint ?? order, code: failure?.error?.code }
   if (newestBackup === null) return { level: 'bad', title: 'it has no backup at all', ...why }
   if (recoveryPoint === null)
@@ -137,7 +133,7 @@ function backupWorry(one: StatusOfDatabase, status: Status): Found | null {
     return { level: 'bad', title: 'its newest backup is not whole', detail: newestBackup.faults[0], hint: order }
   if (failure !== undefined) {
     const level = standing === 'met' ? 'warn' : 'bad'
-    return { level, title: 'its last backup failed', ...why, detail: failure.error?.message }
+    return { level, title: `its last backup failed${onWorker(failure)}`, ...why, detail: failure.error?.message }
   }
   if (standing === 'no objective' && !next.some(({ job }) => job === 'backup'))
     return {
@@ -170,13 +166,13 @@ function drillWorry(one: StatusOfDatabase, status: Status): Found | null {
   if (failure !== undefined)
     return {
       level: 'warn',
-      title: 'its last drill could not be carried out',
+      title: `its last drill could not be carried out${onWorker(failure)}`,
       detail: failure.error?.message,
       hint: failure.error?.hint,
       code: failure.error?.code,
     }
   if (recoveryPoint === null) return null
-  const order = `Order one: \`pgproof drill ${placeName(one)}\`, or by its button below.`
+  const order = `Order one: \`pgproof drill ${shellWord(placeName(one))}\`, or by its button below.`
   if (lastPassedDrill === null)
     return { level: 'warn', title: 'no drill of it has passed: nothing is proven', hint: order }
   const interval = next.find(({ job }) => job === 'drill')?.intervalSeconds
@@ -236,13 +232,13 @@ function rolesWorries(status: Status): Worry[] {
     const { message, hint, code } = failure?.error ?? {}
     return [
       ...(failure !== undefined
-        ? [{ ...base, title: 'their last backup failed', detail: message, hint, code }]
+        ? [{ ...base, title: `their last backup failed${onWorker(failure)}`, detail: message, hint, code }]
         : newestBackup === null
           ? [
               {
                 ...base,
                 title: 'they have no backup: a restore needs them',
-                hint: `\`pgproof backup ${server} --roles\``,
+                hint: `\`pgproof backup ${shellWord(server)} --roles\``,
               },
             ]
           : []),
@@ -261,7 +257,9 @@ function otherRunWorries(status: Status): Worry[] {
     const name = placeName(run)
     const about = name === '' ? `The ${job}` : `The ${job} of ${name}`
     const { message, hint, code } = error ?? {}
-    return [{ level: 'warn', place: null, about, title: 'the last one failed', detail: message, hint, code }]
+    return [
+      { level: 'warn', place: null, about, title: `the last one failed${onWorker(run)}`, detail: message, hint, code },
+    ]
   })
 }
 
@@ -288,6 +286,11 @@ function keyWorries({ keys, time }: Status): Worry[] {
       ? [{ level: 'bad', place: null, about, title: `it expired ${duration(-seconds)} ago`, hint }]
       : [{ level: 'warn', place: null, about, title: `it expires in ${duration(seconds)}`, hint }]
   })
+}
+
+/** Of a fleet: which of its workers has the trouble. */
+function onWorker({ worker }: Status['failures'][number]): string {
+  return worker === null ? '' : ` on ${visible(worker)}`
 }
 
 /** The newest failure of that job there, unless it succeeded since. */

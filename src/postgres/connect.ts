@@ -48,6 +48,12 @@ export function withDatabase(connection: Connection, database: string): Connecti
 
 export type Client = pg.Client
 
+/** For a pool: how the driver opens further connections like one that is open. */
+export function driverSettings(connection: Connection, { client }: Pick<HeldClient, 'client'>): pg.ClientConfig {
+  const isEncrypted = 'encrypted' in socketOf(client)
+  return clientConfig(connection, isEncrypted ? tlsOptions(connection.host, connection.tls) : false)
+}
+
 /** A client that ends with its scope. Its `lost` promise rejects when the connection breaks while nobody is asking. */
 export type HeldClient = AsyncDisposable & { readonly client: Client; readonly lost: Promise<never> }
 

@@ -3,7 +3,6 @@
  * cheaper than to be told of its end; nobody else waits with it, however long a mount takes to answer.
  */
 import { lstatSync, readdirSync } from 'node:fs'
-import { join } from 'node:path'
 import { parentPort } from 'node:worker_threads'
 // The ending is that of this file: sources run as they are.
 import { readableEntries, type WalkRange, wantedKeys } from './directory-folder.ts'
@@ -43,9 +42,9 @@ function answerTo({ root, folders, ...range }: FolderRequest): FolderAnswer {
   try {
     for (const folder of folders) {
       const before = keys.length
-      const entries = unlessAbsent(() => readdirSync(join(root, folder), { withFileTypes: true, encoding: 'buffer' }))
+      const entries = unlessAbsent(() => readdirSync(`${root}/${folder}`, { withFileTypes: true, encoding: 'buffer' }))
       for (const key of wantedKeys(readableEntries(entries ?? []), folder, range)) {
-        const stat = key.endsWith('/') ? noStat : unlessAbsent(() => lstatSync(join(root, key)))
+        const stat = key.endsWith('/') ? noStat : unlessAbsent(() => lstatSync(`${root}/${key}`))
         if (stat === undefined || (stat !== noStat && !stat.isFile())) continue
         keys.push(key)
         stats.push(stat.size, stat.mtimeMs, stat.ctimeMs)

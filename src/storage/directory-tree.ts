@@ -6,6 +6,7 @@ import { codeOf } from './directory-errors.ts'
 import { type FolderEntry, readableEntries } from './directory-folder.ts'
 import { ignoreAbsence, type TreeFile, walkFolder } from './directory-walk.ts'
 import type { FileCalls } from './file-calls.ts'
+import { IdleThreads } from './folder-threads.ts'
 import { temporaryName } from './key-rules.ts'
 
 /** The folders and files below one root; knows keys, and keeps everything inside the root. */
@@ -15,6 +16,7 @@ export class DirectoryTree {
   readonly #calls: FileCalls
   /** Folders whose names are known to be on disk. */
   readonly #durable = new Set<string>()
+  readonly #idle = new IdleThreads()
 
   constructor(root: string, clock: Clock, calls: FileCalls) {
     this.#clock = clock
@@ -26,12 +28,16 @@ export class DirectoryTree {
     return join(this.#root, key)
   }
 
+  close(): void {
+    this.#idle.close()
+  }
+
   /** The regular file that `key` names; undefined if there is none. Throws `STORE_BUCKET_MISSING`. */
   async findFile(key: string): Promise<TreeFile | undefined> {
     await this.#assertRoot()
     const path = this.pathOf(key)
     const stat = await ignoreAbsence(this.#assertNoLinks(folderOf(key)).then(() => this.#calls.run(() => lstat(path))))
-    return stat?.isFile() === true ? { key, path, stat } : undefined
+    return stat?.isFile() === true ? { key, stat } : undefined
   }
 
   /** Makes the folders that `key` needs; `syncFoldersOf` makes them durable. */
@@ -92,9 +98,9 @@ export class DirectoryTree {
 
   /**
    * Regular files whose key starts with `prefix`, and beyond `after`, in the UTF-8 byte order of their keys, as S3 lists
-   * them, some at a time.
+   * them, some at a time. Abort `ended` when nobody waits for them any more.
    */
-  async *walk(prefix: string, after = ''): AsyncGenerator<readonly TreeFile[]> {
+  async *walk(prefix: string, after: string, ended: AbortSignal): AsyncGenerator<readonly TreeFile[]> {
     await this.#assertRoot()
     const start = prefix.slice(0, prefix.lastIndexOf('/') + 1)
     await ignoreAbsence(this.#assertNoLinks(start.replace(/\/$/, '')))
@@ -104,13 +110,15 @@ export class DirectoryTree {
       read: readFolder,
       calls: this.#calls,
       byThreads: true,
+      idle: this.#idle,
       clock: this.#clock,
+      ended,
     }))
       yield files.filter((file) => !isTemporary(file) && !isNfsRemains(file))
   }
 
   /** What unfinished writes left, in folders that a key of ours can have: `lost+found` and `.snapshot` are not ours. */
-  async *walkTemporary(): AsyncGenerator<readonly TreeFile[]> {
+  async *walkTemporary(ended: AbortSignal): AsyncGenerator<readonly TreeFile[]> {
     await this.#assertRoot()
     for await (const files of walkFolder(this.#root, '', {
       prefix: '',
@@ -118,7 +126,9 @@ export class DirectoryTree {
       read: readOwnFolder,
       calls: this.#calls,
       byThreads: false,
+      idle: this.#idle,
       clock: this.#clock,
+      ended,
     }))
       yield files.filter(isTemporary)
   }

@@ -5,16 +5,19 @@ import type { Clock } from '../clock.ts'
 import { codeOf } from './directory-errors.ts'
 import { type FileStat, type FolderEntry, type WalkRange, wantedKeys } from './directory-folder.ts'
 import type { FileCalls } from './file-calls.ts'
-import { type FolderContents, FolderThreads } from './folder-threads.ts'
+import { type FolderContents, FolderThreads, type IdleThreads } from './folder-threads.ts'
 
-export type TreeFile = { readonly key: string; readonly path: string; readonly stat: FileStat }
+export type TreeFile = { readonly key: string; readonly stat: FileStat }
 
 export type Walk = WalkRange & {
   readonly read: (path: string) => Promise<readonly FolderEntry[]>
   /** Whether threads may be started for it where there are many folders; they look into all of them. */
   readonly byThreads: boolean
+  readonly idle: IdleThreads
   readonly calls: FileCalls
   readonly clock: Clock
+  /** Aborted when nobody waits for it any more: its threads end then, wherever it is. */
+  readonly ended: AbortSignal
 }
 
 /**
@@ -23,11 +26,13 @@ export type Walk = WalkRange & {
  * take ten times as long.
  */
 export async function* walkFolder(root: string, folder: string, walk: Walk): AsyncGenerator<readonly TreeFile[]> {
-  const threads = new FolderThreads(root, { prefix: walk.prefix, after: walk.after }, walk.clock)
+  const threads = new FolderThreads(root, { prefix: walk.prefix, after: walk.after }, walk.clock, walk.idle)
+  const close = (): void => threads.close()
+  walk.ended.addEventListener('abort', close, { once: true })
   try {
     let files: TreeFile[] = []
     const tree = { root, walk, threads }
-    for await (const more of walkOpened(await openFolder(root, folder, walk), tree)) {
+    for await (const more of walkOpened(await openFolder(folder, tree), tree)) {
       files = files.concat(more)
       if (files.length < filesAtOnce) continue
       yield files
@@ -35,7 +40,8 @@ export async function* walkFolder(root: string, folder: string, walk: Walk): Asy
     }
     yield files
   } finally {
-    threads.close()
+    walk.ended.removeEventListener('abort', close)
+    close()
   }
 }
 
@@ -53,13 +59,15 @@ export async function ignoreAbsence<T>(promise: Promise<T>): Promise<T | undefin
 const foldersAhead = { least: 16, most: 128 } as const
 /** It takes a twentieth of a second to start a thread, in which so many folders are read without. */
 const foldersForThreads = 100
+/** Looked at without, they take as long as the start of a thread. */
+const filesForThread = 400
 const foldersAheadOfThreads = { least: 256, most: 512 } as const
 const filesAtOnce = 256
 
 type Tree = { readonly root: string; readonly walk: Walk; readonly threads: FolderThreads }
 
 async function* walkOpened(contents: FolderContents, tree: Tree): AsyncGenerator<readonly TreeFile[]> {
-  const { root, walk, threads } = tree
+  const { walk, threads } = tree
   const waiting = contents.flatMap(({ key, stat }) => (stat === null ? [key] : []))
   const isMany = walk.byThreads && waiting.length >= foldersForThreads
   const ahead = isMany ? foldersAheadOfThreads : foldersAhead
@@ -67,12 +75,12 @@ async function* walkOpened(contents: FolderContents, tree: Tree): AsyncGenerator
   let files: TreeFile[] = []
   for (const { key, stat } of contents) {
     if (stat !== null) {
-      files.push({ key, path: join(root, key), stat })
+      files.push({ key, stat })
       continue
     }
     const room = opening.length < ahead.least ? ahead.most - opening.length : 0
     const next = waiting.splice(0, room)
-    const opened = isMany ? threads.open(next) : next.map((folder) => openFolder(root, folder, walk))
+    const opened = isMany ? threads.open(next) : next.map((folder) => openFolder(folder, tree))
     for (const one of opened) {
       // Whoever stops early does not want to hear of it.
       one.catch(() => {})
@@ -81,8 +89,7 @@ async function* walkOpened(contents: FolderContents, tree: Tree): AsyncGenerator
     const inside = (await opening.shift()) ?? []
     // A folder of files only, as every backup's is, needs no generator of its own.
     if (inside.every((entry) => entry.stat !== null)) {
-      for (const entry of inside)
-        files.push({ key: entry.key, path: join(root, entry.key), stat: entry.stat as FileStat })
+      for (const { key: inner, stat: found } of inside) files.push({ key: inner, stat: found as FileStat })
       if (files.length < filesAtOnce) continue
       yield files
       files = []
@@ -95,12 +102,15 @@ async function* walkOpened(contents: FolderContents, tree: Tree): AsyncGenerator
   yield files
 }
 
-async function openFolder(root: string, folder: string, walk: Walk): Promise<FolderContents> {
+async function openFolder(folder: string, { root, walk, threads }: Tree): Promise<FolderContents> {
   const keys = wantedKeys(
     (await ignoreAbsence(walk.calls.run(() => walk.read(join(root, folder))))) ?? [],
     folder,
     walk,
   )
+  // The reports of all drills of a database are in one: the thread reads the folder once more, and looks at each file.
+  if (walk.byThreads && keys.length >= filesForThread && !keys.some((key) => key.endsWith('/')))
+    return (await threads.open([folder])[0]) ?? []
   const opened: (FolderContents[number] | undefined)[] = []
   for (let index = 0; index < keys.length; index += filesAtOnce) {
     const some = keys.slice(index, index + filesAtOnce)

@@ -76,7 +76,11 @@ export class DirectoryStore implements ObjectStore {
     assertKeyPrefix(prefix, operation)
     const isThere = () => this.#run(operation, null, signal, () => this.#assertMounted())
     await isThere()
-    for await (const { key, stat } of this.#walk(this.#tree.walk(prefix, after), operation, signal))
+    for await (const { key, stat } of this.#walk(
+      (ended) => this.#tree.walk(prefix, after ?? '', ended),
+      operation,
+      signal,
+    ))
       yield { key, bytes: stat.size, modifiedAt: stat.mtime, etag: etagOf(stat) }
     // Folders that vanish are passed over: one may just have been pruned. Not so when all of them did.
     await isThere()
@@ -86,7 +90,7 @@ export class DirectoryStore implements ObjectStore {
     await this.#run(`delete of ${key}`, key, signal, async () => {
       const file = await this.#find(key)
       if (file === undefined) return
-      await ignoreAbsence(this.#calls.run(() => unlink(file.path)))
+      await ignoreAbsence(this.#calls.run(() => unlink(this.#tree.pathOf(key))))
       await this.#tree.syncFoldersOf(key)
       await this.#tree.removeEmptyFolders(key)
     })
@@ -97,10 +101,10 @@ export class DirectoryStore implements ObjectStore {
     const operation = 'sweep of unfinished writes'
     await this.#run(operation, null, signal, () => this.#assertMounted())
     let swept = 0
-    for await (const { key, path, stat } of this.#walk(this.#tree.walkTemporary(), operation, signal)) {
+    for await (const { key, stat } of this.#walk((ended) => this.#tree.walkTemporary(ended), operation, signal)) {
       if (stat.mtime >= olderThan) continue
       await this.#run(operation, null, signal, async () => {
-        await ignoreAbsence(this.#calls.run(() => unlink(path)))
+        await ignoreAbsence(this.#calls.run(() => unlink(this.#tree.pathOf(key))))
         await this.#tree.removeEmptyFolders(key)
       })
       swept += 1
@@ -112,7 +116,9 @@ export class DirectoryStore implements ObjectStore {
     return this.#skewSeconds
   }
 
-  async close(): Promise<void> {}
+  async close(): Promise<void> {
+    this.#tree.close()
+  }
 
   async #store(
     key: string,
@@ -178,7 +184,7 @@ export class DirectoryStore implements ObjectStore {
       // Not to wait for the other end, should it be exchanged for a pipe at this moment.
       const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
       const calls = this.#calls
-      const handle = await calls.run(() => open(file.path, flags))
+      const handle = await calls.run(() => open(this.#tree.pathOf(key), flags))
       const bytes = (await calls.run(() => handle.stat())).size
       if (offset > bytes) {
         await calls.run(() => handle.close())
@@ -214,14 +220,23 @@ export class DirectoryStore implements ObjectStore {
   }
 
   async *#walk(
-    files: AsyncGenerator<readonly TreeFile[]>,
+    walk: (ended: AbortSignal) => AsyncGenerator<readonly TreeFile[]>,
     operation: string,
     signal: AbortSignal,
   ): AsyncGenerator<TreeFile, void, undefined> {
-    for (;;) {
-      const next = await this.#run(operation, null, signal, () => files.next())
-      if (next.done === true) return
-      yield* next.value
+    const ended = new AbortController()
+    const files = walk(ended.signal)
+    try {
+      for (;;) {
+        const next = await this.#run(operation, null, signal, () => files.next())
+        if (next.done === true) return
+        // Not `yield*`, which waits for each once more.
+        for (const file of next.value) yield file
+      }
+    } finally {
+      // Whoever was cut off, or stopped early, leaves no thread behind.
+      ended.abort()
+      void files.return(undefined).catch(() => {})
     }
   }
 

@@ -14,12 +14,15 @@ export class FolderThreads {
   readonly #clock: Clock
   readonly #root: string
   readonly #range: WalkRange
+  readonly #idle: IdleThreads
   readonly #threads: Thread[] = []
   readonly #queue: Job[] = []
   #isSlow = false
+  #isClosed = false
 
-  constructor(root: string, range: WalkRange, clock: Clock) {
+  constructor(root: string, range: WalkRange, clock: Clock, idle: IdleThreads) {
     this.#clock = clock
+    this.#idle = idle
     this.#root = root
     this.#range = range
   }
@@ -35,14 +38,26 @@ export class FolderThreads {
       promise.catch(() => {})
       opened.push(...some.map((_, at) => promise.then((all) => all[at] ?? [])))
     }
-    this.#work()
+    if (this.#isClosed) this.close()
+    else this.#work()
     return opened
   }
 
-  /** What still runs is left to itself: a call of the file system cannot be cancelled. */
+  /**
+   * What still runs is left to itself: a call of the file system cannot be cancelled. Whoever waits for an answer is told
+   * that there will be none, also if it asks only now.
+   */
   close(): void {
-    for (const { worker } of this.#threads.splice(0)) void worker.terminate()
-    this.#queue.length = 0
+    this.#isClosed = true
+    const unanswered = this.#queue.splice(0)
+    for (const { worker, job } of this.#threads.splice(0)) {
+      if (job === undefined) this.#idle.keep(worker)
+      else {
+        unanswered.push(job)
+        void worker.terminate()
+      }
+    }
+    for (const { reject } of unanswered) reject(new Error('the listing has ended'))
   }
 
   #work(): void {
@@ -58,11 +73,12 @@ export class FolderThreads {
   /** Undefined where there are enough. */
   #start(): Thread | undefined {
     if (this.#threads.length >= (this.#isSlow ? mostThreads : 1)) return undefined
+    const started = this.#idle.take()
     const thread: Thread = {
-      worker: new Worker(threadFile, { execArgv: [] }),
+      worker: started ?? new Worker(threadFile, { execArgv: [] }),
       job: undefined,
       startedMs: 0,
-      hasAnswered: false,
+      hasAnswered: started !== undefined,
     }
     this.#threads.push(thread)
     thread.worker.on('message', (answer: FolderAnswer) => {
@@ -89,6 +105,49 @@ export class FolderThreads {
     thread.worker.postMessage(request)
   }
 }
+
+/** Threads that nobody needs now, for the next listing of the same store: to start one takes a twentieth of a second. */
+export class IdleThreads {
+  readonly #workers = new Set<Worker>()
+  #timer: NodeJS.Timeout | undefined
+  #isClosed = false
+
+  /** Undefined if there is none. */
+  take(): Worker | undefined {
+    const [worker] = this.#workers
+    if (worker === undefined) return undefined
+    this.#workers.delete(worker)
+    worker.removeAllListeners('error')
+    worker.ref()
+    return worker
+  }
+
+  /** It does not keep the process, and ends after a while. */
+  keep(worker: Worker): void {
+    worker.removeAllListeners('message').removeAllListeners('error')
+    worker.on('error', () => this.#workers.delete(worker))
+    worker.unref()
+    if (this.#isClosed) return void worker.terminate()
+    this.#workers.add(worker)
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => this.#end(), idleMs).unref()
+  }
+
+  /** None is kept any more, either. */
+  close(): void {
+    this.#isClosed = true
+    this.#end()
+  }
+
+  #end(): void {
+    clearTimeout(this.#timer)
+    for (const worker of this.#workers) void worker.terminate()
+    this.#workers.clear()
+  }
+}
+
+/** The prefixes of a store are listed one right after the other. */
+const idleMs = 1000
 
 /** What it works on, and since when by the monotonic clock; for the first job, which waits for the thread, not a number. */
 type Thread = { readonly worker: Worker; job: Job | undefined; startedMs: number; hasAnswered: boolean }
@@ -118,9 +177,10 @@ function contentsOf({ keys, counts, stats }: FolderAnswer): readonly FolderConte
     at += count
     return all.slice(start, at).map((key, index) => {
       if (key.endsWith('/')) return { key, stat: null }
-      const [size = 0, mtimeMs = 0, ctimeMs = 0] = stats.subarray(3 * (start + index), 3 * (start + index) + 3)
+      const from = 3 * (start + index)
       // As Node rounds it.
-      return { key, stat: { size, mtime: new Date(Math.round(mtimeMs)), ctimeMs } }
+      const mtime = new Date(Math.round(stats[from + 1] as number))
+      return { key, stat: { size: stats[from] as number, mtime, ctimeMs: stats[from + 2] as number } }
     })
   })
 }

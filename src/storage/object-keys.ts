@@ -47,9 +47,14 @@ export function documentPrefixes({ kind, server, database }: Omit<BackupPlace, '
 
 /** The folder of one backup, ending in a slash. */
 export function backupFolder(place: BackupPlace): string {
-  return place.kind === 'roles'
-    ? `${rolesPrefix}${escapeName(place.server)}/${place.label}/`
-    : `${backupsPrefix}${escapeName(place.server)}/${escapeName(place.database ?? '')}/${place.label}/`
+  return `${backupPrefix(place)}${place.label}/`
+}
+
+/** Where the folders of all backups of one place are, ending in a slash. */
+export function backupPrefix({ kind, server, database }: Omit<BackupPlace, 'label'>): string {
+  return kind === 'roles'
+    ? `${rolesPrefix}${escapeName(server)}/`
+    : `${backupsPrefix}${escapeName(server)}/${escapeName(database ?? '')}/`
 }
 
 export function drillReportKey(server: string, database: string, label: string): string {

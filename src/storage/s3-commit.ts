@@ -1,7 +1,8 @@
+import { randomUUID } from 'node:crypto'
 import { HeadObjectCommand, type HeadObjectCommandOutput } from '@aws-sdk/client-s3'
 import { PgproofError, reasonOf } from '../errors.ts'
 import type { CallOptions, S3Connection } from './s3-connection.ts'
-import { httpStatus, mayHaveWorked, nameOf } from './s3-errors.ts'
+import { httpStatus, mayHaveWorked, mayStillWork, nameOf } from './s3-errors.ts'
 import { writeIdName } from './s3-fields.ts'
 
 /** How long the store is asked what became of an object. */
@@ -14,13 +15,20 @@ export type Commit = {
   readonly writeId: string
   /** False as long as it is certain that the object has not appeared. */
   mayBeVisible: boolean
+  /** Set when an attempt was given up without an answer: the store may be at work on it, and the object appear later. */
+  mayAppearLater: boolean
+}
+
+/** The beginning of each: no attempt has been made. */
+export function newCommit(key: string): Commit {
+  return { key, writeId: randomUUID(), mayBeVisible: false, mayAppearLater: false }
 }
 
 /**
  * Makes the call that makes an object visible, with retries. If an answer is lost, or a repetition finds that the
  * object or the end of its upload is there already, the object itself says whether it worked. Throws `STORE_EXISTS`
  * where a condition failed on somebody else's object, and `STORE_UNCERTAIN` with the failure as its cause where the
- * store could not be asked.
+ * store could not be asked, or may still be at work on an attempt that it never answered.
  */
 export async function commitObject(
   s3: S3Connection,
@@ -38,6 +46,7 @@ export async function commitObject(
         commit.mayBeVisible = true
       } catch (error) {
         if (mayHaveWorked(error) || nameOf(error) === 'NoSuchUpload' || isTaken(error)) commit.mayBeVisible = true
+        if (mayStillWork(error)) commit.mayAppearLater = true
         throw error
       }
     })
@@ -49,13 +58,14 @@ export async function commitObject(
       throw signal.aborted ? s3.toError(unasked, what, key, signal) : uncertain(key, failure)
     })
     if (isOwn(head, commit)) return
-    throw head !== undefined && writerOf(head) === undefined && !isTaken(error) ? uncertain(key, failure) : failure
+    const isUnknown = commit.mayAppearLater || (head !== undefined && writerOf(head) === undefined)
+    throw isUnknown && !isTaken(error) ? uncertain(key, failure) : failure
   }
 }
 
 /** A failure after which nobody knows whether the object is there. */
 export function uncertain(key: string, failure: unknown): PgproofError {
-  const reason = `${reasonOf(failure)}; the store could not be asked afterwards`
+  const reason = `${reasonOf(failure)}; the store could not be asked afterwards, or may still be at work on it`
   return new PgproofError('STORE_UNCERTAIN', { key, reason }, { cause: failure })
 }
 

@@ -95,7 +95,7 @@ export class S3Connection {
         assertNoWebPage(result.response, this.#address)
         const { Key, Range } = args.input as { readonly Key?: string; readonly Range?: string }
         if (context.commandName === 'GetObjectCommand' && Key !== undefined && Range === undefined)
-          this.smallReads.learn(args.request as SentRequest, Key)
+          for (const gets of [this.smallReads, this.plainLists]) gets.learn(args.request as SentRequest, Key)
         if (context.commandName === 'ListObjectsV2Command') this.plainLists.learn(args.request as SentRequest, '')
         return result
       },
@@ -250,10 +250,13 @@ type HttpResponse = { statusCode?: number; headers?: Record<string, string>; bod
 /** How long the quick way to a small object or a page may be silent, in milliseconds. */
 const plainIdleMs = 10_000
 
+/** An index reads 128 documents at once (`catalog/rebuild.ts`); its listing, and the parts of an upload, are not to wait for them. */
+const mostSockets = 160
+
 function makeAgents(caFile: string | undefined): Agents {
   return {
-    http: new HttpAgent({ keepAlive: true, maxSockets: 64 }),
-    https: new HttpsAgent({ keepAlive: true, maxSockets: 64, ...trusted(caFile) }),
+    http: new HttpAgent({ keepAlive: true, maxSockets: mostSockets }),
+    https: new HttpsAgent({ keepAlive: true, maxSockets: mostSockets, ...trusted(caFile) }),
   }
 }
 

@@ -115,6 +115,12 @@ export function mayHaveWorked(error: unknown): boolean {
   return isNetworkError(error) && !isCertificateError(error) && !unsentCodes.has(codeOf(error))
 }
 
+/** Whether the store may be at work on such a call even now: nobody answered, or only a gateway that gave up waiting. */
+export function mayStillWork(error: unknown): boolean {
+  const status = httpStatus(error)
+  return mayHaveWorked(error) && (status === undefined || status === 502 || status === 504)
+}
+
 /** What `Retry-After` asks for, in milliseconds: it counts seconds or names an instant. */
 export function retryAfterMs(error: unknown, now: Date): number | undefined {
   const text = responseOf(error)?.headers?.['retry-after']?.trim() ?? ''

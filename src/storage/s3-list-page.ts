@@ -101,7 +101,7 @@ function objectOf(fields: Pick<ReadonlyMap<string, string>, 'get'>): ListedObjec
   const modifiedAt = new Date(modified)
   if (Number.isNaN(modifiedAt.getTime())) throw new Error('no time')
   return {
-    key: decodeURIComponent(key.replaceAll('+', ' ')),
+    key: /[%+]/.test(key) ? decodeURIComponent(key.replaceAll('+', ' ')) : key,
     bytes: Number(size),
     modifiedAt,
     etag: fields.get('ETag'),

@@ -1,8 +1,8 @@
-import { createHash, createHmac } from 'node:crypto'
-import { type Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http'
+import { createHmac, createSecretKey, hash, type KeyObject } from 'node:crypto'
+import { type ClientRequest, type Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http'
 import { type Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import type { Clock } from '../clock.ts'
-import { abortError } from './abortable.ts'
+import { abortError, whenAborted } from './abortable.ts'
 
 export type Agents = { readonly http: HttpAgent; readonly https: HttpsAgent }
 
@@ -57,7 +57,9 @@ export class PlainGets {
   #place: Place | undefined
   #failuresInRow = 0
   #restsUntilMs = 0
-  #signer: { readonly id: string; readonly key: Buffer } | undefined
+  #signer: { readonly id: string; readonly key: KeyObject } | undefined
+  /** What is under way for each signal: one listener for all of it, else each request pays for one of its own. */
+  readonly #running = new Map<AbortSignal, { readonly sent: Set<ClientRequest>; readonly release: () => void }>()
 
   constructor(parts: PlainGetParts) {
     this.#parts = parts
@@ -106,16 +108,16 @@ export class PlainGets {
     const queryText = canonicalQuery(query)
     const headers = this.#signed({ ...place, path, query: queryText }, credentials)
     const [send, agent] = protocol === 'https:' ? [httpsRequest, agents.https] : [httpRequest, agents.http]
+    const options = {
+      hostname,
+      path: queryText === '' ? path : `${path}?${queryText}`,
+      headers,
+      agent,
+      timeout: idleMs,
+      ...(port === undefined ? {} : { port }),
+    }
     return await new Promise((resolve, reject) => {
-      const options = {
-        hostname,
-        path: queryText === '' ? path : `${path}?${queryText}`,
-        headers,
-        agent,
-        signal,
-        timeout: idleMs,
-        ...(port === undefined ? {} : { port }),
-      }
+      if (signal.aborted) throw new Error('aborted')
       const sent = send(options, (answer) => {
         if (answer.statusCode === 404 || Number(answer.headers['content-length']) > maxBytes) {
           // Nothing is wrong with this way; nobody will read the answer, and it would keep its socket.
@@ -123,14 +125,33 @@ export class PlainGets {
           resolve(undefined)
           return
         }
-        collect(answer, maxBytes).then(resolve, (error: Error) => {
+        collect(answer, maxBytes, resolve, (error) => {
           sent.destroy(error)
           reject(error)
         })
       })
+      this.#endWith(signal, sent)
       sent.on('error', reject)
       sent.on('timeout', () => sent.destroy(new Error('no answer')))
       sent.end()
+    })
+  }
+
+  /** Ends the request when the signal fires. */
+  #endWith(signal: AbortSignal, request: ClientRequest): void {
+    const sent = this.#running.get(signal)?.sent ?? new Set()
+    if (sent.size === 0) {
+      const release = whenAborted(signal, () => {
+        for (const one of sent) one.destroy(new Error('aborted'))
+      })
+      this.#running.set(signal, { sent, release })
+    }
+    sent.add(request)
+    request.on('close', () => {
+      sent.delete(request)
+      if (sent.size > 0) return
+      this.#running.get(signal)?.release()
+      this.#running.delete(signal)
     })
   }
 
@@ -153,19 +174,20 @@ export class PlainGets {
     const names = Object.keys(headers).join(';')
     const lines = Object.entries(headers).map(([name, value]) => `${name}:${value}\n`)
     const request = ['GET', path, query, lines.join(''), names, emptySha256].join('\n')
-    const text = ['AWS4-HMAC-SHA256', time, scope, createHash('sha256').update(request).digest('hex')].join('\n')
+    const text = ['AWS4-HMAC-SHA256', time, scope, hash('sha256', request)].join('\n')
     const key = this.#keyOf(secretAccessKey, scope)
     const signature = createHmac('sha256', key).update(text).digest('hex')
     const authorization = `AWS4-HMAC-SHA256 Credential=${accessKeyId}/${scope}, SignedHeaders=${names}, Signature=${signature}`
     return { ...headers, authorization }
   }
 
-  #keyOf(secret: string, scope: string): Buffer {
+  #keyOf(secret: string, scope: string): KeyObject {
     const id = `${scope} ${secret}`
     if (this.#signer?.id !== id) {
       const hmac = (key: string | Buffer, text: string): Buffer => createHmac('sha256', key).update(text).digest()
       const key = scope.split('/').reduce<string | Buffer>(hmac, `AWS4${secret}`) as Buffer
-      this.#signer = { id, key }
+      // As bytes it would be made into a key again for every request, which takes longer than the signature.
+      this.#signer = { id, key: createSecretKey(key) }
     }
     return this.#signer.key
   }
@@ -181,7 +203,7 @@ type Place = Omit<SentRequest, 'path' | 'headers'> & {
 /** In a row; then the store is not one for this, or has an outage, and the SDK does all for a while. */
 const mostFailures = 5
 const restMs = 600_000
-const emptySha256 = createHash('sha256').digest('hex')
+const emptySha256 = hash('sha256', '')
 
 /** In the order and the writing that the signature demands. */
 function canonicalQuery(query: Readonly<Record<string, string>>): string {
@@ -198,17 +220,25 @@ function uriEncoded(text: string): string {
   )
 }
 
-/** Throws for an answer that is cut, or too large. */
-async function collect(answer: IncomingMessage, maxBytes: number): Promise<PlainAnswer> {
+/** Hands over the whole answer, or fails for one that is cut, or too large. */
+function collect(
+  answer: IncomingMessage,
+  maxBytes: number,
+  take: (answer: PlainAnswer) => void,
+  fail: (error: Error) => void,
+): void {
   const { statusCode = 0, headers } = answer
   const chunks: Buffer[] = []
   let bytes = 0
-  for await (const chunk of answer as AsyncIterable<Buffer>) {
+  answer.on('data', (chunk: Buffer) => {
     chunks.push(chunk)
     bytes += chunk.length
-    if (bytes > maxBytes) throw new Error('too large')
-  }
-  const length = headers['content-length']
-  if (!answer.complete || (length !== undefined && bytes !== Number(length))) throw new Error('not the whole answer')
-  return { status: statusCode, headers, body: Buffer.concat(chunks, bytes) }
+    if (bytes > maxBytes) fail(new Error('too large'))
+  })
+  answer.on('error', fail)
+  answer.on('close', () => {
+    const length = headers['content-length']
+    if (!answer.complete || (length !== undefined && bytes !== Number(length))) fail(new Error('not the whole answer'))
+    else take({ status: statusCode, headers, body: Buffer.concat(chunks, bytes) })
+  })
 }

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import {
   CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
@@ -14,7 +13,7 @@ import { ChunkReader } from './chunk-reader.ts'
 import type { WriteOptions } from './object-store.ts'
 import { type PartPlan, partBytesAt, partsInFlightOf, planParts } from './part-plan.ts'
 import { amendObject } from './s3-amend.ts'
-import { type Commit, commitObject, headOf, isOwn, uncertain, writerOf } from './s3-commit.ts'
+import { type Commit, commitObject, headOf, isOwn, newCommit, uncertain, writerOf } from './s3-commit.ts'
 import type { CallOptions, S3Connection } from './s3-connection.ts'
 import { httpStatus, mayHaveWorked } from './s3-errors.ts'
 import { bodyFields, type ObjectSettings, objectFields } from './s3-fields.ts'
@@ -57,13 +56,13 @@ export class S3Upload {
     this.#key = key
     this.#settings = settings
     this.#lock = settings.objectLock
-    this.#commit = { key, writeId: randomUUID(), mayBeVisible: false }
+    this.#commit = newCommit(key)
     this.#plan = planParts({ ...settings, expectedBytes }, s3.profile)
   }
 
   /**
    * Sends all of `source`. Rejects only after everything it started has ended and been taken back; throws
-   * `STORE_UNCERTAIN` where the store could not be asked whether that is so.
+   * `STORE_UNCERTAIN` where the store could not be asked whether that is so, or may still be at work on it.
    */
   async run(source: AsyncIterable<Uint8Array>, options: WriteOptions): Promise<{ readonly bytes: number }> {
     const release = whenAborted(options.signal, () => this.#halt.abort(options.signal.reason))
@@ -239,10 +238,12 @@ export class S3Upload {
     const deadline = AbortSignal.timeout(cleanUpMs)
     const uploadId = this.#uploadId
     // First: a completing call that is still under way has no effect after it.
-    if (uploadId !== undefined)
-      await this.#attemptTo('end the unfinished upload', () =>
+    if (uploadId !== undefined) {
+      const isEnded = await this.#attemptTo('end the unfinished upload', () =>
         abortUpload(this.#s3, { key: this.#key, uploadId }, AbortSignal.any([deadline, AbortSignal.timeout(abortMs)])),
       )
+      if (isEnded) this.#commit.mayAppearLater = false
+    }
     const isGone = await this.#attemptTo('take back the object', () => this.#removeOwn(deadline))
     await this.#settleStrays(deadline)
     return isGone
@@ -251,10 +252,11 @@ export class S3Upload {
   async #removeOwn(signal: AbortSignal): Promise<void> {
     if (!this.#commit.mayBeVisible) return
     const head = await headOf(this.#s3, this.#key, signal)
-    if (head === undefined) return
     // A store that keeps no metadata does not say whose it is; then it stays.
-    if (writerOf(head) === undefined) throw new Error('it is there, and it is not known whose it is')
+    if (head !== undefined && writerOf(head) === undefined)
+      throw new Error('it is there, and it is not known whose it is')
     if (isOwn(head, this.#commit)) await this.#remove(signal)
+    if (this.#commit.mayAppearLater) throw new Error('the store may still be at work on what it never answered')
   }
 
   async #remove(signal: AbortSignal): Promise<void> {

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import type { Readable } from 'node:stream'
 import { HeadObjectCommand, type HeadObjectCommandOutput, PutObjectCommand } from '@aws-sdk/client-s3'
 import { assertNotAborted, PgproofError } from '../errors.ts'
@@ -14,7 +13,7 @@ import type {
   WriteOptions,
 } from './object-store.ts'
 import { readWhole } from './read-whole.ts'
-import { commitObject } from './s3-commit.ts'
+import { commitObject, newCommit } from './s3-commit.ts'
 import { S3Connection, type S3Parts } from './s3-connection.ts'
 import { deleteObject, deleteVersions } from './s3-delete.ts'
 import { assertObjectSettings, bodyFields, lockOf, objectFields } from './s3-fields.ts'
@@ -51,7 +50,7 @@ export class S3Store implements ObjectStore {
     // Asked first even where the store checks by itself: some ignore the condition on a versioned bucket.
     if (ifAbsent && (await this.head(key, { signal })) !== undefined) throw new PgproofError('STORE_EXISTS', { key })
     const settings = isBrief ? { ...this.#settings, objectLock: undefined } : this.#settings
-    const commit = { key, writeId: randomUUID(), mayBeVisible: false }
+    const commit = newCommit(key)
     await commitObject(this.#s3, commit, 'PutObject', signal, (callOptions) =>
       this.#s3.client.send(
         new PutObjectCommand({

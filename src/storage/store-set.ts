@@ -151,6 +151,8 @@ const stalledMs = 120_000
 export class Writing implements StoreWriter {
   /** Optional stores that do not get this backup, and why. */
   readonly lost = new Map<string, PgproofError>()
+  /** Stores in which the object of `putInTurn` may appear later, although it failed there. */
+  readonly unsettled = new Set<string>()
   readonly #named: readonly NamedStore[]
   readonly #parts: StoreSetParts
 
@@ -182,7 +184,15 @@ export class Writing implements StoreWriter {
    */
   async putInTurn(key: string, body: Uint8Array, options: { signal: AbortSignal }): Promise<void> {
     for (const store of this.live)
-      await this.#unlessLost(store, options.signal, (signal) => store.writer.put(key, body, { signal, ifAbsent: true }))
+      await this.#unlessLost(store, options.signal, async (signal) => {
+        try {
+          await store.writer.put(key, body, { signal, ifAbsent: true })
+        } catch (error) {
+          // A bucket stores what it was sent whole, and a mount that hung what it was asked, whether or not anybody waits.
+          if (signal.aborted || toPgproofError(error).code === 'STORE_UNCERTAIN') this.unsettled.add(store.name)
+          throw error
+        }
+      })
   }
 
   async write(key: string, source: AsyncIterable<Uint8Array>, options: WriteOptions): Promise<{ bytes: number }> {

@@ -1,16 +1,15 @@
 import { type FileHandle, open, rm } from 'node:fs/promises'
-import { pipeline } from 'node:stream/promises'
 import type { Checklist } from '../domain/checklist.ts'
-import { decryptStage } from '../encryption/decrypt.ts'
+import { asDecryptionFailure } from '../encryption/decrypt.ts'
 import type { PrivateKeys } from '../encryption/keys.ts'
 import { PgproofError, reasonOf } from '../errors.ts'
-import { createPlaceFinder, type DataPlace, writePlaces } from '../postgres/archive-places.ts'
+import { type DataPlace, writePlaces } from '../postgres/archive-places.ts'
 import type { StoreReader } from '../storage/store-set.ts'
 import { createMeasure, type Measured } from '../streams/measure.ts'
 import { asSpoolError } from '../streams/spool.ts'
-import { zstdDecompress } from '../streams/zstd.ts'
 import { type KeptDownload, keptBytes, readKept } from './kept-download.ts'
 import type { ReadManifest } from './read-backup.ts'
+import { writeDecrypted } from './write-decrypted.ts'
 
 export type FetchRequest = {
   readonly read: ReadManifest
@@ -90,19 +89,14 @@ async function fetchOnce(request: FetchRequest, key: string, signal: AbortSignal
 /** What is wrong with the object's contents is returned, everything else is thrown. */
 async function decryptInto(request: FetchRequest, key: string, signal: AbortSignal): Promise<Decrypted | Stumbled> {
   const { read, keys, file, onBytes } = request
+  const { compression } = read.manifest.dump
   const stored = createMeasure(onBytes)
-  const plain = createMeasure()
-  const places = createPlaceFinder()
-  const watch = (bytes: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> => places.stage(plain.stage(bytes))
   await using object = await openObject(request, key, signal)
-  const decrypt = decryptStage(keys, key)
   const handle = await makeFile(file)
   try {
-    const sink = handle.createWriteStream({ highWaterMark: 4 << 20 })
-    if (read.manifest.dump.compression === 'zstd')
-      await pipeline(object.bytes, stored.stage, decrypt, zstdDecompress(), watch, sink, { signal })
-    else await pipeline(object.bytes, stored.stage, decrypt, watch, sink, { signal })
-    return { stored: stored.result(), plain: plain.result(), places: places.result(), failure: null }
+    const order = { keys, what: key, compression, fd: handle.fd }
+    const { plain, places } = await writeDecrypted(stored.stage(object.bytes), order, signal)
+    return { stored: stored.result(), plain, places, failure: null }
   } catch (error) {
     signal.throwIfAborted()
     const failure = asContentFailure(error, key)
@@ -155,7 +149,8 @@ function keptDownloadOf({ keepDownload: path, read, store }: FetchRequest, key: 
   return path === undefined ? null : { path, store, key, bytes: read.manifest.objects.dump.bytes }
 }
 
-function asContentFailure(error: unknown, key: string): PgproofError | null {
+function asContentFailure(thrown: unknown, key: string): PgproofError | null {
+  const error = asDecryptionFailure(thrown, key)
   if (error instanceof PgproofError)
     return error.code === 'DECRYPTION_FAILED' || error.code === 'KEY_NO_MATCH' ? error : null
   const { code } = error as { code?: unknown }

@@ -2,6 +2,7 @@ import { execSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { labelTime } from '../../src/domain/backup-label.ts'
 import { decodeManifest } from '../../src/domain/manifest.ts'
 import { PgproofError } from '../../src/errors.ts'
 import { type TestInstallation, testDatabase, testInstallation, testUrl } from '../support/installation.ts'
@@ -24,10 +25,14 @@ async function leftOnServer(database: string): Promise<Record<string, unknown>[]
 }
 
 async function expectNothingLeft(test: TestInstallation, database: string): Promise<void> {
-  expect(test.store.keys()).toEqual([])
+  await expectKeysAndFreeLock(test, [], database)
+  expect(execSync('ps -eo args').toString()).not.toContain(`${test.folder}/bin-`)
+}
+
+async function expectKeysAndFreeLock(test: TestInstallation, keys: string[], database: string): Promise<void> {
+  expect(test.store.keys()).toEqual(keys)
   expect(test.store.unfinished).toEqual([])
   await expect.poll(() => leftOnServer(database), { timeout: 10_000 }).toEqual([])
-  expect(execSync('ps -eo args').toString()).not.toContain(`${test.folder}/bin-`)
 }
 
 describe('backup', () => {
@@ -190,6 +195,22 @@ describe('backup', () => {
     expect((await running).label).toMatch(/^\d{8}T/)
   })
 
+  it('made elsewhere since it was due - CANCELLED, nothing written, the lock free; made for the next due time', async () => {
+    await using test = await testInstallation()
+    const { label } = await test.run('backup', database.name)
+    const made = labelTime(label ?? '') as Date
+    const keys = test.store.keys()
+    const day = 86_400_000
+    const period = (time: number) => ({ time: new Date(time), until: new Date(time + 2 * day) })
+    for (const due of [period(made.getTime()), period(made.getTime() - day)]) {
+      const error = await test.run('backup', database.name, { due }).catch((thrown: unknown) => thrown as PgproofError)
+      expect(error).toMatchObject({ code: 'CANCELLED', message: expect.stringContaining('done elsewhere meanwhile') })
+    }
+    await expectKeysAndFreeLock(test, keys, database.name)
+    const due = period(made.getTime() + 1000)
+    expect((await test.run('backup', database.name, { due })).backup?.manifest.previous?.label).toBe(label)
+  })
+
   it.each([
     ['unknown database', 'no_such_db', {}, 'DATABASE_UNKNOWN'],
     ['server down', 'x', { PGPROOF_SERVERS__0__URL: 'postgres://postgres@127.0.0.1:1/postgres' }, 'SERVER_UNREACHABLE'],
@@ -259,6 +280,18 @@ describe('roles backup', () => {
     writeFileSync(`${folder.folder}/go`, '')
     expect((await running).label).toMatch(/^\d{8}T/)
     expect((await other.run('roles')).label).toMatch(/^\d{8}T/)
+  })
+
+  it('made elsewhere since it was due - CANCELLED, nothing written; made for the next due time', async () => {
+    await using test = await testInstallation()
+    const made = labelTime((await test.run('roles')).label ?? '') as Date
+    const keys = test.store.keys()
+    expect(
+      await codeOf(test.run('roles', null, { due: { time: made, until: new Date(made.getTime() + 86_400_000) } })),
+    ).toBe('CANCELLED')
+    expect(test.store.keys()).toEqual(keys)
+    const due = { time: new Date(made.getTime() + 1000), until: new Date(made.getTime() + 86_400_000) }
+    expect(labelTime((await test.run('roles', null, { due })).label ?? '')).toBeInstanceOf(Date)
   })
 
   it('pg_authid denied - without passwords, and the manifest says so', async () => {

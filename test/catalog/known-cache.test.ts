@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { KnownDocuments } from '../../src/catalog/contents.ts'
 import { KnownCache } from '../../src/catalog/known-cache.ts'
+import { cutsAmong } from '../../src/catalog/list-in-parallel.ts'
 import type { ReportTrust } from '../../src/catalog/read-document.ts'
 import { rebuildFromStore } from '../../src/catalog/rebuild.ts'
 import { createLog } from '../../src/log.ts'
@@ -135,6 +136,47 @@ describe('a start with a cache', () => {
     await store.put(key, Buffer.from('{}'), { signal })
     await save()
     expect(await readsWith(await openCache().read())).toEqual([`get ${key}`])
+  })
+})
+
+describe('where to cut a listing, by the cache', () => {
+  const keys = Array.from(
+    { length: 500 },
+    (_, index) => `backups/main/app/${labelAt(present.toISOString(), `${1000 + index}`)}/manifest.json`,
+  )
+
+  async function saveMany(): Promise<void> {
+    const [any] = (await rebuildFromStore(store, new Map(), null, signal)).known.values()
+    const known = new Map(
+      keys.map((key) => [key, { ...(any ?? expect.unreachable()), info: { key, bytes: 1, modifiedAt: present } }]),
+    )
+    await openCache().write(known, signal)
+  }
+
+  it('a file of ours - told with the documents; none - nowhere', async () => {
+    expect(await openCache().open().cuts).toEqual([])
+    await saveMany()
+    const { cuts, documents } = openCache().open()
+    expect(await cuts).toEqual(cutsAmong(keys))
+    expect(await cuts).not.toEqual([])
+    expect([...(await documents).keys()]).toEqual(keys)
+  })
+
+  it('no list, other things in it, or no JSON - only what could be keys, no failure', async () => {
+    const line = JSON.stringify(cutsAmong(keys))
+    for (const [other, cuts] of [
+      ['{}', []],
+      ['[1,"backups/a",null]', ['backups/a']],
+      ['[', []],
+      ['', []],
+      [JSON.stringify(Array.from({ length: 20_000 }, String)), []],
+    ] as const) {
+      await rm(await cacheFile()).catch(() => {})
+      await saveMany()
+      await forge((text) => text.replace(line, other))
+      expect(await openCache().open().cuts, other.slice(0, 30)).toEqual(cuts)
+      expect((await openCache().read()).size).toBe(keys.length)
+    }
   })
 })
 

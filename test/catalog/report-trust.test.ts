@@ -197,13 +197,14 @@ describe('how often reports are judged', () => {
     expect([catalog.isComplete, catalog.backups()]).toEqual([false, []])
   })
 
-  it('2,000 signed reports - judged within 5 s', async () => {
+  it('2,000 signed reports - judged within 5 s of processor time', async () => {
     const store = await storeWith()
     for (let index = 0; index < 2000; index += 1)
       await put(store, reportOf(manifest, new Date(Date.UTC(2026, 10, 1) + index * 60_000).toISOString()), own)
-    const start = performance.now()
+    const before = process.threadCpuUsage()
     expect(await readFrom(store)).toMatchObject({ drills: 2000, damaged: [] })
-    expect(performance.now() - start).toBeLessThan(5000)
+    const { user, system } = process.threadCpuUsage(before)
+    expect((user + system) / 1e6).toBeLessThan(5)
   })
 })
 

@@ -54,7 +54,8 @@ describe('a refresh with an optional store that never answers', () => {
     const { stores, a } = await withSilent()
     const slowMs = 150
     a.before = async (operation) => {
-      if (operation === 'list') await systemClock.sleep(slowMs / 5, signal)
+      // Three rows of listings follow one another.
+      if (operation === 'list') await systemClock.sleep(slowMs / 3, signal)
     }
     const catalog = new Catalog({ clock: systemClock })
     const start = systemClock.monotonicMs()

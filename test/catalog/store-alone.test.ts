@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest'
+import { BackupOrder } from '../../src/catalog/backup-order.ts'
 import { Catalog } from '../../src/catalog/catalog.ts'
+import { sightOfStore } from '../../src/catalog/copy-sight.ts'
+import { DrillIndex } from '../../src/catalog/drill-index.ts'
 import { mergeContents } from '../../src/catalog/merge.ts'
 import { rebuildFromStore } from '../../src/catalog/rebuild.ts'
-import { backupsInStore } from '../../src/catalog/view.ts'
 import { MemoryStore } from '../support/memory-store.ts'
 import { storeSetOf } from '../support/store-sets.ts'
 import { clock, manifestAt, reportOf, signal, storeBackup, storeReport } from './stored.ts'
@@ -60,7 +62,13 @@ describe('a store that is alone', () => {
     const catalog = new Catalog({ clock })
     await catalog.refresh(storeSetOf(store), signal)
     const contents = await rebuildFromStore(store, new Map(), null, signal)
-    const workedOut = backupsInStore(mergeContents(new Map([['store', contents]])), 'store')
+    const merged = mergeContents(new Map([['store', contents]]))
+    const reports = new DrillIndex(merged.drills)
+    const all = {
+      backupIn: (folder: string) => merged.backups.get(folder),
+      reportsOf: (folder: string) => reports.of(folder),
+    }
+    const { backups: workedOut } = new BackupOrder(sightOfStore('store', all), merged.backups.keys())
     const said = catalog.inStore('store').backups()
     expect(
       said.map(({ verifiedAt, lastVerdict, faults, copies }) => ({ verifiedAt, lastVerdict, faults, copies })),

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { Job, Run } from '../../src/catalog/runs.ts'
 import { manifestAt, reportOf, rolesManifestAt } from '../catalog/stored.ts'
 import { now, startTestServer, type TestServer, tokens } from '../http/test-server.ts'
+import { busyFleet } from '../support/queue-views.ts'
 import { command } from './in-process.ts'
 
 const backup = manifestAt('2026-11-20T02:00:00Z')
@@ -65,6 +66,17 @@ describe('status of a daemon', () => {
     end(server, 'prune', 'failed', { error })
     expect(await worriesAt(server)).toEqual([
       'prune of main/app: the last one failed: prune holds back: 9 of 10 would go (PRUNE_HELD_BACK); Look at it.',
+    ])
+  })
+
+  it('a worker that is gone, a database that vanished - what worries in the queue worries here, too', async () => {
+    const view = busyFleet(new Date(now))
+    await using server = await startTestServer({ ...wholesome, parts: { queueView: () => view } })
+    expect(await worriesAt(server)).toEqual([
+      expect.stringContaining('backup of main/app: given up 10 min ago'),
+      'worker us-1: gave its last sign of life 5 min ago',
+      expect.stringContaining('worker prover: takes nothing of main for now'),
+      'main/old: is not on its server any more; its backups stay',
     ])
   })
 

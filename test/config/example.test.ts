@@ -20,13 +20,13 @@ it('the example with a store and keys alone - loads without fault or warning, an
   expect(config.servers[0]?.checks).toEqual([])
 })
 
-it('the example with Object Lock, signatures, checks, tokens and a webhook - loads when the files it names are there', async () => {
+it('the example with Object Lock, signatures, checks, tokens, a webhook and a fleet - loads when the files it names are there', async () => {
   await using folder = await configFolder()
   for (const name of ['backup', 'escrow', 'signing']) await folder.write(`keys/${name}.pub.asc`, 'a key', 0o644)
   const keys = [
     ...['objectLock', 'mode', 'for', 'passphraseFile', 'signingKeyFile', 'signingPassphraseFile', 'trustedSigners'],
     ...['passwordFile', 'exclude', 'checks', '- name', 'sql', 'database', 'tokens', 'scope', 'hashFile'],
-    ...['notify', '- webhookFile', 'format', 'on'],
+    ...['notify', '- webhookFile', 'format', 'on', 'fleet', 'url'],
   ]
   const switchedOn = example.replaceAll(new RegExp(`^( *)#(?=(${keys.join('|')}):)`, 'gm'), '$1')
   for (const [name] of switchedOn.matchAll(/(?<=^ *(?:- )?\w+: \/run\/secrets\/)\S+/gm))
@@ -38,6 +38,7 @@ it('the example with Object Lock, signatures, checks, tokens and a webhook - loa
   expect(config.notify).toMatchObject([{ kind: 'webhook', format: 'slack' }])
   expect(config.http.tokens).toMatchObject([{ name: 'ops', scope: 'drill' }])
   expect(config.stores[0].objectLock).toBeDefined()
+  expect(config.fleet?.password?.reveal()).toBe('x')
   expect(config.servers[0]?.checks).toMatchObject([{ name: 'fresh orders', database: 'shop' }])
 })
 

@@ -61,6 +61,7 @@ describe('a file that is right', () => {
           schedule: { backup: undefined, roles: undefined, drill: undefined },
           jitterMs: 0,
           retry: { attempts: 8, delayMs: 300_000 },
+          label: undefined,
           maxConcurrent: undefined,
           retention: { last: 3, daily: 7, weekly: 4, monthly: 12, yearly: 0, verified: 2 },
           rolesRetention: { last: 5, daily: 0, weekly: 0, monthly: 0, yearly: 0, verified: 0 },
@@ -73,6 +74,7 @@ describe('a file that is right', () => {
           censusConnections: 2,
         },
       ],
+      serversFrom: undefined,
       drill: {
         scratch: { kind: 'embedded' },
         pick: 'random',
@@ -95,6 +97,7 @@ describe('a file that is right', () => {
       },
       notify: [],
       daemon: { graceMs: 25_000, maxConcurrent: 2, catalogRefreshMs: 300_000, notifyTest: undefined },
+      fleet: undefined,
       log: { level: 'info', format: 'json' },
     } satisfies Config)
   })

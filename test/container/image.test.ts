@@ -57,13 +57,13 @@ describe('Dockerfile', () => {
 
 describe('deploy/image/healthcheck.mjs', () => {
   /** What it exits with in a container whose process 1 is `command`. */
-  const check = async (listen: string, command = 'serve'): Promise<number> => {
+  const check = async (listen: string, command = 'serve', more: Record<string, string> = {}): Promise<number> => {
     const script = readFileSync('deploy/image/healthcheck.mjs', 'utf8').replace(
       "readFileSync('/proc/1/cmdline', 'utf8')",
       `'tini\\0--\\0pgproof\\0${command}\\0'`,
     )
     const run = promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script], {
-      env: { PGPROOF_HTTP__LISTEN: listen },
+      env: { PGPROOF_HTTP__LISTEN: listen, ...more },
     })
     return await run.then(
       () => 0,
@@ -106,7 +106,7 @@ describe('deploy/image/healthcheck.mjs', () => {
     await listening(server, async (port) => expect(await check(`0.0.0.0:${port}`)).toBe(0))
   })
 
-  it('nothing listens - unhealthy; a single backup, or a daemon without HTTP - healthy', async () => {
+  it('nothing listens - unhealthy; a single backup, or a daemon without HTTP, or a worker that does not serve - healthy', async () => {
     let free = 0
     await serving(200, async (port) => {
       free = port
@@ -114,5 +114,32 @@ describe('deploy/image/healthcheck.mjs', () => {
     expect(await check(`127.0.0.1:${free}`)).toBe(1)
     expect(await check(`127.0.0.1:${free}`, 'backup')).toBe(0)
     expect(await check('off')).toBe(0)
+    expect(await check(`127.0.0.1:${free}`, 'serve', { PGPROOF_FLEET__MAY: 'backup, drill' })).toBe(0)
+    expect(await check(`127.0.0.1:${free}`, 'serve', { PGPROOF_FLEET__MAY: 'drill,serve' })).toBe(1)
+  })
+})
+
+describe('deploy/seccomp/pgproof.json', () => {
+  const { defaultAction, syscalls } = JSON.parse(readFileSync(join('deploy', 'seccomp', 'pgproof.json'), 'utf8')) as {
+    defaultAction: string
+    syscalls: { action: string; names: string[] }[]
+  }
+
+  it('allows what is named and nothing else: what the isolation of drills takes, nothing that gets at other processes or the kernel', () => {
+    expect(defaultAction).toBe('SCMP_ACT_ERRNO')
+    const [{ action, names }, ...others] = syscalls as [{ action: string; names: string[] }]
+    expect(action).toBe('SCMP_ACT_ALLOW')
+    // Its flags cannot be seen here: the C library then takes clone, as under the profile of Docker.
+    expect(others).toEqual([{ action: 'SCMP_ACT_ERRNO', errnoRet: 38, names: ['clone3'] }])
+    expect(names).toEqual([...new Set(names)].sort())
+    expect(names).toEqual(expect.arrayContaining(['unshare', 'mount', 'umount2', 'pivot_root', 'prlimit64', 'capset']))
+    const dangerous = /^(setns|ptrace|process_vm_.*|process_madvise|kcmp|pidfd_getfd|bpf|perf_event_open|userfaultfd)$/
+    const kernel =
+      /^(.*_module|kexec_.*|reboot|swapo.*|acct|quotactl.*|io_uring_.*|keyctl|.*_key|clock_(adj|set).*|settimeofday)$/
+    expect(names.filter((name) => dangerous.test(name) || kernel.test(name))).toEqual([])
+  })
+
+  it('docker-compose.yml gives it to pgproof', () => {
+    expect(readFileSync('docker-compose.yml', 'utf8')).toContain("'seccomp=deploy/seccomp/pgproof.json'")
   })
 })

@@ -1,22 +1,20 @@
-import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
 import { loadConfig } from '../../src/config/load.ts'
-import { kubernetesFiles, type Manifest, manifests, type Tree } from './parts.ts'
+import { moduleOf, typed } from './kubernetes-types.ts'
+import { at, kubernetesFiles, type Manifest, manifests, podsOf, type Tree } from './parts.ts'
 
 const all = manifests()
+// What a fleet has besides: kubernetes-fleet.test.ts.
 const ofKind = (kind: string): Manifest[] =>
-  all.map(({ manifest }) => manifest).filter((manifest) => manifest.kind === kind)
-const podOf = (manifest: Manifest): Tree =>
-  at(manifest, manifest.kind === 'CronJob' ? 'spec.jobTemplate.spec.template.spec' : 'spec.template.spec')
-const pods = [...ofKind('Deployment'), ...ofKind('CronJob')].map((manifest) => ({
-  name: manifest.metadata.name,
-  manifest,
-  pod: podOf(manifest),
-}))
+  all
+    .filter(({ file }) => !file.startsWith(join('deploy', 'kubernetes', 'fleet')))
+    .map(({ manifest }) => manifest)
+    .filter((manifest) => manifest.kind === kind)
+const pods = podsOf(all.map(({ manifest }) => manifest))
 
 describe('deploy/kubernetes', () => {
   it('every manifest is what the Kubernetes API takes: types, required fields, no field that it does not know', async () => {
@@ -42,12 +40,12 @@ describe('deploy/kubernetes', () => {
     expect(typed([one])).toContain('not assignable to type')
   })
 
-  it('kustomizations name files that are there, and every file but the example is named', () => {
+  it('kustomizations name files that are there, and every file but the examples is named', () => {
     const named = kubernetesFiles()
       .filter((file) => file.endsWith('kustomization.yaml'))
       .flatMap((file) => {
-        const { resources, configMapGenerator } = parse(readFileSync(file, 'utf8')) as {
-          resources: string[]
+        const { resources = [], configMapGenerator } = parse(readFileSync(file, 'utf8')) as {
+          resources?: string[]
           configMapGenerator?: { files: string[] }[]
         }
         const files = [...resources, ...(configMapGenerator ?? []).flatMap((generator) => generator.files)]
@@ -55,6 +53,7 @@ describe('deploy/kubernetes', () => {
       })
     expect(named.filter((file) => !existsSync(file))).toEqual([])
     expect(kubernetesFiles().filter((file) => !named.includes(file))).toEqual([
+      join('deploy', 'kubernetes', 'fleet', 'secret.example.yaml'),
       join('deploy', 'kubernetes', 'secret.example.yaml'),
     ])
   })
@@ -63,15 +62,25 @@ describe('deploy/kubernetes', () => {
     expect(pods.map(({ name }) => name).sort()).toEqual([
       'pgproof',
       'pgproof-backup',
+      'pgproof-backup',
+      'pgproof-control',
+      'pgproof-drill',
       'pgproof-drill',
       'pgproof-prune',
       'pgproof-roles',
+      'pgproof-serve',
     ])
+    const accounts = all.flatMap(({ manifest: { kind, metadata } }) =>
+      kind === 'ServiceAccount' ? [metadata.name] : [],
+    )
     for (const { name, pod } of pods) {
       expect(pod, name).toMatchObject({
         automountServiceAccountToken: false,
-        serviceAccountName: 'pgproof',
-        securityContext: { runAsNonRoot: true, runAsUser: 1000, seccompProfile: { type: 'RuntimeDefault' } },
+        securityContext: {
+          runAsNonRoot: true,
+          runAsUser: name === 'pgproof-control' ? 999 : 1000,
+          seccompProfile: { type: 'RuntimeDefault' },
+        },
         containers: [
           {
             resources: { requests: { memory: expect.anything() }, limits: { memory: expect.anything() } },
@@ -84,23 +93,28 @@ describe('deploy/kubernetes', () => {
         ],
       })
       expect(JSON.stringify(pod), name).not.toContain('hostPath')
+      if (name !== 'pgproof-control') expect(accounts, name).toContain(pod['serviceAccountName'])
     }
   })
 
   it('every volume that a pod mounts is there, with a place to write for the spool and /tmp', () => {
-    for (const { name, pod } of pods) {
+    for (const { name, pod, manifest } of pods) {
       const [container] = pod['containers'] as [{ volumeMounts: { name: string; mountPath: string }[] }]
-      const volumes = (pod['volumes'] as { name: string }[]).map((volume) => volume.name)
-      expect(container.volumeMounts.map((mount) => mount.name).sort(), name).toEqual([...volumes].sort())
+      const claims = (at(manifest, 'spec')['volumeClaimTemplates'] ?? []) as readonly { metadata: { name: string } }[]
+      const volumes = [...(pod['volumes'] as { name: string }[]), ...claims.map(({ metadata }) => metadata)]
+      expect(container.volumeMounts.map((mount) => mount.name).sort(), name).toEqual(
+        volumes.map((volume) => volume.name).sort(),
+      )
       const paths = container.volumeMounts.map((mount) => mount.mountPath)
-      expect(paths, name).toEqual(expect.arrayContaining(['/tmp', '/var/lib/pgproof', '/etc/pgproof']))
+      const needed = name === 'pgproof-control' ? ['/var/lib/postgresql/data'] : ['/var/lib/pgproof', '/etc/pgproof']
+      expect(paths, name).toEqual(expect.arrayContaining(['/tmp', ...needed]))
     }
   })
 
   it('the daemon: one at a time, probes, and more time to end than its grace', () => {
     const [deployment] = ofKind('Deployment')
     expect(deployment).toMatchObject({ spec: { replicas: 1, strategy: { type: 'Recreate' } } })
-    const pod = podOf(deployment as Manifest)
+    const pod = podsOf([deployment as Manifest])[0]?.pod as Tree
     expect(pod['terminationGracePeriodSeconds']).toBeGreaterThan(25 + 10)
     expect(pod['containers']).toMatchObject([
       {
@@ -147,41 +161,3 @@ describe('deploy/kubernetes', () => {
     }
   })
 })
-
-function moduleOf({ apiVersion }: Manifest): string {
-  return `kubernetes-models/${apiVersion}`
-}
-
-/** What the compiler says of the manifests as literals of their types: it alone knows a field that does not exist. */
-function typed(checked: readonly Manifest[]): string {
-  const folder = mkdtempSync(join(tmpdir(), 'pgproof-manifests-'))
-  try {
-    symlinkSync(join(process.cwd(), 'node_modules'), join(folder, 'node_modules'))
-    mkdirSync(join(folder, 'src'))
-    const lines = checked.flatMap((manifest, index) => [
-      `import type { I${manifest.kind} as Type${index} } from '${moduleOf(manifest)}'`,
-      `export const manifest${index}: Type${index} = ${JSON.stringify(manifest, null, 2)}`,
-    ])
-    writeFileSync(join(folder, 'src', 'manifests.ts'), lines.join('\n'))
-    const options = ['--noEmit', '--strict', '--skipLibCheck', '--module', 'nodenext', '--types', '']
-    execFileSync(
-      join(process.cwd(), 'node_modules', '.bin', 'tsc'),
-      [...options, join(folder, 'src', 'manifests.ts')],
-      {
-        encoding: 'utf8',
-        cwd: folder,
-        stdio: ['ignore', 'pipe', 'pipe'],
-      },
-    )
-    return ''
-  } catch (error) {
-    return String((error as { stdout?: string }).stdout ?? error)
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
-}
-
-/** The tree at a path of keys. */
-function at(manifest: Tree, path: string): Tree {
-  return path.split('.').reduce<Tree>((tree, key) => tree[key] as Tree, manifest)
-}

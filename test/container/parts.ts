@@ -46,6 +46,22 @@ export function manifests(): { file: string; manifest: Manifest }[] {
     )
 }
 
+/** What starts pods, each with the pod it starts. */
+export function podsOf(all: readonly Manifest[]): { name: string; manifest: Manifest; pod: Tree }[] {
+  const kinds = ['Deployment', 'StatefulSet', 'CronJob']
+  return kinds
+    .flatMap((kind) => all.filter((manifest) => manifest.kind === kind))
+    .map((manifest) => {
+      const path = manifest.kind === 'CronJob' ? 'spec.jobTemplate.spec.template.spec' : 'spec.template.spec'
+      return { name: manifest.metadata.name, manifest, pod: at(manifest, path) }
+    })
+}
+
+/** The tree at a path of keys. */
+export function at(manifest: Tree, path: string): Tree {
+  return path.split('.').reduce<Tree>((tree, key) => tree[key] as Tree, manifest)
+}
+
 export function kubernetesFiles(folder = join('deploy', 'kubernetes')): string[] {
   return readdirSync(folder, { withFileTypes: true })
     .flatMap((entry) => (entry.isDirectory() ? kubernetesFiles(join(folder, entry.name)) : [join(folder, entry.name)]))

@@ -1,41 +1,11 @@
 import { describe, expect, it } from 'vitest'
-import type { CopiedTable, LiveTable, Merge, TableColumn } from '../../src/domain/merge.ts'
+import type { CopiedTable, Merge } from '../../src/domain/merge.ts'
 import { mergeStatements } from '../../src/domain/merge-statements.ts'
+import { column, copiedTable, live, shape } from './copied-tables.ts'
 
 // The statements to the letter. That they do what they say is shown by running them: test/restore/restore-tables.test.ts.
 
-const column = (name: string, more: Partial<TableColumn> = {}): TableColumn => ({
-  name,
-  type: 'integer',
-  isGenerated: false,
-  isIdentityAlways: false,
-  ...more,
-})
-const shape = { columns: [column('id'), column('a')], key: ['id'] }
-const live = (more: Partial<LiveTable> = {}): LiveTable => ({
-  isPartitioned: false,
-  shape,
-  triggers: [],
-  hasRules: false,
-  hasRowSecurity: false,
-  sequences: [],
-  ...more,
-})
-const table = (name: string, more: Partial<CopiedTable> = {}): CopiedTable => ({
-  name: `public.${name}`,
-  copy: `copy.${name}`,
-  isPartitioned: false,
-  owner: 'ann',
-  shape,
-  live: live(),
-  partitions: [],
-  attach: null,
-  inherit: [],
-  defaults: [],
-  definitions: [],
-  refersTo: [],
-  ...more,
-})
+const table = (name: string, more: Partial<CopiedTable> = {}): CopiedTable => copiedTable(`public.${name}`, more)
 const partition = (name: string, more: Partial<CopiedTable['partitions'][number]> = {}) => ({
   name: `public.${name}`,
   copy: `copy.${name}`,

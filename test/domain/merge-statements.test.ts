@@ -1,35 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import type { CopiedTable, Merge, TableColumn } from '../../src/domain/merge.ts'
+import type { CopiedTable, Merge } from '../../src/domain/merge.ts'
 import { mergeStatements } from '../../src/domain/merge-statements.ts'
+import { column, copiedTable } from './copied-tables.ts'
 
 // That the statements do what they say is shown by running them: test/restore/restore-tables.test.ts.
-
-const column = (name: string, more: Partial<TableColumn> = {}): TableColumn => ({
-  name,
-  type: 'integer',
-  isGenerated: false,
-  isIdentityAlways: false,
-  ...more,
-})
-
-function table(name: string, more: Partial<CopiedTable> = {}): CopiedTable {
-  const shape = { columns: [column('id'), column('a')], key: ['id'] }
-  return {
-    name,
-    copy: name.replace(/^[^.]*/, 'copy'),
-    isPartitioned: false,
-    owner: 'ann',
-    shape,
-    live: { isPartitioned: false, shape, triggers: [], hasRules: false, hasRowSecurity: false, sequences: [] },
-    partitions: [],
-    attach: null,
-    inherit: [],
-    defaults: [],
-    definitions: [],
-    refersTo: [],
-    ...more,
-  }
-}
 
 const merge = (tables: readonly CopiedTable[], more: Partial<Merge> = {}): ReturnType<typeof mergeStatements> =>
   mergeStatements({ schema: 'copy', schemas: [], tables, foreignKeys: [], functions: [], views: [], ...more })
@@ -39,13 +13,13 @@ const sqlOf = ({ scripts }: ReturnType<typeof mergeStatements>, purpose: string)
 
 describe('merge statements', () => {
   it('a live table with the same key - look, bring back, undo changes, clean up', () => {
-    const { scripts, notes } = merge([table('public.t')])
+    const { scripts, notes } = merge([copiedTable('public.t')])
     expect(scripts.map(({ purpose }) => purpose)).toEqual(['look', 'bring back', 'undo changes', 'clean up'])
     expect(notes).toEqual([])
   })
 
   it('only tables that are gone - one script, which takes the emptied schema away', () => {
-    const { scripts } = merge([table('public.t', { live: null })])
+    const { scripts } = merge([copiedTable('public.t', { live: null })])
     expect(scripts.map(({ purpose }) => purpose)).toEqual(['bring back'])
     expect(scripts[0]?.sql).toBe(
       'BEGIN;\n-- public.t is gone: the copy takes its place.\nALTER TABLE copy.t SET SCHEMA public;\nALTER TABLE public.t OWNER TO ann;\nDROP SCHEMA copy;\nCOMMIT;',
@@ -54,9 +28,9 @@ describe('merge statements', () => {
 
   it('tables that refer to each other in a circle - rows of all of them in one statement, after what they refer to', () => {
     const tables = [
-      table('public.a', { refersTo: ['public.b', 'public.z'] }),
-      table('public.b', { refersTo: ['public.a'] }),
-      table('public.z', { refersTo: ['public.z'] }),
+      copiedTable('public.a', { refersTo: ['public.b', 'public.z'] }),
+      copiedTable('public.b', { refersTo: ['public.a'] }),
+      copiedTable('public.z', { refersTo: ['public.z'] }),
     ]
     const sql = sqlOf(merge(tables), 'bring back')
     expect(sql.match(/INSERT INTO public\.\w/g)?.map((text) => text.at(-1))).toEqual(['z', 'a', 'b'])
@@ -82,7 +56,7 @@ describe('merge statements', () => {
       sequences: [],
     }
     const shape = { columns: [column('id'), column('g', { isGenerated: true }), column('c'), column('o')], key: ['id'] }
-    const merged = merge([table('public.t', { live, shape })])
+    const merged = merge([copiedTable('public.t', { live, shape })])
     expect(sqlOf(merged, 'bring back')).toContain('INSERT INTO public.t (id) OVERRIDING SYSTEM VALUE\nSELECT r.id FROM')
     expect(sqlOf(merged, 'undo changes')).toBe('')
     expect(merged.notes).toEqual([
@@ -95,19 +69,19 @@ describe('merge statements', () => {
 
   it('keys that are not the same - as a table without one', () => {
     const shape = { columns: [column('id'), column('a')], key: ['a'] }
-    const merged = merge([table('public.t', { shape })])
+    const merged = merge([copiedTable('public.t', { shape })])
     expect(sqlOf(merged, 'undo changes')).toBe('')
     expect(merged.notes.join()).toContain('no primary key that the backup has, too')
   })
 
   it('something else under its name - no statement for it, a note', () => {
-    const { scripts, notes } = merge([table('public.t', { live: 'view' })])
+    const { scripts, notes } = merge([copiedTable('public.t', { live: 'view' })])
     expect(scripts.map(({ purpose }) => purpose)).toEqual(['clean up'])
     expect(notes).toEqual(['there is a view called public.t now: no statement brings its rows back'])
   })
 
   it('more copies than one statement may lock - dropped in parts, then their schema', () => {
-    const tables = Array.from({ length: 250 }, (_, index) => table(`public.t${index}`))
+    const tables = Array.from({ length: 250 }, (_, index) => copiedTable(`public.t${index}`))
     const lines = sqlOf(merge(tables), 'clean up').split('\n')
     expect(lines.map((line) => line.split(',').length)).toEqual([100, 100, 50, 1])
     expect([lines[0]?.slice(0, 35), lines[3]]).toEqual([
@@ -118,9 +92,9 @@ describe('merge statements', () => {
 
   it('quotes and line breaks in names - literals are quoted, comments stay on their line', () => {
     const name = `public."it's\nodd"`
-    const merged = merge([table(name, { copy: `copy."it's\nodd"` })])
+    const merged = merge([copiedTable(name, { copy: `copy."it's\nodd"` })])
     expect(sqlOf(merged, 'look')).toContain(`'public."it''s\nodd"' AS "table"`)
     expect(sqlOf(merged, 'bring back')).toContain(`-- Rows of public."it's odd" that are gone, whoever deleted them.`)
-    expect(sqlOf(merge([table(name, { live: null })]), 'bring back')).toContain(' SET SCHEMA public;')
+    expect(sqlOf(merge([copiedTable(name, { live: null })]), 'bring back')).toContain(' SET SCHEMA public;')
   })
 })

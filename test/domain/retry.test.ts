@@ -95,6 +95,13 @@ describe('tried again', () => {
     })
   })
 
+  it('a worker of a fleet lacks a key - another one may have it, and tries as after any other failure', () => {
+    for (const code of ['KEY_UNREADABLE', 'KEY_NEEDED', 'PASSPHRASE_WRONG', 'CONFIG_UNREADABLE'])
+      expect(nextAttemptAt(ending({ code, isOfFleet: true }), rule), code).toMatchObject({ attempt: 2 })
+    for (const code of ['SERVER_UNKNOWN', 'FLEET_JOB_LOST'])
+      expect(nextAttemptAt(ending({ code, isOfFleet: true }), rule), code).toBeNull()
+  })
+
   it('the next due time is nearer than the wait - left to it', () => {
     expect(nextAttemptAt(ending({ endedAt: at('2026-11-21T01:55Z') }), rule)).toBeNull()
     expect(nextAttemptAt(ending({ endedAt: at('2026-11-21T01:54:59Z') }), rule)).not.toBeNull()

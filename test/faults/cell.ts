@@ -1,5 +1,5 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { expect } from 'vitest'
 import { register } from '../../src/errors.ts'
 import { type CliResult, descendantsOf, isRunning, type Json, type Started, waitFor } from '../commands/cli.ts'
@@ -8,6 +8,7 @@ import { type Expected, expected, type Fault, type Stage } from './matrix.ts'
 import { limitAddressSpace, type MemoryGroup, makeMemoryGroup } from './memory-limit.ts'
 import { openPlace, type Place, type PlaceParts, untilMoment } from './place.ts'
 import { contentsQuery, type Source, sourceDatabase } from './source.ts'
+import { withChangedTime } from './with-changed-time.ts'
 
 const restored = 'restored'
 
@@ -93,7 +94,9 @@ export async function runCell(stage: Stage, fault: Fault, parts: PlaceParts): Pr
     await nothingLeft(processes, source)
     expect(processesOf(folder.path)).toEqual([])
     if (await hasOrphans(place, last)) {
-      const swept = await folder.run(['prune', '--force'], { env: { ...compiled, ...preload({ FAULT_CLOCK: '49' }) } })
+      const swept = await folder.run(['prune', '--force'], {
+        env: { ...compiled, ...withChangedTime({ FAULT_CLOCK: '49' }) },
+      })
       expect({ code: swept.code, stderr: swept.code === 0 ? '' : swept.stderr }).toEqual({ code: 0, stderr: '' })
       expect([...(await orphansOf(place, last)), ...(await place.unfinished())]).toEqual([])
     }
@@ -127,21 +130,17 @@ function argumentsOf(stage: Stage, source: Source): readonly string[] {
   }
 }
 
-function preload(variables: Record<string, string>): Record<string, string> {
-  return { ...variables, NODE_OPTIONS: `--import=${resolve('test/faults/changed-time.child.ts')}` }
-}
-
 /** Retries that would last minutes are hurried; the clock jumps where that is the fault. */
 function surroundings(fault: Fault, { clockFile }: Place): Record<string, string> {
   switch (fault) {
     case 'network cut':
     case 'network stalled':
     case 'store answers 500':
-      return preload({ FAULT_HURRY: '1' })
+      return withChangedTime({ FAULT_HURRY: '1' })
     case 'clock ahead':
-      return preload({ FAULT_CLOCK: `24 ${clockFile}` })
+      return withChangedTime({ FAULT_CLOCK: `24 ${clockFile}` })
     case 'clock back':
-      return preload({ FAULT_CLOCK: `-24 ${clockFile}` })
+      return withChangedTime({ FAULT_CLOCK: `-24 ${clockFile}` })
     default:
       return {}
   }

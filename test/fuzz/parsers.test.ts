@@ -2,7 +2,13 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { isOwnDrillKey, isOwnFolder, isOwnPruneKey, placeOfFolder, placeOfFullDrill } from '../../src/catalog/places.ts'
+import {
+  isOwnDrillKey,
+  isOwnFolder,
+  isOwnPruneKey,
+  placeOfFullDrill,
+  placesOfFolders,
+} from '../../src/catalog/places.ts'
 import { parseTime } from '../../src/commands/time.ts'
 import { parseServerUrl } from '../../src/config/server-url.ts'
 import { formatDuration, formatSize, parseDuration, parseSize } from '../../src/config/units.ts'
@@ -110,7 +116,7 @@ describe('documents in the store', () => {
         near(Buffer.from(real)).map((bytes) => bytes.toString('utf8')),
       )
       await fuzz(keys, (key) => {
-        placeOfFolder(key)
+        placesOfFolders()(key)
         placeOfFullDrill(key)
         isOwnFolder(key, manifest)
         isOwnDrillKey(key, { server: key, database: key, label: key })

@@ -18,6 +18,7 @@ import {
 const mayBeEmpty: Readonly<Record<string, string>> = {
   'pgproof-fleet 32 A': 'nothing runs any more',
   'pgproof-fleet 33 D': 'no schedule is paused',
+  'pgproof-fleet 65 A': 'nothing waits any more',
   'pgproof-fleet 51 C': 'no HTTPS is served',
   'pgproof-database 22 A': 'its only backup is proven',
   'pgproof-database 36 A': 'its backup lacks nothing',
@@ -110,6 +111,10 @@ describe('queries of the dashboards', () => {
       'Restore over objective': 0,
       'Stores down': 0,
       'Paused schedules': 0,
+      'Workers that live': 1,
+      'Workers gone': 0,
+      'Dead entries': 0,
+      'Control database': 1,
       'History gaps': 0,
       'Damaged objects': 0,
       'Notices not delivered': 0,

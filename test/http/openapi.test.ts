@@ -26,6 +26,7 @@ const routes = [
   'DELETE /v1/pauses/{id}',
   'GET /v1/pauses',
   'POST /v1/pauses',
+  'GET /v1/queue',
   'GET /v1/runs',
   'GET /v1/runs/{id}',
   'GET /v1/runs/{id}/events',
@@ -104,7 +105,7 @@ it('what may be sent - is described field by field, and nothing else is allowed'
   const { components } = (await server.call('GET', '/openapi.json')).as(documentSchema)
   expect(components.schemas['DrillOrder']).toMatchObject({
     type: 'object',
-    required: ['server', 'database'],
+    required: ['server'],
     additionalProperties: false,
     properties: { seed: { type: 'integer', minimum: 0 }, pick: { enum: ['random', 'latest'] } },
   })

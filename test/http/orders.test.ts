@@ -40,7 +40,7 @@ describe('ordering', () => {
   })
 
   it.each([
-    ['/v1/drills', { server: 'main' }],
+    ['/v1/drills', { server: 'main', backup: label }],
     ['/v1/drills', { database: 'app' }],
     ['/v1/drills', { ...order, database: 7 }],
     ['/v1/drills', { ...order, database: '' }],
@@ -204,10 +204,10 @@ describe('Idempotency-Key', () => {
     const token = { name: 'ops', scope: 'drill', sha256: 'a'.repeat(64) } as const
     for (let count = 0; count <= 5000; count += 1) {
       const run = orders.order({ job: 'drill', server: 'main', database: 'app', trigger: 'http' })
-      keys.keep(token, `key ${count}`, order, run)
+      keys.keep(token, `key ${count}`, order, { runs: [run], refused: [] })
       orders.cancel(run.id)
     }
     expect(keys.find(token, 'key 0', order)).toBe(undefined)
-    expect(keys.find(token, 'key 1', order)?.state).toBe('cancelled')
+    expect(keys.find(token, 'key 1', order)?.runs.map(({ state }) => state)).toEqual(['cancelled'])
   })
 })

@@ -1,12 +1,11 @@
-import { createHash } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Config } from '../../src/config/config.ts'
 import { RunQueue } from '../../src/daemon/run-queue.ts'
 import { runSchema } from '../../src/http/answers.ts'
-import { type HttpParts, startHttp } from '../../src/http/server.ts'
+import { queueSchema } from '../../src/http/queue-answer.ts'
 import { manifestAt, signal, storeBackup } from '../catalog/stored.ts'
 import { type TestInstallation, testInstallation } from '../support/installation.ts'
 import { storeSetOf } from '../support/store-sets.ts'
+import { serveQueue } from './serve-queue.ts'
 import { tokens } from './test-server.ts'
 
 /** The API with the queue that the daemon has. Drills stop before they read anything, until `open` is called. */
@@ -19,25 +18,8 @@ async function queueServer() {
   store.before = async (operation, key) => {
     if (operation === 'get' && key.endsWith('manifest.json')) await gate.promise
   }
-  const sha256 = createHash('sha256').update(tokens.backup).digest('hex')
-  const http = {
-    ...installation.config.http,
-    listen: { host: '127.0.0.1', port: 0 },
-    tokens: [{ name: 'ops', scope: 'backup' as const, sha256 }],
-  }
-  const config: Config = { ...installation.config, http }
-  const queue = new RunQueue({ ...installation, config })
-  const parts: HttpParts = {
-    installation: { ...installation, config },
-    orders: queue,
-    metrics: async () => '',
-    planned: () => [],
-    keyExpiries: () => [],
-    configReload: () => ({ isSuccessful: true, lastSuccessAt: new Date(0), needsRestart: [] }),
-    isReady: () => ({ ready: true, reasons: [] }),
-    version: '9.9.9',
-  }
-  const server = await startHttp(parts)
+  const queue = new RunQueue(installation)
+  const server = await serveQueue(installation, queue)
   const call = async (method: string, path: string, body?: object) => {
     const headers = { authorization: `Bearer ${tokens.backup}`, 'content-type': 'application/json' }
     const init = { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) }
@@ -84,6 +66,11 @@ describe.sequential('orders at the queue of the daemon', () => {
     const again = await server.call('POST', '/v1/drills', { server: 'main', database: 'app' })
     expect([again.status, again.body['code'], again.body['run']]).toEqual([409, 'LOCKED', id])
     expect(server.catalog.runs().length).toBe(1)
+    const { workers, ...rest } = queueSchema.parse((await server.call('GET', '/v1/queue')).body)
+    expect(rest).toMatchObject({ isReachable: true, dead: [], vanished: [] })
+    expect(workers).toMatchObject([
+      { isAlive: true, hasTurn: true, running: [{ run: id, job: 'drill', database: 'app' }] },
+    ])
 
     for (const _ of [1, 2]) {
       const reply = await server.call('DELETE', `/v1/runs/${id}`)

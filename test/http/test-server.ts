@@ -14,6 +14,7 @@ import { silentLog } from '../../src/log.ts'
 import { createMetrics } from '../../src/metrics/metrics.ts'
 import { type Contents, clockAt, madeUpCatalog, serverConfig, type TestClock } from '../metrics/made-up-catalog.ts'
 import type { MemoryStore } from '../support/memory-store.ts'
+import { idleQueue } from '../support/queue-views.ts'
 import { storeSetOf } from '../support/store-sets.ts'
 
 export const now = '2026-11-20T12:00:00Z'
@@ -106,6 +107,7 @@ export async function startTestServer(settings: ServerSettings = {}): Promise<Te
     clock,
     stores,
     planned,
+    queueView: () => idleQueue(clock.now()),
     version: '9.9.9',
   }
   const metrics = createMetrics({
@@ -118,6 +120,7 @@ export async function startTestServer(settings: ServerSettings = {}): Promise<Te
     orders,
     metrics: metrics.text,
     planned,
+    queueView: () => idleQueue(clock.now()),
     keyExpiries: () => [],
     configReload: () => ({ isSuccessful: true, lastSuccessAt: new Date(0), needsRestart: [] }),
     isReady: () => ({ ready: true, reasons: [] }),

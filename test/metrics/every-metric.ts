@@ -3,6 +3,7 @@ import { createMetrics, type Metrics, type MetricsParts } from '../../src/metric
 import { registerNoticeMetrics } from '../../src/metrics/notice-metrics.ts'
 import { manifestAt, recordOf, reportOf, rolesManifestAt } from '../catalog/stored.ts'
 import { MemoryStore } from '../support/memory-store.ts'
+import { busyFleet } from '../support/queue-views.ts'
 import { namedStore } from '../support/store-sets.ts'
 import { clockAt, madeUpCatalog, serverConfig } from './made-up-catalog.ts'
 
@@ -44,6 +45,7 @@ export async function everyMetric(): Promise<Metrics> {
     planned: () => [
       { job: 'backup', server: 'main', database: 'app', nextAt: now, intervalSeconds: 86_400, pausedUntil: now },
     ],
+    queueView: () => busyFleet(now),
     keyExpiries: () => [{ fingerprint: 'A'.repeat(40), use: 'recipient', expiresAt: now }],
     configReload: () => ({ isSuccessful: true, lastSuccessAt: now, needsRestart: [] }),
     version: '9.9.9',

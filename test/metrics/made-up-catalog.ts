@@ -55,6 +55,7 @@ export function serverConfig(name: string, changes: Partial<ServerConfig> = {}):
     schedule: {},
     jitterMs: 0,
     retry: { attempts: 3, delayMs: 300_000 },
+    label: undefined,
     maxConcurrent: undefined,
     retention,
     rolesRetention: retention,

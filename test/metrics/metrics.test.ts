@@ -6,6 +6,7 @@ import { createMetrics, type MetricsParts } from '../../src/metrics/metrics.ts'
 import { backupFolder } from '../../src/storage/object-keys.ts'
 import { manifestAt, recordOf, reportOf, rolesManifestAt, sha256Of, signal } from '../catalog/stored.ts'
 import { MemoryStore } from '../support/memory-store.ts'
+import { idleQueue } from '../support/queue-views.ts'
 import { namedStore, storeSetOf } from '../support/store-sets.ts'
 import { type Contents, clockAt, madeUpCatalog, serverConfig } from './made-up-catalog.ts'
 
@@ -37,6 +38,7 @@ async function metricsOf(
     clock,
     stores: { named: [namedStore(skewed(0.25))] },
     planned: () => [],
+    queueView: () => idleQueue(clock.now()),
     keyExpiries: () => [],
     configReload: () => ({ isSuccessful: true, lastSuccessAt: new Date(0), needsRestart: [] }),
     version: '9.9.9',
@@ -343,12 +345,18 @@ describe('metrics of runs', () => {
       'drill_last_passed_timestamp_seconds',
       'drill_phase_seconds',
       'drill_verdict',
+      'fleet_clock_offset_seconds',
+      'fleet_dead_entries',
+      'fleet_reachable',
+      'fleet_workers',
       'history_gaps',
       'key_expiry_timestamp_seconds',
       'least_recently_verified_backup_timestamp_seconds',
       'oldest_unverified_backup_timestamp_seconds',
       'orphan_objects',
       'prune_removed_total',
+      'queue_entries',
+      'queue_oldest_seconds',
       'recovery_point_timestamp_seconds',
       'restore_time_forecast_seconds',
       'restore_time_seconds',

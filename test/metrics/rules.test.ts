@@ -1,9 +1,10 @@
 import { execFile } from 'node:child_process'
-import { readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
-import { describe, expect, it } from 'vitest'
-import { parse } from 'yaml'
+import { describe, expect, it, vi } from 'vitest'
+import { parse, stringify } from 'yaml'
 import { createProgram } from '../../src/commands/table.ts'
 import { registerCertificateMetric } from '../../src/metrics/certificate-metric.ts'
 import { bareSurroundings } from '../commands/in-process.ts'
@@ -16,7 +17,11 @@ type Rule = {
   readonly labels?: Readonly<Record<string, string>>
   readonly annotations?: Readonly<Record<string, string>>
 }
+type Series = { readonly series: string; readonly values: string }
 type Case = { readonly alertname: string; readonly exp_alerts: readonly object[] }
+
+// promtool works through days of samples for each alert: half a minute for one file on a busy core.
+vi.setConfig({ testTimeout: 240_000 })
 
 const file = join('config', 'prometheus', 'rules.yml')
 const folder = join('test', 'metrics', 'alerts')
@@ -54,6 +59,19 @@ describe('the rules', () => {
     },
   )
 
+  it.each(testFiles)(
+    '%s, with a second instance that says the same - every alert fires as often as with one',
+    async (name) => {
+      const folderOfTest = mkdtempSync(join(tmpdir(), 'two-instances-'))
+      try {
+        writeFileSync(join(folderOfTest, name), twoInstances(readFileSync(join(folder, name), 'utf8')))
+        await promtool(['test', 'rules', name], folderOfTest)
+      } finally {
+        rmSync(folderOfTest, { recursive: true })
+      }
+    },
+  )
+
   it('the examples for Prometheus and Alertmanager - are in order, and name alerts that there are', async () => {
     expect(await promtool(['check', 'config', join('config', 'prometheus', 'prometheus.yml')])).toContain('SUCCESS')
     const alertmanager = readFileSync(join('config', 'prometheus', 'alertmanager.yml'), 'utf8')
@@ -62,6 +80,23 @@ describe('the rules', () => {
     expect(named.length).toBeGreaterThan(10)
     expect(named.filter((name) => !known.has(name))).toEqual([])
     parse(alertmanager)
+  })
+
+  it('the examples of docs/fleet.md - are in order, and scrape jobs that the rules know', async () => {
+    const examples = readFileSync(join('docs', 'fleet.md'), 'utf8').match(/(?<=```yaml\n)scrape_configs:[^`]+/g) ?? []
+    expect(examples).toHaveLength(2)
+    const folderOfTest = mkdtempSync(join(tmpdir(), 'scraping-'))
+    try {
+      for (const example of examples) {
+        // Debian's promtool is built without Kubernetes; the rest of the example is looked at all the same.
+        const known = example.replace(/kubernetes_sd_configs: .*/, "static_configs: [{ targets: ['pgproof:9432'] }]")
+        writeFileSync(join(folderOfTest, 'prometheus.yml'), known)
+        expect(await promtool(['check', 'config', 'prometheus.yml'], folderOfTest)).toContain('SUCCESS')
+        expect(example).toMatch(/job_name: .*pgproof/)
+      }
+    } finally {
+      rmSync(folderOfTest, { recursive: true })
+    }
   })
 
   it('every alert - has a case in which it fires and one in which it is silent', () => {
@@ -139,3 +174,27 @@ describe('what an alert says', () => {
     expect(unknown.map(([all]) => all)).toEqual([])
   })
 })
+
+/** Metrics that are of one process: another instance says something else of itself. */
+const ofOneProcess = /^(up|pgproof_(build_info|config_|notice|tls_)|nodejs_|process_)/
+
+/** A file of promtool, with what an instance says of databases, stores, keys and queue said by another one, too. */
+function twoInstances(fileText: string): string {
+  const { tests, ...rest } = parse(fileText) as { tests: { name: string; input_series: Series[] }[] }
+  // Some are about instances that differ.
+  const alike = tests.filter(({ name }) => !name.startsWith('one instance'))
+  const doubled = alike.map((one) => {
+    const shared = one.input_series.filter(
+      ({ series }) => !ofOneProcess.test(series) && series.includes('job="pgproof"'),
+    )
+    const again = shared.map(({ series, values }) => ({
+      series: series.replace(/instance="\w+:/, (label) => `pod="other",${label.replace('"', '"other-')}`),
+      values,
+    }))
+    return { ...one, input_series: [...one.input_series, ...again] }
+  })
+  expect(doubled.some(({ input_series: series }) => series.some(({ series: name }) => name.includes('"other-')))).toBe(
+    true,
+  )
+  return stringify({ ...rest, rule_files: [resolve(file)], tests: doubled })
+}

@@ -5,6 +5,7 @@ import type { ServerConfig } from '../../src/config/config.ts'
 import { createMetrics, type MetricsParts } from '../../src/metrics/metrics.ts'
 import { manifestAt, reportOf, rolesManifestAt, signal } from '../catalog/stored.ts'
 import { MemoryStore } from '../support/memory-store.ts'
+import { idleQueue } from '../support/queue-views.ts'
 import { namedStore, storeSetOf } from '../support/store-sets.ts'
 import { type Contents, clockAt, madeUpCatalog, serverConfig } from './made-up-catalog.ts'
 
@@ -35,6 +36,7 @@ async function metricsOf(contents: Contents | Catalog, changes: Partial<MetricsP
     clock: clockAt(now),
     stores: { named: [namedStore(new MemoryStore(), 'a'), namedStore(new MemoryStore(), 'b', false)] },
     planned: () => [planned()],
+    queueView: () => idleQueue(new Date(now)),
     keyExpiries: () => [],
     configReload: () => ({ isSuccessful: true, lastSuccessAt: new Date(now), needsRestart: [] }),
     version: '9.9.9',

@@ -6,6 +6,7 @@ import { createMetrics, type MetricsParts } from '../../src/metrics/metrics.ts'
 import { StoreSet } from '../../src/storage/store-set.ts'
 import { manifestAt, recordOf, signal, storeBackup, storeRecord } from '../catalog/stored.ts'
 import { MemoryStore } from '../support/memory-store.ts'
+import { idleQueue } from '../support/queue-views.ts'
 import { namedStore } from '../support/store-sets.ts'
 import { clockAt, serverConfig } from './made-up-catalog.ts'
 
@@ -27,6 +28,7 @@ async function samplesOf(metric: string, stores: StoreSet, catalog: Catalog): Pr
     clock,
     stores,
     planned: () => [],
+    queueView: () => idleQueue(clock.now()),
     keyExpiries: () => [],
     configReload: () => ({ isSuccessful: true, lastSuccessAt: new Date(0), needsRestart: [] }),
     version: '9.9.9',

@@ -32,6 +32,11 @@ async function composed(run: Run, contents: Parameters<typeof madeUpCatalog>[1] 
 }
 
 describe('a notice', () => {
+  it('a backup that failed at a worker of a fleet - says at which one', async () => {
+    const { text } = await composed(runOf({ worker: 'bk-2' }))
+    expect(text).toMatch(/^Backup of main\/app failed on bk-2 at 2026-11-20 11:59 UTC: cannot connect/)
+  })
+
   it('a failed backup, with older ones - every field, and a text that says what is left and what to do', async () => {
     const verified = manifestAt('2026-11-17T02:00:00Z')
     const newest = manifestAt('2026-11-19T02:00:00Z')

@@ -2,12 +2,14 @@ import { Catalog } from '../../src/catalog/catalog.ts'
 import type { Job, PlannedJob, Run, RunChanges } from '../../src/catalog/runs.ts'
 import { type Clock, systemClock } from '../../src/clock.ts'
 import type { NotifyConfig, ServerConfig } from '../../src/config/config.ts'
+import type { QueueView } from '../../src/jobs/queue-view.ts'
 import { newRun } from '../../src/jobs/run-job.ts'
 import { createLog } from '../../src/log.ts'
 import type { KeyExpiry } from '../../src/notify/conditions.ts'
 import { Notifier } from '../../src/notify/notifier.ts'
 import { type Contents, madeUpCatalog, serverConfig } from '../metrics/made-up-catalog.ts'
 import { MemoryStore } from '../support/memory-store.ts'
+import { idleQueue } from '../support/queue-views.ts'
 import { quick } from './notices.ts'
 
 export const start = '2026-11-20T12:00:00Z'
@@ -27,6 +29,10 @@ export type World = AsyncDisposable & {
     keyExpiries: readonly KeyExpiry[]
     isReloadRefused: boolean
     retryAt: Date | null
+    hasTurn: boolean
+    /** Null: that of a process without a fleet. */
+    queue: QueueView | null
+    readonly worker: string | undefined
   }
   log(): string
   /** Time goes on, and the notifier looks. */
@@ -49,7 +55,11 @@ export function plannedAt(job: PlannedJob['job'], database: string | null, more:
 }
 
 /** `contents` null: the store was never read. */
-export async function startWorld(notify: readonly NotifyConfig[], contents: Contents | null = {}): Promise<World> {
+export async function startWorld(
+  notify: readonly NotifyConfig[],
+  contents: Contents | null = {},
+  settings: Partial<World['now']> = {},
+): Promise<World> {
   let ms = Date.parse(start)
   const clock: Clock = { now: () => new Date(ms), monotonicMs: () => ms, sleep: systemClock.sleep }
   const { catalog, store } =
@@ -66,6 +76,10 @@ export async function startWorld(notify: readonly NotifyConfig[], contents: Cont
     keyExpiries: [],
     isReloadRefused: false,
     retryAt: null,
+    hasTurn: true,
+    queue: null,
+    worker: undefined,
+    ...settings,
   }
   const installation = {
     catalog,
@@ -84,6 +98,8 @@ export async function startWorld(notify: readonly NotifyConfig[], contents: Cont
       keyExpiries: () => now.keyExpiries,
       configReload: () => ({ isSuccessful: !now.isReloadRefused }),
       retryAt: () => now.retryAt,
+      queue: { hasTurn: () => now.hasTurn, view: () => now.queue ?? idleQueue(clock.now()) },
+      worker: now.worker,
     },
     quick,
   )

@@ -1,4 +1,6 @@
 import { accessSync, constants } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
 import { delimiter, join } from 'node:path'
 import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
 
@@ -57,4 +59,22 @@ function isExecutable(path: string): boolean {
   } catch {
     return false
   }
+}
+
+/**
+ * What axe finds on the page as it is at each call, of what is serious. It is a script of its own, which the policy of the
+ * page rightly refuses: visit with `bypassCSP`.
+ */
+export async function seriousViolations(page: Page): Promise<() => Promise<string[]>> {
+  await page.evaluate(await readFile(createRequire(import.meta.url).resolve('axe-core'), 'utf8'))
+  return async () =>
+    await page.evaluate(async () => {
+      const { axe } = globalThis as unknown as { axe: { run(): Promise<{ violations: Violation[] }> } }
+      type Violation = { id: string; impact: string; nodes: { html: string }[] }
+      const found = (await axe.run()).violations.filter(({ impact }) => ['serious', 'critical'].includes(impact))
+      return found.map(({ id, nodes }) => {
+        const places = nodes.slice(0, 5).map(({ html }) => html.slice(0, 200))
+        return `${id}: ${places.join(' | ')}`
+      })
+    })
 }

@@ -1,9 +1,7 @@
-import { readFile } from 'node:fs/promises'
-import { createRequire } from 'node:module'
 import type { Browser, Page } from 'playwright-core'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { startTestServer, type TestServer } from '../http/test-server.ts'
-import { launchChromium, visit } from './browser.ts'
+import { launchChromium, seriousViolations, visit } from './browser.ts'
 import { healthy, hostileName, keysUntil, scheduleOf, storeOf, troubled } from './store.ts'
 
 const phone = { width: 390, height: 844 }
@@ -32,17 +30,9 @@ describe('the page in Chromium, with a store of 300 backups', () => {
   ] as const)(
     'on a %s, %s - axe finds nothing serious, folded, unfolded, or with the form open',
     async (_, colorScheme, viewport) => {
-      // The tool that looks is a script of its own, which the policy of the page rightly refuses.
       await using visited = await visit(browser, server.url, { colorScheme, viewport, bypassCSP: true })
       const { page } = visited
-      await page.evaluate(await readFile(createRequire(import.meta.url).resolve('axe-core'), 'utf8'))
-      const violations = async (): Promise<unknown> =>
-        await page.evaluate(async () => {
-          const { axe } = globalThis as unknown as { axe: { run(): Promise<{ violations: Violation[] }> } }
-          type Violation = { id: string; impact: string; nodes: { html: string }[] }
-          const found = (await axe.run()).violations.filter(({ impact }) => ['serious', 'critical'].includes(impact))
-          return found.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 200)).join(' | ')}`)
-        })
+      const violations = await seriousViolations(page)
       expect(await violations()).toEqual([])
       await unfold(page)
       expect(await violations()).toEqual([])

@@ -14,6 +14,8 @@ const present = Date.parse(now)
 export const hostileName = `<script>alert(1)</script>"'&\u202Egpj.\r${'x'.repeat(20)}`
 
 export type Story = {
+  /** `main` unless given. */
+  readonly server?: string
   readonly database: string
   /** Hours since the newest of its daily backups. */
   readonly ageHours: number
@@ -73,7 +75,11 @@ export function storeOf(stories: readonly Story[]): Pick<ServerSettings, 'manife
     for (let index = 0; index < story.backups; index += 1) {
       const at = present - story.ageHours * hourMs - index * dayMs
       const dump = { bytes: 4_000_000_000 - index * 9_000_000, sha256: 'd'.repeat(64), compression: 'zstd' as const }
-      const manifest = manifestAt(new Date(at).toISOString(), { database: story.database, dump })
+      const manifest = manifestAt(new Date(at).toISOString(), {
+        server: story.server ?? 'main',
+        database: story.database,
+        dump,
+      })
       // Retention thins out what is old.
       if (index > 30 && index % 7 !== 0 && story.database === 'crm') pruned.push(manifest)
       else manifests.push(manifest)
@@ -97,8 +103,8 @@ export function storeOf(stories: readonly Story[]): Pick<ServerSettings, 'manife
 }
 
 export function scheduleOf(stories: readonly Story[], pausedUntil: Date | null = null): readonly PlannedJob[] {
-  const jobs = stories.flatMap(({ database }, index): PlannedJob[] => {
-    const place = { server: 'main', database }
+  const jobs = stories.flatMap(({ server = 'main', database }, index): PlannedJob[] => {
+    const place = { server, database }
     const nextAt = new Date(present + (13 + index / 4) * hourMs)
     return [
       { ...place, job: 'backup', nextAt, intervalSeconds: 86_400, pausedUntil: index === 2 ? pausedUntil : null },

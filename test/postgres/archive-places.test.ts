@@ -4,10 +4,10 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, type TestContext } from 'vitest'
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { createPlaceFinder, type DataPlace, writePlaces } from '../../src/postgres/archive-places.ts'
 import { testUrl } from '../support/installation.ts'
-import { type NewerPostgres, newerPostgres } from '../support/newer-postgres.ts'
+import { useNewerPostgres } from '../support/newer-postgres.ts'
 import { query, serverBinDir } from '../support/postgres-server.ts'
 import { openSandbox } from './sandbox.ts'
 
@@ -125,20 +125,7 @@ describe('an archive that pg_dump wrote into a pipe', () => {
 })
 
 describe('an archive of a newer major', () => {
-  let found: Awaited<ReturnType<typeof newerPostgres>>
-  beforeAll(async () => {
-    found = await newerPostgres()
-  })
-  afterAll(async () => {
-    if ('url' in found) await found.stop()
-  })
-
-  /** Without one (never in CI) the test says why, and counts as skipped. */
-  function serverFor(context: TestContext): NewerPostgres {
-    if ('url' in found) return found
-    console.error(found.lacking)
-    return context.skip(found.lacking)
-  }
+  const serverFor = useNewerPostgres()
 
   it('with large objects, its layout of entries a little longer - each place begins a block of that entry', async (context) => {
     const newer = serverFor(context)

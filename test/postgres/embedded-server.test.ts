@@ -244,7 +244,7 @@ describe('a server that is not isolated and whose pgproof was killed', () => {
     const child = spawn(
       process.execPath,
       [join(import.meta.dirname, 'embedded-server.child.ts'), place, String(major)],
-      { stdio: ['ignore', 'pipe', 'inherit'], env: { PATH: '/nonexistent' } },
+      { stdio: ['ignore', 'pipe', 'inherit'], env: { PATH: '/nonexistent', TMPDIR: tmpdir() } },
     )
     try {
       const [line] = (await once(child.stdout, 'data')) as [Buffer]

@@ -1,6 +1,6 @@
 import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { shopRolesSql, shopSql } from '../../scripts/shop-data.ts'
 import { errorOf } from '../postgres/sandbox.ts'
 import { bareMachine } from '../support/bare-machine.ts'
@@ -15,25 +15,12 @@ import {
   wholeDatabase,
 } from '../support/by-hand.ts'
 import { testDatabase, testInstallation, testUrl } from '../support/installation.ts'
-import { type NewerPostgres, newerPostgres } from '../support/newer-postgres.ts'
+import { useNewerPostgres } from '../support/newer-postgres.ts'
 import { query } from '../support/postgres-server.ts'
 import { databasesOf, restoreTo, targetName } from '../support/restoring.ts'
 
 describe('across majors', () => {
-  let found: Awaited<ReturnType<typeof newerPostgres>>
-  beforeAll(async () => {
-    found = await newerPostgres()
-  })
-  afterAll(async () => {
-    if ('url' in found) await found.stop()
-  })
-
-  /** Without one (never in CI) the test says why, and counts as skipped. */
-  function serverFor(context: TestContext): NewerPostgres {
-    if ('url' in found) return found
-    console.error(found.lacking)
-    return context.skip(found.lacking)
-  }
+  const serverFor = useNewerPostgres()
 
   it('into a newer one, roles first - every table, owner, grant and setting as it was', async (context) => {
     const newer = serverFor(context)

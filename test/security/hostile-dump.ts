@@ -56,7 +56,8 @@ export function attempts({ production, folder }: Pick<Prey, 'production' | 'fold
   const insert = (by: string): string => `'INSERT INTO canary VALUES (''${by}'')'`
   const program = (title: string, command: string): Attempt => ({
     title,
-    sql: `COPY (SELECT) TO PROGRAM '${command.replaceAll("'", "''")}'`,
+    // Without a row: a program that ends before it has read one fails with a broken pipe, whatever it could do.
+    sql: `COPY (SELECT WHERE false) TO PROGRAM '${command.replaceAll("'", "''")}'`,
   })
   const pid = readFileSync(join(production.folder, 'data', 'postmaster.pid'), 'utf8').split('\n')[0]
   return [

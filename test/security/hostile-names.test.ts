@@ -11,6 +11,7 @@ import { clockAt, madeUpCatalog } from '../metrics/made-up-catalog.ts'
 import { noticeOf } from '../notify/notices.ts'
 import { testDatabase, testInstallation, testUrl } from '../support/installation.ts'
 import { query } from '../support/postgres-server.ts'
+import { idleQueue } from '../support/queue-views.ts'
 
 /** Names that break out of whatever takes a name for a part of its own language. */
 const hostile: readonly (readonly [language: string, name: string])[] = [
@@ -69,6 +70,7 @@ describe.each(hostile)('a name in the language of %s', (_language, name) => {
       const metrics = createMetrics({
         ...{ catalog, clock, stores: { named: [] }, planned: () => [], keyExpiries: () => [], version: '1' },
         config: { servers: [], stores: [] as never, timezone: 'UTC', drill: { pick: 'random' } },
+        queueView: () => idleQueue(clock.now()),
         configReload: () => ({ isSuccessful: true, lastSuccessAt: new Date(0), needsRestart: [] }),
       })
       return (await metrics.text()).split('\n').filter((line) => line.startsWith('pgproof_'))

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { lstat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -77,9 +77,53 @@ describe('a listing of many folders', () => {
     expect(keysOf(await collect(store.list('', { signal })))).toEqual(keys)
   })
 
+  it('cut off between two batches, again and again - leaves no thread behind', async () => {
+    for (let index = 0; index < 600; index += 1) write(`top/folder-${1000 + index}/object`)
+    const threads = (): number => readdirSync('/proc/self/task').length
+    const store = new DirectoryStore(`file://${root}`, { clock: systemClock })
+    await collect(store.list('', { signal }))
+    const before = threads()
+    for (let round = 0; round < 8; round += 1) {
+      const cut = new AbortController()
+      const listing = async (): Promise<void> => {
+        for await (const _ of store.list('', { signal: cut.signal })) cut.abort()
+      }
+      await expect(listing()).rejects.toThrow()
+    }
+    await expect.poll(threads, { timeout: 10_000 }).toBeLessThanOrEqual(before)
+  })
+
   it('several at once - each sees everything', async () => {
     const keys = Array.from({ length: many }, (_, index) => `top/folder-${1000 + index}/object`)
     for (const key of keys) write(key)
     for (const listed of await Promise.all([list(), list(), list()])) expect(keysOf(listed)).toEqual(keys)
+  })
+
+  it('a folder of many files - each once, in order, with the size and time that head tells; links and the like are none', async () => {
+    const keys = Array.from({ length: 2 * many }, (_, index) => `drills/main/app/report-${1000 + index}.json`)
+    for (const key of keys) write(key, key)
+    symlinkSync('/etc/passwd', join(root, 'drills', 'main', 'app', 'link'))
+    write(Buffer.concat([Buffer.from('drills/main/app/'), Buffer.from([0xff, 0xfe])]))
+    write('drills/main/app/.pgproof-0123456789abcdef.part')
+    const listed = await list('drills/')
+    expect(keysOf(listed)).toEqual(keys)
+    for (const { key, bytes, modifiedAt, etag } of listed) {
+      const { size, mtime, ctimeMs } = await lstat(join(root, key))
+      expect({ key, bytes, modifiedAt, etag }).toEqual({ key, bytes: size, modifiedAt: mtime, etag: String(ctimeMs) })
+    }
+    expect(keysOf(await list('drills/', keys[500]))).toEqual(keys.slice(501))
+  })
+
+  it('one listing after the other, also after the store was closed - each sees what is there by then', async () => {
+    const keys = Array.from({ length: many }, (_, index) => `top/folder-${1000 + index}/object`)
+    for (const key of keys) write(key)
+    const store = new DirectoryStore(`file://${root}`, { clock: systemClock })
+    expect(keysOf(await collect(store.list('top/', { signal })))).toEqual(keys)
+    write('top/folder-new/object')
+    expect(keysOf(await collect(store.list('', { signal })))).toEqual([...keys, 'top/folder-new/object'])
+    rmSync(join(root, 'top', 'folder-1000'), { recursive: true })
+    await store.close()
+    expect(keysOf(await collect(store.list('top/folder-1', { signal })))).toEqual(keys.slice(1))
+    await store.close()
   })
 })

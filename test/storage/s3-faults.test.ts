@@ -4,6 +4,7 @@ import { makeTestBucket, type TestBucket } from '../support/test-bucket.ts'
 import { type FaultOutcome, runSchedule } from './fault-run.ts'
 
 /** How many schedules, and the seed of the first; a failure names its seed, and that seed alone repeats it. */
+const isByHand = process.env['PGPROOF_FAULT_RUNS'] !== undefined
 const runs = Number(process.env['PGPROOF_FAULT_RUNS'] ?? 40)
 const firstSeed = Number(process.env['PGPROOF_FAULT_SEED'] ?? 0)
 
@@ -21,14 +22,16 @@ describe('S3 in any weather', () => {
     async () => {
       const client = testClient(bucket.server)
       const outcomes: FaultOutcome[] = []
-      for (let seed = firstSeed; seed < firstSeed + runs; seed += 1)
+      for (let seed = firstSeed; seed < firstSeed + runs; seed += 1) {
         outcomes.push(await runSchedule(bucket, client, seed))
+        if (isByHand && outcomes.length % 50 === 0) console.log(summary(outcomes))
+      }
       client.destroy()
-      if (process.env['PGPROOF_FAULT_RUNS'] !== undefined) console.log(summary(outcomes))
+      if (isByHand) console.log(summary(outcomes))
       const wrong = outcomes.filter(({ violations }) => violations.length > 0)
       expect(wrong.map(({ schedule, violations, faults }) => ({ seed: schedule.seed, violations, faults }))).toEqual([])
-      // Else nothing was tried.
-      expect(outcomes.flatMap(({ faults }) => faults).length).toBeGreaterThan(runs)
+      // Else nothing was tried; one seed that is repeated may well be of calm weather.
+      if (runs >= 40) expect(outcomes.flatMap(({ faults }) => faults).length).toBeGreaterThan(runs)
     },
     runs * 30_000,
   )
@@ -46,5 +49,12 @@ function summary(outcomes: readonly FaultOutcome[]): string {
   )
   const faults = outcomes.flatMap((outcome) => outcome.faults.map((fault) => fault.split(': ')[1] ?? ''))
   const leftovers = outcomes.reduce((sum, { leftUploads }) => sum + leftUploads, 0)
-  return [...calls, `faults: ${count(faults)}`, `uploads left for the sweep: ${leftovers}`].join('\n')
+  const wrong = outcomes.filter(({ violations }) => violations.length > 0).length
+  const seconds = Math.round(outcomes.reduce((sum, { ms }) => sum + ms, 0) / 1000)
+  return [
+    `${outcomes.length} schedules in ${seconds} s, ${faults.length} faults, with violations: ${wrong}`,
+    ...calls,
+    `faults: ${count(faults)}`,
+    `uploads left for the sweep: ${leftovers}`,
+  ].join('\n')
 }

@@ -46,6 +46,15 @@ describe('pages of a listing', () => {
     expect(second?.path).toBe(first?.path)
   })
 
+  it('an object was read before, as the marker of a store is - no page needs the SDK', async () => {
+    await using server = await openScripted((request) =>
+      request.path.endsWith('/pgproof.json') ? { status: 200, headers: { etag: '"e"' }, body: '{}' } : page(request),
+    )
+    await server.store.get('pgproof.json', { signal })
+    expect(await keysIn(server.store)).toEqual(all)
+    expect(bySdk(server.requests)).toBe(1)
+  })
+
   it.each<[string, HttpAnswer]>([
     ['an outage', s3Error(503, 'SlowDown')],
     ['a web page', { status: 200, headers: { 'content-type': 'text/html' }, body: '<html>login</html>' }],

@@ -102,4 +102,18 @@ describe('small objects of a store', () => {
     setImmediate(() => run.abort(new PgproofError('CANCELLED', { what: 'the reading' })))
     await expect(reading).rejects.toMatchObject({ code: 'CANCELLED' })
   })
+
+  it('some of many are cancelled together - CANCELLED soon, the others and later ones are whole', async () => {
+    const unfinished = { status: 200, headers: { etag: '"e"', 'content-length': '100' }, body: 'x' }
+    await using server = await openScripted(({ path }) => (path.includes('/slow-') ? unfinished : object('whole')))
+    await server.store.get('a/one', { signal })
+    const run = new AbortController()
+    const slow = Array.from({ length: 5 }, (_, index) => server.store.get(`a/slow-${index}`, { signal: run.signal }))
+    expect(Buffer.from(await server.store.get('a/two', { signal: run.signal })).toString()).toBe('whole')
+    setImmediate(() => run.abort(new PgproofError('CANCELLED', { what: 'the reading' })))
+    for (const error of await Promise.all(slow.map(caught))) expect(error.code).toBe('CANCELLED')
+    expect((await caught(server.store.get('a/two', { signal: run.signal }))).code).toBe('CANCELLED')
+    expect(Buffer.from(await server.store.get('a/two', { signal })).toString()).toBe('whole')
+    expect(bySdk(server.requests)).toBe(1)
+  })
 })

@@ -272,7 +272,10 @@ async function bodyOf(reply: IncomingMessage): Promise<Buffer> {
 }
 
 function reset(socket: Socket): void {
-  if (!socket.destroyed) socket.resetAndDestroy()
+  if (socket.destroyed) return
+  // The client hung up first and our end is shut down: a reset of that is refused (EINVAL), and Node never closes it.
+  if (socket.writableEnded) socket.destroy()
+  else socket.resetAndDestroy()
 }
 
 function operationOf(method: string, { pathname, searchParams }: URL): string {

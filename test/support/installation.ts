@@ -6,7 +6,7 @@ import { Catalog } from '../../src/catalog/catalog.ts'
 import { type Clock, systemClock } from '../../src/clock.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { generateKeyPair } from '../../src/encryption/generate.ts'
-import { type DrillWish, executeRun, type Finished } from '../../src/jobs/execute.ts'
+import { executeRun, type Finished, type RunWish } from '../../src/jobs/execute.ts'
 import type { Installation } from '../../src/jobs/installation.ts'
 import { readReportTrust } from '../../src/jobs/report-trust.ts'
 import { newRun } from '../../src/jobs/run-job.ts'
@@ -59,7 +59,7 @@ export type TestInstallation = AsyncDisposable & {
   run(
     job: 'backup' | 'roles' | 'drill' | 'prune',
     database?: string | null,
-    wish?: DrillWish,
+    wish?: RunWish,
     signal?: AbortSignal,
   ): Promise<Finished>
   /** What is left in the spool; empty unless something leaked. */

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, type TestContext } from 'vitest'
 import { freePort, query } from './postgres-server.ts'
 
 export type NewerPostgres = {
@@ -13,11 +14,27 @@ export type NewerPostgres = {
   stop(): Promise<void>
 }
 
+/** For a `describe`: starts one before its tests and stops it after them. Without one (never in CI) a test that asks for it says why, and is skipped. */
+export function useNewerPostgres(): (context: TestContext) => NewerPostgres {
+  let found: Awaited<ReturnType<typeof newerPostgres>>
+  beforeAll(async () => {
+    found = await newerPostgres()
+  })
+  afterAll(async () => {
+    if ('url' in found) await found.stop()
+  })
+  return (context) => {
+    if ('url' in found) return found
+    console.error(found.lacking)
+    return context.skip(found.lacking)
+  }
+}
+
 /**
  * A server of a newer major than that of the tests: the one that PGPROOF_TEST_PG_NEWER_URL names, else one of its own
  * from scripts/newer-postgres.sh. Where neither can be had it returns why; with CI set, it throws.
  */
-export async function newerPostgres(): Promise<NewerPostgres | { readonly lacking: string }> {
+async function newerPostgres(): Promise<NewerPostgres | { readonly lacking: string }> {
   const cache = fileURLToPath(new URL('../../node_modules/.cache/pgproof', import.meta.url))
   const base = process.env['PGPROOF_TEST_PG_NEWER_URL']
   if (base !== undefined) return await describe(base, cache, async () => {})

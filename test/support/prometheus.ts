@@ -32,10 +32,13 @@ type Sample = readonly [time: number, value: string]
 type Result = { result: readonly { metric: Record<string, string>; value?: Sample; values?: readonly Sample[] }[] }
 
 /**
- * A real Prometheus that scrapes `target` (host:port) every second, as config/prometheus/rules.yml wants it, and
+ * A real Prometheus that scrapes `targets` (host:port) every second, as config/prometheus/rules.yml wants it, and
  * evaluates `rules`, the text of such a file, as often.
  */
-export async function startPrometheus(target: string, rules = 'groups: []'): Promise<TestPrometheus> {
+export async function startPrometheus(
+  targets: string | readonly string[],
+  rules = 'groups: []',
+): Promise<TestPrometheus> {
   const folder = await mkdtemp(join(tmpdir(), 'prometheus-'))
   const file = join(folder, 'prometheus.yml')
   await writeFile(join(folder, 'rules.yml'), rules)
@@ -44,7 +47,7 @@ export async function startPrometheus(target: string, rules = 'groups: []'): Pro
     JSON.stringify({
       global: { scrape_interval: '1s', scrape_timeout: '1s', evaluation_interval: '1s' },
       rule_files: ['rules.yml'],
-      scrape_configs: [{ job_name: 'pgproof', static_configs: [{ targets: [target] }] }],
+      scrape_configs: [{ job_name: 'pgproof', static_configs: [{ targets: [targets].flat() }] }],
     }),
   )
   const port = await freePort()

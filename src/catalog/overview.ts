@@ -1,0 +1,186 @@
+import type { DrillReport } from '../domain/drill-report.ts'
+import type { PruneRecord } from '../domain/prune-record.ts'
+import { backupFolder } from '../storage/object-keys.ts'
+import { BackupOrder, type BackupSight, type CatalogBackup } from './backup-order.ts'
+import { emptyContents, type StoreContents } from './contents.ts'
+import { sightOfStore } from './copy-sight.ts'
+import { DrillIndex } from './drill-index.ts'
+import { History } from './history.ts'
+import { type CopiedBackup, type MergedContents, mergeBackup, mergeContents } from './merge.ts'
+import { type StoreView, viewStore } from './store-view.ts'
+import { Touched } from './touched.ts'
+import { type BackupFilter, type CatalogView, isOf } from './view.ts'
+
+/**
+ * What follows from the contents of all stores: the backups in order with what is proven of them, and their history. Worked
+ * out when it is asked for; then each change only for what it is about, because answers wait for that.
+ */
+export class Overview {
+  #stores: ReadonlyMap<string, StoreContents> = new Map()
+  #isPartial = false
+  #touched = new Touched()
+  #built: Built | undefined
+  #view: CatalogView | undefined
+  #prunes: readonly PruneRecord[] | undefined
+  #history: History | undefined
+  /** Of single stores, where they differ from what is seen in all. */
+  readonly #orders = new Map<string, BackupOrder>()
+  readonly #storeViews = new Map<string, StoreView>()
+
+  /** What the stores hold from now on; with `touched`, where it is something else than before. */
+  show(stores: ReadonlyMap<string, StoreContents>, isPartial: boolean, touched?: Touched): void {
+    const isOther = [...stores.keys()].join('\n') !== [...this.#stores.keys()].join('\n')
+    this.#stores = stores
+    if (isPartial !== this.#isPartial) this.#history = undefined
+    this.#isPartial = isPartial
+    if (touched === undefined || isOther) this.#forget()
+    else this.touch(touched)
+  }
+
+  /** Something in the stores has changed. */
+  touch(touched: Touched): void {
+    this.#touched.add(touched)
+  }
+
+  all(): MergedContents {
+    return this.#settled().merged
+  }
+
+  /** Newest first; another list whenever a backup, a drill or a record has changed. */
+  prunes(): readonly PruneRecord[] {
+    const { merged } = this.#settled()
+    this.#prunes ??= [...merged.prunes.values()].sort((a, b) => (a.label < b.label ? 1 : -1))
+    return this.#prunes
+  }
+
+  view(): CatalogView {
+    const { order, drills } = this.#settled()
+    this.#view ??= {
+      backups: order.backups,
+      backupsByPlace: order.backupsByPlace,
+      drills: drills.newestFirst,
+      drillsByPlace: drills.byPlace,
+    }
+    return this.#view
+  }
+
+  /** The backups of that label; one at most where `place` leaves nothing open. */
+  labelled(label: string, place: BackupFilter): readonly CatalogBackup[] {
+    const { kind, server, database } = place
+    const isRoles = kind === 'roles' && database === undefined
+    if (server === undefined || (database === undefined) !== isRoles)
+      return this.view().backups.filter(({ manifest }) => manifest.label === label && isOf(manifest, place))
+    const folder = backupFolder({ kind: isRoles ? 'roles' : 'database', server, database: database ?? null, label })
+    const backup = this.#settled().order.in(folder)
+    return backup === undefined || !isOf(backup.manifest, place) ? [] : [backup]
+  }
+
+  history(): History {
+    const { merged } = this.#settled()
+    this.#history ??= new History(merged, this.#isPartial)
+    return this.#history
+  }
+
+  inStore(name: string): StoreView {
+    this.#settled()
+    const known = this.#storeViews.get(name)
+    if (known !== undefined) return known
+    const contents = this.#stores.get(name) ?? emptyContents()
+    const view = viewStore(contents, () => {
+      const { backups, backupsByPlace } = this.#orderIn(name)
+      return { backups, backupsByPlace }
+    })
+    this.#storeViews.set(name, view)
+    return view
+  }
+
+  /** A drill of a copy in a store that is gone, or had another name, says something else in a store that is alone. */
+  #orderIn(name: string): BackupOrder {
+    const { order, drills, backups } = this.#settled()
+    // Those of now, whenever the view was made: they are patched from here on.
+    const contents = this.#stores.get(name) ?? emptyContents()
+    const isAlone = this.#stores.size === 1 && this.#stores.has(name)
+    if (isAlone && [...contents.drills.values()].every((report) => report.store === name)) return order
+    const known =
+      this.#orders.get(name) ??
+      new BackupOrder(sightOfStore(name, sightOfAll(backups, drills)), contents.backups.keys())
+    this.#orders.set(name, known)
+    return known
+  }
+
+  #settled(): Built {
+    const touched = this.#touched
+    if (this.#built !== undefined && !touched.isAny) return this.#built
+    this.#touched = new Touched()
+    this.#storeViews.clear()
+    if (touched.count > manyTouched) this.#forget()
+    try {
+      this.#built = this.#built === undefined ? build(this.#stores) : this.#patched(this.#built, touched)
+      return this.#built
+    } catch (error) {
+      // Half patched it must not be used.
+      this.#forget()
+      throw error
+    }
+  }
+
+  #patched(built: Built, touched: Touched): Built {
+    const { backups, drills, order } = built
+    for (const folder of touched.folders) setOrDelete(backups, folder, mergeBackup(folder, this.#stores))
+    const [only, ...others] = this.#stores.values()
+    const reports = only !== undefined && others.length === 0 ? only.drills : new Map(built.merged.drills)
+    if (others.length > 0) for (const key of touched.drills) setOrDelete(reports, key, firstWith(this.#stores, key))
+    const merged = mergeContents(this.#stores, { backups, drills: reports })
+    const before = [order.backups, drills.newestFirst]
+    const about = drills.withDrilledTogether(touched.folders)
+    const folders = new Set([...about, ...drills.update(touched.drills, reports)])
+    for (const one of [order, ...this.#orders.values()]) one.update(folders)
+    if (before[0] !== order.backups || before[1] !== drills.newestFirst) this.#view = undefined
+    if (touched.count > 0 || touched.hasPrunes) this.#prunes = undefined
+    this.#history?.update(merged, { folders, drills: touched.drills, hasPrunes: touched.hasPrunes })
+    return { ...built, merged }
+  }
+
+  #forget(): void {
+    this.#touched = new Touched()
+    this.#built = undefined
+    this.#view = undefined
+    this.#prunes = undefined
+    this.#history = undefined
+    this.#orders.clear()
+    this.#storeViews.clear()
+  }
+}
+
+type Built = {
+  readonly merged: MergedContents
+  /** Those of `merged`, to be patched. */
+  readonly backups: Map<string, CopiedBackup>
+  readonly drills: DrillIndex
+  readonly order: BackupOrder
+}
+
+/** To put so many in their places takes as long as to put everything in order. */
+const manyTouched = 2000
+
+function build(stores: ReadonlyMap<string, StoreContents>): Built {
+  const merged = mergeContents(stores)
+  const backups = new Map(merged.backups)
+  const drills = new DrillIndex(merged.drills)
+  const order = new BackupOrder(sightOfAll(backups, drills), backups.keys())
+  return { merged: { ...merged, backups }, backups, drills, order }
+}
+
+function sightOfAll(backups: ReadonlyMap<string, CopiedBackup>, drills: DrillIndex): BackupSight {
+  return { backupIn: (folder) => backups.get(folder), reportsOf: (folder) => drills.of(folder) }
+}
+
+function firstWith(stores: ReadonlyMap<string, StoreContents>, key: string): DrillReport | undefined {
+  for (const { drills } of stores.values()) if (drills.has(key)) return drills.get(key)
+  return undefined
+}
+
+function setOrDelete<V>(map: Map<string, V>, key: string, value: V | undefined): void {
+  if (value === undefined) map.delete(key)
+  else map.set(key, value)
+}
