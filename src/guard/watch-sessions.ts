@@ -27,7 +27,9 @@ export type SessionWatch = AsyncDisposable & {
 
 /** Throws a connection error. A connection that is lost later is among the findings. */
 export async function watchSessions(request: WatchRequest, clock: Clock, signal: AbortSignal): Promise<SessionWatch> {
-  const held = await openSeveral(1 + looksOfWatchers.length, () => connect(request.admin, signal, 'pgproof guard'))
+  // Whoever looks at the server's sessions sees which database is guarded.
+  const name = `pgproof guard ${request.database}`
+  const held = await openSeveral(1 + looksOfWatchers.length, () => connect(request.admin, signal, name))
   try {
     // One connection asks, the others look; a connection has one question at a time.
     const [client, ...watchers] = held.clients
@@ -68,8 +70,11 @@ const betweenSettlingMs = 50
 /** PostgreSQL 14 collects its statistics in a process of its own and hands out what is up to half a second old. */
 const statisticsLagMs = 1500
 
-type Tracked = Omit<SeenSession, 'isOurs'>
-type Row = Omit<Tracked, 'isCommand' | 'hadTransactionId' | 'busyAt' | 'lastSeenAt'> & {
+type Tracked = Omit<SeenSession, 'isOurs'> & {
+  /** When the server showed it with the name and the state that are kept. */
+  readonly shownAt: Date
+}
+type Row = Omit<Tracked, 'isCommand' | 'hadTransactionId' | 'busyAt' | 'lastSeenAt' | 'shownAt'> & {
   readonly hasTransactionId: boolean
   /** The number of the last look that showed it so, and its time. */
   readonly look: number
@@ -175,8 +180,9 @@ class Watch {
       const key = sessionKey(row)
       const before = this.#seen.get(key)
       const isIdle = row.state === 'idle'
+      const isNewer = before === undefined || now >= before.shownAt
       this.#seen.set(key, {
-        ...row,
+        ...(isNewer ? { ...row, shownAt: now } : before),
         isCommand:
           this.#isCommand(row) || (row.client !== null && connections.has(connectionKey(row.client, row.port))),
         activeAt: latest(before?.activeAt, row.activeAt),

@@ -179,7 +179,7 @@ describe('a watch over the sessions of a database', () => {
     await begin()
     await query(
       server.url(),
-      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgproof guard'",
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'pgproof guard %'",
     )
     const findings = await watch.findings(snapshotTime)
     expect(findings.lost).toMatch(/terminat/)
@@ -204,7 +204,10 @@ describe('a watch over the sessions of a database', () => {
   it('after its end - no session of it is left', async () => {
     await begin()
     await watch[Symbol.asyncDispose]()
-    const left = await query(server.url(), "SELECT 1 FROM pg_stat_activity WHERE application_name = 'pgproof guard'")
+    const left = await query(
+      server.url(),
+      "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'pgproof guard %'",
+    )
     expect(left).toEqual([])
   })
 })
