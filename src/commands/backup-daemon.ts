@@ -16,6 +16,7 @@ import {
   runDocument,
 } from './daemon-run.ts'
 import { serversOf } from './list-daemon.ts'
+import { type Given, isRun, OrdersAhead } from './orders-ahead.ts'
 import { parseTarget, placeName } from './target.ts'
 
 /**
@@ -40,38 +41,24 @@ export async function backUpAtDaemon(daemon: Daemon, operands: readonly string[]
     }
   }
   if (flags.detach !== true) {
-    const given = new Map<BackupOrder, DaemonRun | PgproofError | null>()
-    const followed = new Set<BackupOrder>()
-    using _together = cancellingTogether(
-      () => [...given].flatMap(([order, run]) => (isRun(run) && !followed.has(order) ? [run] : [])),
-      daemon,
-    )
-    const left = orders.values()
-    /** Orders so many more than have ended that nobody who may take one waits for an order. */
-    const orderMore = async (): Promise<void> => {
-      while (given.size - followed.size < ahead && !context.signal.aborted) {
-        const { value: order } = left.next()
-        if (order === undefined) return
-        given.set(order, await giveOrRefusal(order, () => orderRun(daemonOrder(order), daemon)))
-      }
-    }
-    const giveOrRefusal = async (order: BackupOrder, give: () => Promise<DaemonRun>) => {
+    const give = async (order: BackupOrder): Promise<Given> => {
       try {
-        return await unlessLeftOut(order, () => patiently(give, context))
+        return await unlessLeftOut(order, () => patiently(() => orderRun(daemonOrder(order), daemon), context))
       } catch (thrown) {
         return toPgproofError(thrown, 'the backup')
       }
     }
+    const ahead = new OrdersAhead(orders, give)
+    using _together = cancellingTogether(() => ahead.open(), daemon)
     const follow = async (order: BackupOrder): Promise<BackupOutcome | null> => {
-      await orderMore()
-      const run = given.get(order)
+      const given = await ahead.given(order, context.signal)
       try {
-        if (run === undefined || run === null) return null
-        return isRun(run) ? await followBackup(order, run, status, daemon) : failedBackup(order, 0, run)
+        if (given === null) return null
+        return isRun(given) ? await followBackup(order, given, status, daemon) : failedBackup(order, 0, given)
       } catch (thrown) {
         return failedBackup(order, 0, thrown)
       } finally {
-        followed.add(order)
+        ahead.ended(order)
       }
     }
     return await backUpAll(orders, [], follow, context, eachOrdered(orders, context))
@@ -83,13 +70,6 @@ export async function backUpAtDaemon(daemon: Daemon, operands: readonly string[]
     if (run !== null) runs.push(run)
   }
   return { document: { runs: runs.map(runDocument) }, text: runs.map((run) => orderedLine(run, context)).join('\n') }
-}
-
-/** A daemon forgets runs that ended long ago, a thousand at most; each backup may bring a prune with it. */
-const ahead = 200
-
-function isRun(given: DaemonRun | PgproofError | null): given is DaemonRun {
-  return given !== null && !(given instanceof PgproofError)
 }
 
 /** A server alone stands for all databases that the daemon knows of it. */

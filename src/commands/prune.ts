@@ -80,7 +80,6 @@ function decisionTable({ decisions }: PruneGroup, now: Date, paint: Painter): st
   return formatTable([{ title: '' }, { title: '' }, { title: '' }, right, right, { title: '' }], rows, paint)
 }
 
-/** `last 3, daily 7`: the rules that are not switched off. */
 function removedText({ groups }: PrunePlan, removed: readonly Removed[]): string {
   const lines = removed.flatMap(({ store, backups, leftovers, freedBytes, hiddenBytes }) => {
     if (backups.length + leftovers.length === 0) return []

@@ -3,6 +3,7 @@ import { reasonOf } from '../errors.ts'
 import { type Installation, readBackupKeys, readDrillKeys } from '../jobs/installation.ts'
 import type { Queue } from '../jobs/orders.ts'
 import type { QueueView } from '../jobs/queue-view.ts'
+import type { Readiness } from '../jobs/readiness.ts'
 import { spareFullCollections } from './full-collections.ts'
 import { RunQueue } from './run-queue.ts'
 import { Scheduler } from './scheduler.ts'
@@ -30,9 +31,6 @@ export type QueueParts = {
   /** Reads the store again; false if it does not answer. */
   readonly refresh: () => Promise<boolean>
 }
-
-/** `awaited` says what it will be ready by: `as soon as …`. */
-export type Readiness = { readonly ready: boolean; readonly reasons: readonly string[]; readonly awaited: string }
 
 export type OpenQueue = (parts: QueueParts) => Queue
 

@@ -1,4 +1,5 @@
 import { shellWord } from './shell-word.ts'
+
 /** What a recovery kit is made from. No secret can get in: there is no field for one. */
 export type KitInput = {
   readonly madeAt: Date

@@ -2,10 +2,8 @@ import type { PlannedJob } from '../catalog/runs.ts'
 import type { Installation } from '../jobs/installation.ts'
 import type { Orders } from '../jobs/orders.ts'
 import type { QueueView } from '../jobs/queue-view.ts'
+import type { Readiness } from '../jobs/readiness.ts'
 import type { ConfigReload, KeyExpiry } from '../metrics/scrape.ts'
-
-/** `awaited` says what it will be ready by: `as soon as …`. */
-export type Readiness = { readonly ready: boolean; readonly reasons: readonly string[]; readonly awaited?: string }
 
 /** What the HTTP API works with. */
 export type HttpParts = {

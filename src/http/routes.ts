@@ -51,7 +51,7 @@ function probeRoutes({ metrics, isReady }: HttpParts): Route[] {
         const mayKnow = caller.token !== null || caller.isLocal
         throw new PgproofError('NOT_READY', {
           reason: mayKnow ? reasons.join('; ') : 'its log says why',
-          awaited: (mayKnow ? awaited : undefined) ?? 'what stands there is mended',
+          awaited: mayKnow ? awaited : 'what stands there is mended',
         })
       },
     }),

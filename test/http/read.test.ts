@@ -33,7 +33,9 @@ describe('health and readiness', () => {
 
   it('a store that does not answer - 503 on readiness only, with the reason for those who may know it', async () => {
     const reasons = ['cannot reach the store s3://backups/prod: connect ECONNREFUSED']
-    await using server = await startTestServer({ parts: { isReady: () => ({ ready: false, reasons }) } })
+    await using server = await startTestServer({
+      parts: { isReady: () => ({ ready: false, reasons, awaited: 'it is mended' }) },
+    })
     expect((await server.call('GET', '/healthz', { as: null })).status).toBe(200)
     const local = (await server.call('GET', '/readyz', { as: null })).problem()
     expect(local).toMatchObject({ status: 503, code: 'NOT_READY', retryable: true })

@@ -20,7 +20,7 @@ export async function serveQueue(installation: Installation, queue: Queue): Prom
     queueView: () => queue.view(),
     keyExpiries: () => [],
     configReload: () => ({ isSuccessful: true, lastSuccessAt: new Date(0), needsRestart: [] }),
-    isReady: () => ({ ready: true, reasons: [] }),
+    isReady: () => ({ ready: true, reasons: [], awaited: '' }),
     version: '9.9.9',
   })
 }

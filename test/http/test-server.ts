@@ -123,7 +123,7 @@ export async function startTestServer(settings: ServerSettings = {}): Promise<Te
     queueView: () => idleQueue(clock.now()),
     keyExpiries: () => [],
     configReload: () => ({ isSuccessful: true, lastSuccessAt: new Date(0), needsRestart: [] }),
-    isReady: () => ({ ready: true, reasons: [] }),
+    isReady: () => ({ ready: true, reasons: [], awaited: '' }),
     version: '9.9.9',
     ...settings.parts,
   })
@@ -147,6 +147,8 @@ export async function startTestServer(settings: ServerSettings = {}): Promise<Te
 /** Notes orders as runs of the catalog; the test itself moves them on. */
 export class TestOrders implements Orders {
   readonly taken: Order[] = []
+  /** The runs whose cancellation was asked for and allowed. */
+  readonly cancelled: string[] = []
   isClosed = false
   /** Runs that are cancelled go on for a while, as those do that have something to clean up. */
   endsSlowly = false
@@ -185,6 +187,7 @@ export class TestOrders implements Orders {
     const run = this.#catalog.findRun(id)
     if (run === undefined) throw new PgproofError('RUN_UNKNOWN', { id })
     if (isFinished(run)) throw new PgproofError('RUN_FINISHED', { id })
+    this.cancelled.push(id)
     if (this.endsSlowly) return run
     return this.#catalog.updateRun(id, { state: 'cancelled', finishedAt: this.#clock.now() }) ?? run
   }

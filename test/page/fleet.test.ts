@@ -78,7 +78,7 @@ describe('the page of a fleet', () => {
   it('the control database does not answer - is said once, before anything else, and the rest is as of then', async () => {
     const reason = 'the control database cannot be used: connection refused'
     const queueView = () => busyFleet(at, { isReachable: false, reason, dead: [], vanished: [] })
-    const isReady = () => ({ ready: false, reasons: [reason] })
+    const isReady = () => ({ ready: false, reasons: [reason], awaited: '' })
     await using server = await startTestServer({ ...well, parts: { queueView, isReady } })
     const words = await wordsOf(server)
     expect(words).toContain('1 thing needs you now')

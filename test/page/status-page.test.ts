@@ -57,7 +57,7 @@ describe('the page for people', () => {
   })
 
   it('nothing was ever backed up or proven, and it is not ready - says so before anything else', async () => {
-    const isReady = () => ({ ready: false, reasons: ['the store is away'] })
+    const isReady = () => ({ ready: false, reasons: ['the store is away'], awaited: '' })
     await using server = await startTestServer({ parts: { planned: planned(), isReady } })
     const words = await wordsOf(server)
     expect(words).toContain('2 things need you now')
@@ -153,7 +153,7 @@ describe('the page for people', () => {
     const database = `${hostile}\u202Etxt`
     await using server = await startTestServer({
       manifests: [manifestAt('2026-11-20T02:00:00Z', { database })],
-      parts: { isReady: () => ({ ready: false, reasons: [hostile] }), version: hostile },
+      parts: { isReady: () => ({ ready: false, reasons: [hostile], awaited: hostile }), version: hostile },
     })
     const { text } = await server.call('GET', '/')
     expect(text).not.toContain('<img')

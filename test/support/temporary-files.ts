@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, readdirSync, readlinkSync, rmSync, statfsSync } from 'node:fs'
+import { chmodSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, statfsSync } from 'node:fs'
 import { freemem } from 'node:os'
 import { join } from 'node:path'
 
@@ -48,9 +48,20 @@ function isThere(pid: number): boolean {
   }
 }
 
-/** What belongs to somebody else stays. */
+/** With the servers that a run which was killed left at work in it. What belongs to somebody else stays. */
 function remove(folder: string): void {
   try {
+    for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name)))
+      if (worksIn(folder, pid)) process.kill(Number(pid), 'SIGKILL')
     rmSync(folder, { recursive: true, force: true, maxRetries: 3 })
   } catch {}
+}
+
+function worksIn(folder: string, pid: string): boolean {
+  try {
+    const isStartedWith = readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes(`${folder}/`)
+    return isStartedWith || readlinkSync(`/proc/${pid}/cwd`).startsWith(`${folder}/`)
+  } catch {
+    return false
+  }
 }
