@@ -33,6 +33,9 @@ if (forTests && !onPath('s3cmd')) wanted.push('s3cmd')
 // Gets a newer PostgreSQL for the tests: see scripts/newer-postgres.sh.
 if (forTests && needsNewerPostgres() && !onPath('mmdebstrap')) wanted.push('mmdebstrap')
 if (wanted.length > 0) installDebianPackages(wanted)
+// Once it is known which PostgreSQL they are for.
+const extensions = forTests && onPath('apt-get') ? missingExtensions() : []
+if (extensions.length > 0) installDebianPackages(extensions)
 
 function installPackages() {
   const lock = readFileSync(join(root, 'package-lock.json'))
@@ -51,6 +54,18 @@ function findPostgres() {
   const majors = existsSync('/usr/lib/postgresql') ? readdirSync('/usr/lib/postgresql') : []
   if (majors.some((major) => Number(major) >= 14 && existsSync(`/usr/lib/postgresql/${major}/bin/initdb`))) return true
   return onPath('initdb') && onPath('pg_dump')
+}
+
+/** Those that do not come with PostgreSQL itself: awkward ones to back up, restore and drill. */
+function missingExtensions() {
+  const majors = existsSync('/usr/lib/postgresql') ? readdirSync('/usr/lib/postgresql').map(Number) : []
+  const newest = majors
+    .sort((one, other) => other - one)
+    .find((major) => existsSync(`/usr/lib/postgresql/${major}/bin/initdb`))
+  const packages = { pg_cron: 'cron', postgis: 'postgis-3' }
+  return Object.entries(packages)
+    .filter(([name]) => newest >= 14 && !existsSync(`/usr/share/postgresql/${newest}/extension/${name}.control`))
+    .map(([, suffix]) => `postgresql-${newest}-${suffix}`)
 }
 
 /** Only root can unpack one; to others the tests say what they lack. */
