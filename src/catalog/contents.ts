@@ -3,17 +3,11 @@ import type { Manifest } from '../domain/manifest.ts'
 import type { PauseDocument } from '../domain/pause.ts'
 import type { PruneRecord } from '../domain/prune-record.ts'
 import { PgproofError } from '../errors.ts'
-import {
-  type BackupPlace,
-  drillsPrefix,
-  drillTablesKey,
-  fullDrillsPrefix,
-  isOwnName,
-  objectNames,
-} from '../storage/object-keys.ts'
+import { type BackupPlace, drillTablesKey, objectNames } from '../storage/object-keys.ts'
 import type { ObjectInfo } from '../storage/object-store.ts'
 import { forEachInSlices } from './in-slices.ts'
-import { placeOfFullDrill, placesOfFolders } from './places.ts'
+import type { Listed, ListedFolder } from './listed.ts'
+import type { FullDrillPlace } from './places.ts'
 import type { StoredDocument } from './read-document.ts'
 
 /** A backup as the store holds it: its manifest, and what the listing says about its objects. */
@@ -67,7 +61,7 @@ export type KnownBefore = {
   readonly documents: Promise<KnownDocuments>
 }
 
-export type FullDrillPlace = { readonly server: string; readonly label: string }
+export type { FullDrillPlace } from './places.ts'
 
 export type StoreContents = {
   readonly backups: Map<string, StoredBackup>
@@ -97,39 +91,19 @@ export function emptyContents(): StoreContents {
   }
 }
 
-/** Puts together what was listed and read; `refusals` are documents that the store did not hand out. */
+/** Puts together what was listed, piece by piece, and read; `refusals` are documents that the store did not hand out. */
 export async function arrange(
-  objects: readonly ObjectInfo[],
+  listed: readonly Listed[],
   documents: KnownDocuments,
   refusals: readonly DamagedObject[],
 ): Promise<StoreContents> {
-  const fullDrills: FullDrillPlace[] = []
+  const fullDrills = listed.flatMap((piece) => piece.fullDrills)
   const contents = { ...emptyContents(), fullDrills, known: documents, isComplete: refusals.length === 0 }
   for (const refusal of refusals) contents.damaged.set(refusal.key, refusal)
-  const tables = new Set<string>()
-  const folders = new Map<string, Folder | undefined>()
-  const placeOf = placesOfFolders()
-  let last: { readonly name: string; readonly folder: Folder | undefined } | undefined
-  await forEachInSlices(objects, (info) => {
-    const { key } = info
-    const drilled = key.startsWith(fullDrillsPrefix) ? placeOfFullDrill(key) : undefined
-    if (drilled !== undefined) fullDrills.push(drilled)
-    if (key.startsWith(drillsPrefix)) tables.add(key)
-    const end = key.lastIndexOf('/') + 1
-    const object = key.slice(end)
-    if (!isOwnName(object)) return
-    const name = key.slice(0, end)
-    // The objects of a folder mostly follow one another.
-    if (last?.name !== name) {
-      if (!folders.has(name)) folders.set(name, openFolder(name, placeOf))
-      last = { name, folder: folders.get(name) }
-    }
-    last.folder?.inside.set(object, info)
-  })
   await forEachInSlices(documents, ([key, { info, document }]) => {
     if (document.kind === 'drill') {
       contents.drills.set(key, document.report)
-      const missing = missingTables(document.report, tables)
+      const missing = missingTables(document.report, listed)
       // What the report says counts; what it says in detail is gone.
       if (missing !== null) contents.damaged.set(missing.key, { ...missing, modifiedAt: info.modifiedAt })
     }
@@ -137,23 +111,24 @@ export async function arrange(
     if (document.kind === 'pause') contents.pauses.set(key, document.pause)
     if (document.kind === 'damaged') contents.damaged.set(key, { ...info, error: document.error })
   })
-  await forEachInSlices(folders, ([name, folder]) => {
-    if (folder === undefined) return
-    const { place, inside } = folder
-    const manifest = documents.get(`${name}${objectNames.manifest}`)?.document
-    if (manifest?.kind === 'manifest') contents.backups.set(name, storedBackup(name, manifest, inside))
-    else if (!inside.has(objectNames.manifest))
-      contents.orphans.set(name, orphanFolder(name, place, [...inside.values()]))
-  })
+  for (const { folders } of listed)
+    await forEachInSlices(folders, ([name, folder]) => {
+      if (folder === undefined) return
+      const info = folder.find(objectNames.manifest)
+      const manifest = info === undefined ? undefined : documents.get(info.key)?.document
+      if (info === undefined) contents.orphans.set(name, orphanFolder(name, folder))
+      else if (manifest?.kind === 'manifest')
+        contents.backups.set(name, storedBackup(name, manifest, folder, info.modifiedAt))
+    })
   return contents
 }
 
 function missingTables(
   { server, database, label, tablesSha256 }: DrillReport,
-  listed: ReadonlySet<string>,
+  listed: readonly Listed[],
 ): Omit<DamagedObject, 'modifiedAt'> | null {
   const key = drillTablesKey(server, database, label)
-  if (tablesSha256 === null || listed.has(key)) return null
+  if (tablesSha256 === null || listed.some(({ drillKeys }) => drillKeys.has(key))) return null
   const reason = `it is missing, and drill report ${label} says that it is there`
   return { key, bytes: 0, error: new PgproofError('STORE_FORMAT_INVALID', { what: key, reason }) }
 }
@@ -168,28 +143,20 @@ export function faultsOf(manifest: Manifest, find: (name: string) => ObjectInfo 
   })
 }
 
-type Folder = { readonly place: BackupPlace; readonly inside: Map<string, ObjectInfo> }
-
-/** Undefined for a folder that is of no backup. */
-function openFolder(folder: string, placeOf: (folder: string) => BackupPlace | undefined): Folder | undefined {
-  const place = placeOf(folder)
-  return place === undefined ? undefined : { place, inside: new Map() }
-}
-
 function storedBackup(
   folder: string,
   { manifest, sha256 }: { manifest: Manifest; sha256: string },
-  inside: ReadonlyMap<string, ObjectInfo>,
+  inside: ListedFolder,
+  storedAt: Date,
 ): StoredBackup {
   let storedBytes = 0
-  for (const { bytes } of inside.values()) storedBytes += bytes
-  const hasSignature = inside.has(objectNames.signature)
-  const { modifiedAt: storedAt } = inside.get(objectNames.manifest) as ObjectInfo
-  const faults = faultsOf(manifest, (name) => inside.get(name))
+  for (const { bytes } of inside.objects) storedBytes += bytes
+  const hasSignature = inside.find(objectNames.signature) !== undefined
+  const faults = faultsOf(manifest, (name) => inside.find(name))
   return { manifest, manifestSha256: sha256, folder, hasSignature, storedAt, storedBytes, faults }
 }
 
-function orphanFolder(folder: string, place: BackupPlace, objects: readonly ObjectInfo[]): OrphanFolder {
+function orphanFolder(folder: string, { place, objects }: ListedFolder): OrphanFolder {
   const newest = Math.max(...objects.map(({ modifiedAt }) => modifiedAt.getTime()))
   return {
     ...place,

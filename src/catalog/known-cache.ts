@@ -205,15 +205,19 @@ async function parse(bytes: Buffer, storeHash: string): Promise<KnownDocuments> 
   if (lines[0] !== headerOf(storeHash)) throw new Error('it is of another store or another version of pgproof')
   const known = new Map<string, KnownDocument>()
   const kinds = new Set<string>()
-  // The store is listed meanwhile.
-  await forEachInSlices(lines.slice(2), (line) => {
+  const take = (line: string): void => {
     const row = JSON.parse(line) as Row
     const document = parseRow(row, !kinds.has(row.document.kind))
     kinds.add(row.document.kind)
     known.set(document.info.key, document)
-  })
+  }
+  // The store is listed meanwhile.
+  await forEachInSlices(lines.slice(2), take, rowsInSlice)
   return known
 }
+
+/** They take a millisecond or two; a listing begins with a dozen calls of the file system, one after the other. */
+const rowsInSlice = 100
 
 /** Of processes that died while they wrote. */
 async function removeLeftovers(path: string): Promise<void> {

@@ -1,25 +1,27 @@
+import { setImmediate } from 'node:timers/promises'
 import { backupsPrefix, drillsPrefix, rolesPrefix } from '../storage/object-keys.ts'
 import type { ObjectInfo, ObjectStore } from '../storage/object-store.ts'
+import { forEachInSlices, itemsInSlice } from './in-slices.ts'
 import { mapInParallel } from './map-in-parallel.ts'
 
 /**
- * Every object under `prefix`, in the order of their keys; throws where any listing fails. Pages follow one another, so a
- * long listing is cut at keys of `cuts` (see `cutsAmong`), and the pieces are listed at the same time. The pieces together
- * cover every key, whatever came or went since. What is listed in one piece is told to `onListed` as it comes.
+ * Tells `onListed` of every object under `prefix`, in the order of their keys; throws where any listing fails. Pages follow
+ * one another, so a long listing is cut at keys of `cuts` (see `cutsAmong`), and the pieces are listed at the same time. The
+ * pieces together cover every key, whatever came or went since. What is listed in one piece is told as it comes.
  */
 export async function listInParallel(
   store: ObjectStore,
   prefix: string,
   cuts: readonly string[],
   signal: AbortSignal,
-  onListed: (info: ObjectInfo) => void = () => {},
-): Promise<readonly ObjectInfo[]> {
+  onListed: (info: ObjectInfo) => void,
+): Promise<void> {
   const own = store.listsInPages === true ? [...new Set(cuts)].filter((key) => key.startsWith(prefix)).sort() : []
   if (own.length === 0) return await listWhole(store, prefix, signal, onListed)
   const pieces = [undefined, ...own].map((after, index) => ({ after, until: own[index] }))
   const listed = await mapInParallel(pieces, piecesAtOnce, signal, (piece) => listPiece(store, prefix, piece, signal))
-  if (!areSeamless(listed)) return await listWhole(store, prefix, signal, () => {})
-  return listed.flatMap(({ objects }) => objects)
+  if (!areSeamless(listed)) return await listWhole(store, prefix, signal, onListed)
+  for (const { objects } of listed) await forEachInSlices(objects, onListed)
 }
 
 /**
@@ -64,13 +66,16 @@ async function listWhole(
   prefix: string,
   signal: AbortSignal,
   onListed: (info: ObjectInfo) => void,
-): Promise<readonly ObjectInfo[]> {
-  const objects: ObjectInfo[] = []
+): Promise<void> {
+  let left = itemsInSlice
   for await (const info of store.list(prefix, { signal })) {
-    objects.push(info)
     onListed(info)
+    left -= 1
+    if (left > 0) continue
+    left = itemsInSlice
+    // A store may hand out many at once.
+    await setImmediate()
   }
-  return objects
 }
 
 /** Keys beyond `after`, up to and with `until`. */

@@ -14,6 +14,7 @@ import type { ObjectInfo, ObjectStore } from '../storage/object-store.ts'
 import type { StoreSet } from '../storage/store-set.ts'
 import { arrange, type KnownDocument, type StoreContents, type StoredBackup } from './contents.ts'
 import { listInParallel } from './list-in-parallel.ts'
+import { Listed } from './listed.ts'
 import { mapInParallel } from './map-in-parallel.ts'
 import { isDocumentKey, type ReportTrust, readDocument } from './read-document.ts'
 import type { Touched } from './touched.ts'
@@ -101,14 +102,18 @@ async function readNews(
     place.kind === 'roles' ? [] : documentPrefixes(place).filter((prefix) => prefix.startsWith(drillsPrefix))
   const objects: ObjectInfo[] = []
   for (const prefixes of [reports, [...new Set(own)]]) {
-    const listings = await mapInParallel(prefixes, prefixes.length, signal, (prefix) =>
-      listInParallel(store, prefix, [], signal),
-    )
+    const listings = await mapInParallel(prefixes, prefixes.length, signal, async (prefix) => {
+      const listing: ObjectInfo[] = []
+      await listInParallel(store, prefix, [], signal, (info) => listing.push(info))
+      return listing
+    })
     for (const listing of listings) for (const info of listing) objects.push(info)
   }
   const listed = new Map(objects.map((info) => [info.key, info]))
   const documents = await readUnknown(objects, listed, store, known, trust, signal)
-  const { backups, drills } = await arrange(objects, documents, [])
+  const sorted = new Listed()
+  for (const info of objects) sorted.add(info)
+  const { backups, drills } = await arrange([sorted], documents, [])
   // A listing that began before a backup was complete may show its manifest and not its dump.
   for (const [folder, { faults }] of [...backups]) if (faults.length > 0) backups.delete(folder)
   const isListed = (folder: string): boolean => listed.has(`${folder}${objectNames.manifest}`)

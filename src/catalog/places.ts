@@ -55,8 +55,10 @@ export function isOwnDrillKey(key: string, report: { server: string; database: s
   return key === drillReportKey(report.server, report.database, report.label)
 }
 
+export type FullDrillPlace = { readonly server: string; readonly label: string }
+
 /** Of which full drill the report under this key is; undefined for anything else, its signature for one. */
-export function placeOfFullDrill(key: string): { readonly server: string; readonly label: string } | undefined {
+export function placeOfFullDrill(key: string): FullDrillPlace | undefined {
   const [prefix, escaped, name, ...others] = key.split('/')
   const server = unescapeName(escaped ?? '')
   const label = name?.replace(/\.json$/, '')

@@ -102,11 +102,13 @@ export function untrusted(key: string, reason: string): PgproofError {
 
 type DocumentKind = Exclude<StoredDocument['kind'], 'damaged'>
 
+const manifestEnding = `/${objectNames.manifest}`
+
 function documentKind(key: string): DocumentKind | undefined {
   if (isDrillReportKey(key)) return 'drill'
   if (isPruneRecordKey(key)) return 'prune'
   if (isPauseKey(key)) return 'pause'
-  return key.endsWith(`/${objectNames.manifest}`) ? 'manifest' : undefined
+  return key.endsWith(manifestEnding) ? 'manifest' : undefined
 }
 
 function decode(kind: DocumentKind, key: string, bytes: Uint8Array): StoredDocument {

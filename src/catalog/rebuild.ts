@@ -20,6 +20,7 @@ import {
 } from './contents.ts'
 import { forEachInSlices } from './in-slices.ts'
 import { cutsAmong, listInParallel } from './list-in-parallel.ts'
+import { Listed } from './listed.ts'
 import { mapInParallel } from './map-in-parallel.ts'
 import { isDrillReportKey } from './places.ts'
 import { isDocumentKey, type ReportJudge, type ReportTrust, readDocument } from './read-document.ts'
@@ -50,51 +51,56 @@ export async function rebuildFromStore(
     }
   })
   let known = 'documents' in knownBefore ? undefined : knownBefore
-  const seen = new Set<string>()
-  /** Does nothing until it is known what was read before. */
+  /** Documents that were listed before it was known what was read before, or before the signature of a report. */
+  let waiting: ObjectInfo[] = []
   const look = (info: ObjectInfo): void => {
-    if (known === undefined || seen.has(info.key)) return
-    seen.add(info.key)
-    const before = known.get(info.key)
+    const before = known?.get(info.key)
     const isKnown = before !== undefined && isSame(before.info, info) && before.judgedBy === judgedBy(info, judge)
     if (isKnown) found.set(info.key, before)
     else reading.add(info)
   }
-  const knowing = 'documents' in knownBefore ? knownBefore.documents.then((documents) => (known = documents)) : known
-  const lookAtOnce = (info: ObjectInfo): void => {
-    if (isDocumentKey(info.key)) look(info)
+  const lookAtWaiting = async (): Promise<void> => {
+    const those = waiting
+    waiting = []
+    await forEachInSlices(those, look)
   }
-  const objects: ObjectInfo[] = []
-  const listedDocuments: ObjectInfo[] = []
+  const knowing = 'documents' in knownBefore ? knownBefore.documents.then((documents) => (known = documents)) : known
+  const listed: Listed[] = []
+  const listedDocuments: ObjectInfo[][] = []
+  const list = async (prefix: string, cuts: readonly string[]): Promise<void> => {
+    const own = new Listed()
+    const documents: ObjectInfo[] = []
+    listed.push(own)
+    listedDocuments.push(documents)
+    await listInParallel(store, prefix, cuts, signal, (info) => {
+      own.add(info)
+      if (!isDocumentKey(info.key)) return void judge?.note(info)
+      documents.push(info)
+      // A report is judged by its signature, which is listed after it.
+      if (known === undefined || prefix === drillsPrefix) waiting.push(info)
+      else look(info)
+    })
+  }
   try {
     const cuts = await cutsOf(store, knownBefore)
     for (const prefixes of listingOrder) {
-      const listed = await mapInParallel(prefixes, prefixes.length, signal, (prefix) =>
-        // A report is judged by its signature, which is listed after it.
-        listInParallel(store, prefix, cuts, signal, prefix === drillsPrefix ? undefined : lookAtOnce),
-      )
-      const from = listedDocuments.length
-      for (const infos of listed)
-        await forEachInSlices(infos, (info) => {
-          objects.push(info)
-          if (isDocumentKey(info.key)) listedDocuments.push(info)
-          else judge?.note(info)
-        })
-      await forEachInSlices(listedDocuments.slice(from), look)
+      await mapInParallel(prefixes, prefixes.length, signal, (prefix) => list(prefix, cuts))
+      if (known !== undefined) await lookAtWaiting()
     }
     await knowing
-    await forEachInSlices(listedDocuments, look)
+    await lookAtWaiting()
   } catch (error) {
     await reading.stop()
     throw error
   }
   await reading.end()
   const documents = new Map<string, KnownDocument>()
-  await forEachInSlices(listedDocuments, ({ key }) => {
-    const document = found.get(key)
-    if (document !== undefined) documents.set(key, document)
-  })
-  const contents = await arrange(objects, documents, refusals)
+  for (const infos of listedDocuments)
+    await forEachInSlices(infos, ({ key }) => {
+      const document = found.get(key)
+      if (document !== undefined) documents.set(key, document)
+    })
+  const contents = await arrange(listed, documents, refusals)
   await confirmFaults(store, contents.backups, signal)
   return contents
 }

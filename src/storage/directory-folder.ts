@@ -1,4 +1,6 @@
 import { isUtf8 } from 'node:buffer'
+import type { Dirent } from 'node:fs'
+import type { ObjectInfo } from './object-store.ts'
 
 /** Which keys below a root are wanted. */
 export type WalkRange = {
@@ -7,14 +9,29 @@ export type WalkRange = {
   readonly after: string
 }
 
-/** What a listing needs to know of a file. */
-export type FileStat = { readonly size: number; readonly mtime: Date; readonly ctimeMs: number }
+/** What is in a folder, in the order of the keys: files as a listing shows them, and folders by their keys. */
+export type FolderContents = readonly (ObjectInfo | string)[]
 
 /** What is in a folder, as the file system tells it: the names may be in any encoding. */
 export type RawEntry = { readonly name: Uint8Array; isDirectory(): boolean }
 export type FolderEntry = { readonly name: string; readonly isDirectory: boolean }
 
-/** Without names that are not UTF-8: decoded they would be those of other files. */
+/** The file of that key, of so many bytes; the times of its modification and change in milliseconds as the system tells them. */
+export function listedFile(key: string, bytes: number, mtimeMs: number, ctimeMs: number): ObjectInfo {
+  // Rounded as Node does. The ETag is changed by every write and rename, and by nobody at will.
+  return { key, bytes, modifiedAt: new Date(Math.round(mtimeMs)), etag: String(ctimeMs) }
+}
+
+/**
+ * Without names that are not UTF-8: decoded they would be those of other files. Undefined where some may be such, which
+ * only the bytes tell.
+ */
+export function plainEntries(entries: readonly Dirent[]): readonly FolderEntry[] | undefined {
+  if (entries.some(({ name }) => name.includes('\ufffd'))) return undefined
+  return entries.map((entry) => ({ name: entry.name, isDirectory: entry.isDirectory() }))
+}
+
+/** The same by the bytes of the names. */
 export function readableEntries(entries: readonly RawEntry[]): readonly FolderEntry[] {
   return entries
     .filter(({ name }) => isUtf8(name))

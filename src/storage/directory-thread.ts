@@ -5,7 +5,7 @@
 import { lstatSync, readdirSync } from 'node:fs'
 import { parentPort } from 'node:worker_threads'
 // The ending is that of this file: sources run as they are.
-import { readableEntries, type WalkRange, wantedKeys } from './directory-folder.ts'
+import { type FolderEntry, plainEntries, readableEntries, type WalkRange, wantedKeys } from './directory-folder.ts'
 
 /** Some folders below a root. */
 export type FolderRequest = WalkRange & { readonly root: string; readonly folders: readonly string[] }
@@ -42,8 +42,8 @@ function answerTo({ root, folders, ...range }: FolderRequest): FolderAnswer {
   try {
     for (const folder of folders) {
       const before = keys.length
-      const entries = unlessAbsent(() => readdirSync(`${root}/${folder}`, { withFileTypes: true, encoding: 'buffer' }))
-      for (const key of wantedKeys(readableEntries(entries ?? []), folder, range)) {
+      const entries = unlessAbsent(() => read(`${root}/${folder}`))
+      for (const key of wantedKeys(entries ?? [], folder, range)) {
         const stat = key.endsWith('/') ? noStat : unlessAbsent(() => lstatSync(`${root}/${key}`))
         if (stat === undefined || (stat !== noStat && !stat.isFile())) continue
         keys.push(key)
@@ -55,7 +55,14 @@ function answerTo({ root, folders, ...range }: FolderRequest): FolderAnswer {
     const { message, code = '', errno = 0, syscall = '' } = error as NodeJS.ErrnoException
     fault = { message, code, errno, syscall }
   }
-  return { keys: keys.join('\0'), counts, stats: Float64Array.from(stats), fault }
+  return { keys: keys.join('\0'), counts, stats: new Float64Array(stats), fault }
+}
+
+function read(path: string): readonly FolderEntry[] {
+  return (
+    plainEntries(readdirSync(path, { withFileTypes: true })) ??
+    readableEntries(readdirSync(path, { withFileTypes: true, encoding: 'buffer' }))
+  )
 }
 
 const noStat = { size: 0, mtimeMs: 0, ctimeMs: 0, isFile: () => false }

@@ -3,11 +3,12 @@ import { join } from 'node:path'
 import type { Clock } from '../clock.ts'
 import { PgproofError } from '../errors.ts'
 import { codeOf } from './directory-errors.ts'
-import { type FolderEntry, readableEntries } from './directory-folder.ts'
-import { ignoreAbsence, type TreeFile, walkFolder } from './directory-walk.ts'
+import { type FolderEntry, listedFile, plainEntries, readableEntries } from './directory-folder.ts'
+import { ignoreAbsence, walkFolder } from './directory-walk.ts'
 import type { FileCalls } from './file-calls.ts'
 import { IdleThreads } from './folder-threads.ts'
 import { temporaryName } from './key-rules.ts'
+import type { ObjectInfo } from './object-store.ts'
 
 /** The folders and files below one root; knows keys, and keeps everything inside the root. */
 export class DirectoryTree {
@@ -33,11 +34,11 @@ export class DirectoryTree {
   }
 
   /** The regular file that `key` names; undefined if there is none. Throws `STORE_BUCKET_MISSING`. */
-  async findFile(key: string): Promise<TreeFile | undefined> {
+  async findFile(key: string): Promise<ObjectInfo | undefined> {
     await this.#assertRoot()
     const path = this.pathOf(key)
     const stat = await ignoreAbsence(this.#assertNoLinks(folderOf(key)).then(() => this.#calls.run(() => lstat(path))))
-    return stat?.isFile() === true ? { key, stat } : undefined
+    return stat?.isFile() === true ? listedFile(key, stat.size, stat.mtimeMs, stat.ctimeMs) : undefined
   }
 
   /** Makes the folders that `key` needs; `syncFoldersOf` makes them durable. */
@@ -100,7 +101,7 @@ export class DirectoryTree {
    * Regular files whose key starts with `prefix`, and beyond `after`, in the UTF-8 byte order of their keys, as S3 lists
    * them, some at a time. Abort `ended` when nobody waits for them any more.
    */
-  async *walk(prefix: string, after: string, ended: AbortSignal): AsyncGenerator<readonly TreeFile[]> {
+  async *walk(prefix: string, after: string, ended: AbortSignal): AsyncGenerator<readonly ObjectInfo[]> {
     await this.#assertRoot()
     const start = prefix.slice(0, prefix.lastIndexOf('/') + 1)
     await ignoreAbsence(this.#assertNoLinks(start.replace(/\/$/, '')))
@@ -114,11 +115,11 @@ export class DirectoryTree {
       clock: this.#clock,
       ended,
     }))
-      yield files.filter((file) => !isTemporary(file) && !isNfsRemains(file))
+      yield files.some(isHidden) ? files.filter((file) => !isTemporary(file) && !isNfsRemains(file)) : files
   }
 
   /** What unfinished writes left, in folders that a key of ours can have: `lost+found` and `.snapshot` are not ours. */
-  async *walkTemporary(ended: AbortSignal): AsyncGenerator<readonly TreeFile[]> {
+  async *walkTemporary(ended: AbortSignal): AsyncGenerator<readonly ObjectInfo[]> {
     await this.#assertRoot()
     for await (const files of walkFolder(this.#root, '', {
       prefix: '',
@@ -155,7 +156,10 @@ export class DirectoryTree {
 }
 
 async function readFolder(path: string): Promise<readonly FolderEntry[]> {
-  return readableEntries(await readdir(path, { withFileTypes: true, encoding: 'buffer' }))
+  return (
+    plainEntries(await readdir(path, { withFileTypes: true })) ??
+    readableEntries(await readdir(path, { withFileTypes: true, encoding: 'buffer' }))
+  )
 }
 
 async function readOwnFolder(path: string): Promise<readonly FolderEntry[]> {
@@ -172,12 +176,17 @@ async function readOwnFolder(path: string): Promise<readonly FolderEntry[]> {
 /** Escaped names and labels are made of these. */
 const ownFolderName = /^[A-Za-z0-9_=-]+$/
 
-function isTemporary({ key }: TreeFile): boolean {
+/** Whether it may be one of the two below; nearly none is. */
+function isHidden({ key }: ObjectInfo): boolean {
+  return key.startsWith('.', key.lastIndexOf('/') + 1)
+}
+
+function isTemporary({ key }: ObjectInfo): boolean {
   return temporaryName.test(key.slice(key.lastIndexOf('/') + 1))
 }
 
 /** What the client of NFS keeps of a file that was deleted while somebody reads it. */
-function isNfsRemains({ key }: TreeFile): boolean {
+function isNfsRemains({ key }: ObjectInfo): boolean {
   return /^\.nfs[0-9a-f]{8,}$/.test(key.slice(key.lastIndexOf('/') + 1))
 }
 

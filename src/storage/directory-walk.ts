@@ -1,13 +1,11 @@
-import type { Stats } from 'node:fs'
 import { lstat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock } from '../clock.ts'
 import { codeOf } from './directory-errors.ts'
-import { type FileStat, type FolderEntry, type WalkRange, wantedKeys } from './directory-folder.ts'
+import { type FolderContents, type FolderEntry, listedFile, type WalkRange, wantedKeys } from './directory-folder.ts'
 import type { FileCalls } from './file-calls.ts'
-import { type FolderContents, FolderThreads, type IdleThreads } from './folder-threads.ts'
-
-export type TreeFile = { readonly key: string; readonly stat: FileStat }
+import { FolderThreads, type IdleThreads } from './folder-threads.ts'
+import type { ObjectInfo } from './object-store.ts'
 
 export type Walk = WalkRange & {
   readonly read: (path: string) => Promise<readonly FolderEntry[]>
@@ -25,15 +23,15 @@ export type Walk = WalkRange & {
  * keys. The next folders are opened meanwhile: one call of the file system after the other, ten thousand backups would
  * take ten times as long.
  */
-export async function* walkFolder(root: string, folder: string, walk: Walk): AsyncGenerator<readonly TreeFile[]> {
+export async function* walkFolder(root: string, folder: string, walk: Walk): AsyncGenerator<readonly ObjectInfo[]> {
   const threads = new FolderThreads(root, { prefix: walk.prefix, after: walk.after }, walk.clock, walk.idle)
   const close = (): void => threads.close()
   walk.ended.addEventListener('abort', close, { once: true })
   try {
-    let files: TreeFile[] = []
+    let files: readonly ObjectInfo[] = []
     const tree = { root, walk, threads }
     for await (const more of walkOpened(await openFolder(folder, tree), tree)) {
-      files = files.concat(more)
+      files = files.length === 0 ? more : files.concat(more)
       if (files.length < filesAtOnce) continue
       yield files
       files = []
@@ -66,30 +64,38 @@ const filesAtOnce = 256
 
 type Tree = { readonly root: string; readonly walk: Walk; readonly threads: FolderThreads }
 
-async function* walkOpened(contents: FolderContents, tree: Tree): AsyncGenerator<readonly TreeFile[]> {
+async function* walkOpened(contents: FolderContents, tree: Tree): AsyncGenerator<readonly ObjectInfo[]> {
   const { walk, threads } = tree
-  const waiting = contents.flatMap(({ key, stat }) => (stat === null ? [key] : []))
+  if (isFilesOnly(contents)) return yield contents
+  const waiting = contents.filter((entry) => typeof entry === 'string')
   const isMany = walk.byThreads && waiting.length >= foldersForThreads
   const ahead = isMany ? foldersAheadOfThreads : foldersAhead
-  const opening: Promise<FolderContents>[] = []
-  let files: TreeFile[] = []
-  for (const { key, stat } of contents) {
-    if (stat !== null) {
-      files.push({ key, stat })
+  const opening: Promise<readonly FolderContents[]>[] = []
+  let opened: FolderContents[] = []
+  /** Of all that are being opened, or are and were not walked yet. */
+  let underWay = 0
+  let files: ObjectInfo[] = []
+  for (const entry of contents) {
+    if (typeof entry !== 'string') {
+      files.push(entry)
       continue
     }
-    const room = opening.length < ahead.least ? ahead.most - opening.length : 0
-    const next = waiting.splice(0, room)
-    const opened = isMany ? threads.open(next) : next.map((folder) => openFolder(folder, tree))
-    for (const one of opened) {
-      // Whoever stops early does not want to hear of it.
-      one.catch(() => {})
-      opening.push(one)
+    if (underWay < ahead.least) {
+      const next = waiting.splice(0, ahead.most - underWay)
+      underWay += next.length
+      const more = isMany ? threads.open(next) : next.map(async (folder) => [await openFolder(folder, tree)])
+      for (const some of more) {
+        // Whoever stops early does not want to hear of it.
+        some.catch(() => {})
+        opening.push(some)
+      }
     }
-    const inside = (await opening.shift()) ?? []
+    if (opened.length === 0) opened = [...((await opening.shift()) ?? [])].reverse()
+    const inside = opened.pop() ?? []
+    underWay -= 1
     // A folder of files only, as every backup's is, needs no generator of its own.
-    if (inside.every((entry) => entry.stat !== null)) {
-      for (const { key: inner, stat: found } of inside) files.push({ key: inner, stat: found as FileStat })
+    if (isFilesOnly(inside)) {
+      for (const file of inside) files.push(file)
       if (files.length < filesAtOnce) continue
       yield files
       files = []
@@ -102,6 +108,10 @@ async function* walkOpened(contents: FolderContents, tree: Tree): AsyncGenerator
   yield files
 }
 
+function isFilesOnly(contents: FolderContents): contents is readonly ObjectInfo[] {
+  return !contents.some((entry) => typeof entry === 'string')
+}
+
 async function openFolder(folder: string, { root, walk, threads }: Tree): Promise<FolderContents> {
   const keys = wantedKeys(
     (await ignoreAbsence(walk.calls.run(() => walk.read(join(root, folder))))) ?? [],
@@ -110,25 +120,17 @@ async function openFolder(folder: string, { root, walk, threads }: Tree): Promis
   )
   // The reports of all drills of a database are in one: the thread reads the folder once more, and looks at each file.
   if (walk.byThreads && keys.length >= filesForThread && !keys.some((key) => key.endsWith('/')))
-    return (await threads.open([folder])[0]) ?? []
+    return (await threads.open([folder])[0])?.[0] ?? []
   const opened: (FolderContents[number] | undefined)[] = []
   for (let index = 0; index < keys.length; index += filesAtOnce) {
     const some = keys.slice(index, index + filesAtOnce)
-    opened.push(
-      ...(await Promise.all(
-        some.map((key) => (key.endsWith('/') ? { key, stat: null } : lookAt(root, key, walk.calls))),
-      )),
-    )
+    opened.push(...(await Promise.all(some.map((key) => (key.endsWith('/') ? key : lookAt(root, key, walk.calls))))))
   }
   return opened.filter((entry) => entry !== undefined)
 }
 
-async function lookAt(
-  root: string,
-  key: string,
-  calls: FileCalls,
-): Promise<{ readonly key: string; readonly stat: Stats } | undefined> {
+async function lookAt(root: string, key: string, calls: FileCalls): Promise<ObjectInfo | undefined> {
   const stat = await ignoreAbsence(calls.run(() => lstat(join(root, key))))
   // Removed since the folder was read, or a link, a socket, a device.
-  return stat?.isFile() === true ? { key, stat } : undefined
+  return stat?.isFile() === true ? listedFile(key, stat.size, stat.mtimeMs, stat.ctimeMs) : undefined
 }

@@ -9,9 +9,9 @@ import { assertNotAborted, PgproofError } from '../errors.ts'
 import { abortError, whenAborted } from './abortable.ts'
 import { ChunkReader } from './chunk-reader.ts'
 import { codeOf, type DirectoryCall, toDirectoryError } from './directory-errors.ts'
-import type { FileStat } from './directory-folder.ts'
 import { DirectoryTree } from './directory-tree.ts'
-import { ignoreAbsence, type TreeFile } from './directory-walk.ts'
+import { ignoreAbsence } from './directory-walk.ts'
+import { eachOf } from './each-of.ts'
 import { callsAtOnce, FileCalls } from './file-calls.ts'
 import { assertKeyPrefix, assertObjectKey } from './key-rules.ts'
 import { storeMarkerKey } from './object-keys.ts'
@@ -67,21 +67,20 @@ export class DirectoryStore implements ObjectStore {
   async head(key: string, { signal }: { signal: AbortSignal }): Promise<ObjectInfo | undefined> {
     return await this.#run(`head of ${key}`, key, signal, async () => {
       const file = await this.#find(key)
-      return file === undefined ? undefined : { key, bytes: file.stat.size, modifiedAt: file.stat.mtime }
+      return file === undefined ? undefined : { key, bytes: file.bytes, modifiedAt: file.modifiedAt }
     })
   }
 
-  async *list(prefix: string, { signal, after }: ListOptions): AsyncIterable<ObjectInfo> {
+  list(prefix: string, options: ListOptions): AsyncIterable<ObjectInfo> {
+    return eachOf(this.#listed(prefix, options))
+  }
+
+  async *#listed(prefix: string, { signal, after }: ListOptions): AsyncGenerator<readonly ObjectInfo[], void> {
     const operation = `list of ${prefix}`
     assertKeyPrefix(prefix, operation)
     const isThere = () => this.#run(operation, null, signal, () => this.#assertMounted())
     await isThere()
-    for await (const { key, stat } of this.#walk(
-      (ended) => this.#tree.walk(prefix, after ?? '', ended),
-      operation,
-      signal,
-    ))
-      yield { key, bytes: stat.size, modifiedAt: stat.mtime, etag: etagOf(stat) }
+    yield* this.#walk((ended) => this.#tree.walk(prefix, after ?? '', ended), operation, signal)
     // Folders that vanish are passed over: one may just have been pruned. Not so when all of them did.
     await isThere()
   }
@@ -101,8 +100,9 @@ export class DirectoryStore implements ObjectStore {
     const operation = 'sweep of unfinished writes'
     await this.#run(operation, null, signal, () => this.#assertMounted())
     let swept = 0
-    for await (const { key, stat } of this.#walk((ended) => this.#tree.walkTemporary(ended), operation, signal)) {
-      if (stat.mtime >= olderThan) continue
+    const unfinished = eachOf(this.#walk((ended) => this.#tree.walkTemporary(ended), operation, signal))
+    for await (const { key, modifiedAt } of unfinished) {
+      if (modifiedAt >= olderThan) continue
       await this.#run(operation, null, signal, async () => {
         await ignoreAbsence(this.#calls.run(() => unlink(this.#tree.pathOf(key))))
         await this.#tree.removeEmptyFolders(key)
@@ -206,7 +206,7 @@ export class DirectoryStore implements ObjectStore {
   }
 
   /** The file of an object; undefined if there is none in a store that is there. */
-  async #find(key: string): Promise<TreeFile | undefined> {
+  async #find(key: string): Promise<ObjectInfo | undefined> {
     const file = await this.#tree.findFile(key)
     if (key === storeMarkerKey) this.#wasMarked ||= file !== undefined
     else if (file === undefined) await this.#assertMounted()
@@ -220,18 +220,17 @@ export class DirectoryStore implements ObjectStore {
   }
 
   async *#walk(
-    walk: (ended: AbortSignal) => AsyncGenerator<readonly TreeFile[]>,
+    walk: (ended: AbortSignal) => AsyncGenerator<readonly ObjectInfo[]>,
     operation: string,
     signal: AbortSignal,
-  ): AsyncGenerator<TreeFile, void, undefined> {
+  ): AsyncGenerator<readonly ObjectInfo[], void, undefined> {
     const ended = new AbortController()
     const files = walk(ended.signal)
     try {
       for (;;) {
         const next = await this.#run(operation, null, signal, () => files.next())
         if (next.done === true) return
-        // Not `yield*`, which waits for each once more.
-        for (const file of next.value) yield file
+        yield next.value
       }
     } finally {
       // Whoever was cut off, or stopped early, leaves no thread behind.
@@ -312,11 +311,6 @@ async function* fileChunks(
     // Not waited for: it would wait for a read that may never end.
     void calls.run(() => handle.close()).catch(() => undefined)
   }
-}
-
-/** Changed by every write and rename, and by nobody at will. */
-function etagOf({ ctimeMs }: FileStat): string {
-  return String(ctimeMs)
 }
 
 async function* oneChunk(body: Uint8Array): AsyncGenerator<Uint8Array> {

@@ -1,10 +1,7 @@
 import { Worker } from 'node:worker_threads'
 import type { Clock } from '../clock.ts'
-import type { FileStat, WalkRange } from './directory-folder.ts'
+import { type FolderContents, listedFile, type WalkRange } from './directory-folder.ts'
 import type { FolderAnswer, FolderFault, FolderRequest } from './directory-thread.ts'
-
-/** What is in a folder, in the order of the keys: files with their stat, folders without. */
-export type FolderContents = readonly { readonly key: string; readonly stat: FileStat | null }[]
 
 /**
  * Looks into many folders by threads of its own: one, and more where the file system takes its time, as over a network.
@@ -27,16 +24,16 @@ export class FolderThreads {
     this.#range = range
   }
 
-  /** A promise for each folder. */
-  open(folders: readonly string[]): Promise<FolderContents>[] {
-    const opened: Promise<FolderContents>[] = []
+  /** A promise for some of the folders after the other, in their order. */
+  open(folders: readonly string[]): Promise<readonly FolderContents[]>[] {
+    const opened: Promise<readonly FolderContents[]>[] = []
     for (let index = 0; index < folders.length; index += foldersInJob) {
       const some = folders.slice(index, index + foldersInJob)
       const { promise, resolve, reject } = Promise.withResolvers<readonly FolderContents[]>()
       this.#queue.push({ folders: some, resolve, reject })
       // Whoever stops early does not want to hear of it.
       promise.catch(() => {})
-      opened.push(...some.map((_, at) => promise.then((all) => all[at] ?? [])))
+      opened.push(promise)
     }
     if (this.#isClosed) this.close()
     else this.#work()
@@ -50,10 +47,10 @@ export class FolderThreads {
   close(): void {
     this.#isClosed = true
     const unanswered = this.#queue.splice(0)
-    for (const { worker, job } of this.#threads.splice(0)) {
-      if (job === undefined) this.#idle.keep(worker)
+    for (const { worker, jobs } of this.#threads.splice(0)) {
+      if (jobs.length === 0) this.#idle.keep(worker)
       else {
-        unanswered.push(job)
+        unanswered.push(...jobs)
         void worker.terminate()
       }
     }
@@ -62,7 +59,7 @@ export class FolderThreads {
 
   #work(): void {
     while (this.#queue.length > 0) {
-      const thread = this.#threads.find((one) => one.job === undefined) ?? this.#start()
+      const thread = this.#threads.find((one) => one.jobs.length === 0) ?? this.#start() ?? this.#withRoom()
       const job = this.#queue[0]
       if (thread === undefined || job === undefined) return
       this.#queue.shift()
@@ -76,31 +73,36 @@ export class FolderThreads {
     const started = this.#idle.take()
     const thread: Thread = {
       worker: started ?? new Worker(threadFile, { execArgv: [] }),
-      job: undefined,
+      jobs: [],
       startedMs: 0,
       hasAnswered: started !== undefined,
     }
     this.#threads.push(thread)
     thread.worker.on('message', (answer: FolderAnswer) => {
-      const { job, startedMs } = thread
-      thread.job = undefined
+      const job = thread.jobs.shift()
+      const { startedMs } = thread
       thread.hasAnswered = true
       if (job === undefined) return
-      this.#isSlow ||= this.#clock.monotonicMs() - startedMs > slowMs * job.folders.length
+      thread.startedMs = this.#clock.monotonicMs()
+      this.#isSlow ||= thread.startedMs - startedMs > slowMs * job.folders.length
       if (answer.fault === null) job.resolve(contentsOf(answer))
       else job.reject(errorOf(answer.fault))
       this.#work()
     })
     thread.worker.on('error', (error) => {
-      thread.job?.reject(error)
-      for (const job of this.#queue.splice(0)) job.reject(error)
+      for (const job of [...thread.jobs.splice(0), ...this.#queue.splice(0)]) job.reject(error)
     })
     return thread
   }
 
+  /** One more waits with the thread, which need not wait then for this one to have a turn; not where a job takes its time. */
+  #withRoom(): Thread | undefined {
+    return this.#isSlow ? undefined : this.#threads.find((one) => one.hasAnswered && one.jobs.length < 2)
+  }
+
   #hand(thread: Thread, job: Job): void {
-    thread.job = job
-    thread.startedMs = thread.hasAnswered ? this.#clock.monotonicMs() : Number.NaN
+    thread.jobs.push(job)
+    if (thread.jobs.length === 1) thread.startedMs = thread.hasAnswered ? this.#clock.monotonicMs() : Number.NaN
     const request: FolderRequest = { ...this.#range, root: this.#root, folders: job.folders }
     thread.worker.postMessage(request)
   }
@@ -149,8 +151,11 @@ export class IdleThreads {
 /** The prefixes of a store are listed one right after the other. */
 const idleMs = 1000
 
-/** What it works on, and since when by the monotonic clock; for the first job, which waits for the thread, not a number. */
-type Thread = { readonly worker: Worker; job: Job | undefined; startedMs: number; hasAnswered: boolean }
+/**
+ * What it works on and what is next, and since when it works, by the monotonic clock; for the first job, which waits for the
+ * thread, not a number.
+ */
+type Thread = { readonly worker: Worker; readonly jobs: Job[]; startedMs: number; hasAnswered: boolean }
 
 type Job = {
   readonly folders: readonly string[]
@@ -176,11 +181,10 @@ function contentsOf({ keys, counts, stats }: FolderAnswer): readonly FolderConte
     const start = at
     at += count
     return all.slice(start, at).map((key, index) => {
-      if (key.endsWith('/')) return { key, stat: null }
       const from = 3 * (start + index)
-      // As Node rounds it.
-      const mtime = new Date(Math.round(stats[from + 1] as number))
-      return { key, stat: { size: stats[from] as number, mtime, ctimeMs: stats[from + 2] as number } }
+      return key.endsWith('/')
+        ? key
+        : listedFile(key, stats[from] as number, stats[from + 1] as number, stats[from + 2] as number)
     })
   })
 }
