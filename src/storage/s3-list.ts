@@ -1,5 +1,6 @@
 import { ListObjectsV2Command } from '@aws-sdk/client-s3'
 import { assertNotAborted, PgproofError } from '../errors.ts'
+import { eachOf } from './each-of.ts'
 import { assertKeyPrefix, isObjectKey } from './key-rules.ts'
 import type { ListOptions, ObjectInfo } from './object-store.ts'
 import type { S3Connection } from './s3-connection.ts'
@@ -8,11 +9,15 @@ import { type ListPage, parseListPage } from './s3-list-page.ts'
 import type { PlainAnswer } from './s3-plain-get.ts'
 
 /** Every object below the store's prefix whose key starts with `prefix`, page after page. */
-export async function* listObjects(
+export function listObjects(s3: S3Connection, prefix: string, options: ListOptions): AsyncIterable<ObjectInfo> {
+  return eachOf(listPages(s3, prefix, options))
+}
+
+async function* listPages(
   s3: S3Connection,
   prefix: string,
   { signal, after }: ListOptions,
-): AsyncGenerator<ObjectInfo> {
+): AsyncGenerator<readonly ObjectInfo[], void> {
   const operation = `ListObjectsV2 of ${prefix}`
   assertKeyPrefix(prefix, operation)
   const from = {
@@ -24,11 +29,10 @@ export async function* listObjects(
     assertNotAborted(signal, operation)
     const query = { ...from, ...(token === undefined ? {} : { 'continuation-token': token }) }
     const page = (await plainPage(s3, operation, query, signal)) ?? (await pageBySdk(s3, prefix, query, signal))
-    for (const { key: fullKey, ...info } of page.objects) {
-      const key = fullKey.slice(s3.prefix.length)
-      // A stranger's; so is the empty object that consoles store for a folder, whose key ends in a slash.
-      if (isObjectKey(key)) yield { key, ...info }
-    }
+    yield page.objects
+      .map(({ key, bytes, modifiedAt, etag }) => ({ key: key.slice(s3.prefix.length), bytes, modifiedAt, etag }))
+      // Others are a stranger's; so is the empty object that consoles store for a folder, whose key ends in a slash.
+      .filter(({ key }) => isObjectKey(key))
     if (page.next !== undefined && page.next === token)
       throw new PgproofError('STORE_FAILED', { operation, reason: 'no next page' })
     token = page.next

@@ -7,7 +7,7 @@ import {
   PutObjectCommand,
 } from '@aws-sdk/client-s3'
 import { Client as MinioClient } from 'minio'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
 import { silentLog } from '../../src/log.ts'
 import type { ObjectStore } from '../../src/storage/object-store.ts'
@@ -49,6 +49,7 @@ describe('S3 as a store', () => {
     await store.close()
     await bucket.remove()
   })
+  afterEach(() => void vi.unstubAllEnvs())
 
   const everyCall = (of: ObjectStore) => [
     of.put('a', Buffer.from('x'), { signal }),
@@ -106,11 +107,9 @@ describe('S3 as a store', () => {
   })
 
   it('AWS, and the region neither configured nor known - USAGE_INVALID', async () => {
-    const own = { ...process.env }
-    for (const name of ['AWS_REGION', 'AWS_DEFAULT_REGION', 'AWS_PROFILE']) delete process.env[name]
-    process.env['AWS_CONFIG_FILE'] = '/nonexistent'
+    for (const name of ['AWS_REGION', 'AWS_DEFAULT_REGION', 'AWS_PROFILE']) vi.stubEnv(name, undefined)
+    vi.stubEnv('AWS_CONFIG_FILE', '/nonexistent')
     await expectEach({ provider: 'aws', endpoint: undefined, region: undefined }, { code: 'USAGE_INVALID' })
-    process.env = own
   })
 
   it.each([
@@ -127,14 +126,12 @@ describe('S3 as a store', () => {
   })
 
   it('no access key configured - the default chain finds the one in the environment', async () => {
-    const own = { ...process.env }
-    process.env['AWS_ACCESS_KEY_ID'] = bucket.server.accessKeyId
-    process.env['AWS_SECRET_ACCESS_KEY'] = bucket.server.secretAccessKey
+    vi.stubEnv('AWS_ACCESS_KEY_ID', bucket.server.accessKeyId)
+    vi.stubEnv('AWS_SECRET_ACCESS_KEY', bucket.server.secretAccessKey)
     const chained = await openStore(bucket.settings({ accessKeyId: undefined, secretAccessKey: undefined }), parts)
     await chained.put('chained', Buffer.from('x'), { signal })
     expect(await chained.head('chained', { signal })).toMatchObject({ bytes: 1 })
     await chained.close()
-    process.env = own
   })
 
   it('prefix - objects of other prefixes are invisible, and the bucket itself works as a store', async () => {
