@@ -12,8 +12,9 @@ import { DirectoryStore } from '../../src/storage/directory.ts'
 import { storeMarkerKey } from '../../src/storage/object-keys.ts'
 
 const [root = '', scenario = '', ...words] = process.argv.slice(2)
-/** Patience lasts a hundredth, so that nobody waits for it. */
-const clock: Clock = { ...systemClock, sleep: (ms, signal) => systemClock.sleep(ms / 100, signal) }
+/** Once something was ordered patience lasts a hundredth, so that nobody waits for it; what works may take its time. */
+const pace = { hurry: 1 }
+const clock: Clock = { ...systemClock, sleep: (ms, signal) => systemClock.sleep(ms / pace.hurry, signal) }
 const store = new DirectoryStore(`file://${root}`, { clock })
 const controller = new AbortController()
 const { signal } = controller
@@ -133,6 +134,7 @@ async function outcomeOf(action: (() => Promise<unknown>) | undefined): Promise<
 }
 
 function order(words: string): void {
+  pace.hurry = 100
   try {
     mkdirSync(join(root, `.order:${words}`))
   } catch {
