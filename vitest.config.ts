@@ -56,9 +56,6 @@ export default defineConfig({
           name: 'plain',
           include: ['test/**/*.test.ts'],
           exclude: services,
-          // A worker runs one file after the other and reads what they share once, which for each file is 0.35 s of processor
-          // time; so a file puts back what it changes in its process. Of coverage every process writes its own.
-          isolate: isCounting,
           testTimeout: 60_000 * patience,
         },
       },
