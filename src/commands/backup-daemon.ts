@@ -14,6 +14,7 @@ import {
   orderRun,
   patiently,
   runDocument,
+  tellCancelled,
 } from './daemon-run.ts'
 import { serversOf } from './list-daemon.ts'
 import { type Given, isRun, OrdersAhead } from './orders-ahead.ts'
@@ -43,7 +44,10 @@ export async function backUpAtDaemon(daemon: Daemon, operands: readonly string[]
   if (flags.detach !== true) {
     const give = async (order: BackupOrder): Promise<Given> => {
       try {
-        return await unlessLeftOut(order, () => patiently(() => orderRun(daemonOrder(order), daemon), context))
+        const run = await unlessLeftOut(order, () => patiently(() => orderRun(daemonOrder(order), daemon), context))
+        // Cancelled before its order was answered: it was not among those that were cancelled together.
+        if (run !== null && context.signal.aborted) await tellCancelled(run, daemon)
+        return run
       } catch (thrown) {
         return toPgproofError(thrown, 'the backup')
       }

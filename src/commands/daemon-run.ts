@@ -133,13 +133,16 @@ function known(progress: NonNullable<DaemonRun['progress']>): Parameters<typeof 
 export function cancellingTogether(open: () => readonly DaemonRun[], daemon: Daemon): Disposable {
   const { signal } = daemon.context
   const cancelAll = async (): Promise<void> => {
-    // One that is over, or that cannot be cancelled: whoever follows it is told.
-    for (const { id } of open().toReversed())
-      await cancelAtDaemon(daemon, id, daemonRun, AbortSignal.timeout(cancelTimeoutMs)).catch(() => {})
+    for (const run of open().toReversed()) await tellCancelled(run, daemon)
   }
   const onAbort = (): void => void cancelAll()
   signal.addEventListener('abort', onAbort, { once: true })
   return { [Symbol.dispose]: () => signal.removeEventListener('abort', onAbort) }
+}
+
+/** Never rejects: of one that is over, or that cannot be cancelled, whoever follows it is told. */
+export async function tellCancelled({ id }: DaemonRun, daemon: Daemon): Promise<void> {
+  await cancelAtDaemon(daemon, id, daemonRun, AbortSignal.timeout(cancelTimeoutMs)).catch(() => {})
 }
 
 /**
