@@ -11,7 +11,6 @@ import type { CatalogBackup } from './backup-order.ts'
 import {
   type DamagedObject,
   emptyContents,
-  type FullDrillPlace,
   type OrphanFolder,
   type StoreContents,
   type StoredBackup,
@@ -22,6 +21,7 @@ import { lookAtPlace, type News, type Place, takeNews } from './look-at-place.ts
 import { OneAtATime } from './one-at-a-time.ts'
 import { Overview } from './overview.ts'
 import { placeKey } from './place-key.ts'
+import type { FullDrillPlace } from './places.ts'
 import type { ReportTrust } from './read-document.ts'
 import { readStores, type StoreStanding, takeReading } from './read-stores.ts'
 import { type Job, type Run, type RunChanges, RunLog } from './runs.ts'

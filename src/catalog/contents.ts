@@ -61,8 +61,6 @@ export type KnownBefore = {
   readonly documents: Promise<KnownDocuments>
 }
 
-export type { FullDrillPlace } from './places.ts'
-
 export type StoreContents = {
   readonly backups: Map<string, StoredBackup>
   readonly drills: Map<string, DrillReport>

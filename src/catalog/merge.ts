@@ -1,7 +1,8 @@
 import type { DrillReport } from '../domain/drill-report.ts'
 import type { PauseDocument } from '../domain/pause.ts'
 import type { PruneRecord } from '../domain/prune-record.ts'
-import type { DamagedObject, FullDrillPlace, OrphanFolder, StoreContents, StoredBackup } from './contents.ts'
+import type { DamagedObject, OrphanFolder, StoreContents, StoredBackup } from './contents.ts'
+import type { FullDrillPlace } from './places.ts'
 
 /** The backup as one of the stores holds it. */
 export type StoredCopy = StoredBackup & { readonly store: string }

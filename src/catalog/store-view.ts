@@ -3,9 +3,9 @@ import type { DrillReport } from '../domain/drill-report.ts'
 import type { PruneRecord } from '../domain/prune-record.ts'
 import { backupFolder, drillReportKey, fullDrillReportKey, objectNames } from '../storage/object-keys.ts'
 import type { CatalogBackup, OrderedBackups } from './backup-order.ts'
-import type { DamagedObject, FullDrillPlace, OrphanFolder, StoreContents } from './contents.ts'
+import type { DamagedObject, OrphanFolder, StoreContents } from './contents.ts'
 import { onceForEach } from './once-for-each.ts'
-import { isDrillReportKey } from './places.ts'
+import { type FullDrillPlace, isDrillReportKey } from './places.ts'
 import { type BackupFilter, backupsIn } from './view.ts'
 
 /** What one of the stores holds. */

@@ -103,7 +103,6 @@ describe('Ctrl-C while several backups are followed', () => {
     for (const id of ids) server.catalog.updateRun(id, { state: 'cancelled', finishedAt: new Date() })
     const told = await ended
     expect(told.code).toBe(130)
-    for (const id of ids)
-      expect(told.stderr).toMatch(new RegExp(`\\(run ${id}\\) (was|is being) cancelled at the daemon\n`))
+    for (const id of ids) expect(told.stderr).toContain(`(run ${id}) was cancelled at the daemon\n`)
   })
 })
