@@ -46,7 +46,7 @@ export async function startPostgres(settings = ''): Promise<ThrowAwayServer> {
   const child = spawn(join(binDir, 'postgres'), ['-D', data], options)
   const ended = once(child, 'close')
   const url = (database = 'postgres'): string => `postgres://postgres@127.0.0.1:${port}/${encodeURIComponent(database)}`
-  await untilConnectable(url())
+  await untilConnectable(url(), () => child.exitCode !== null)
   return {
     port,
     binDir,
@@ -87,14 +87,20 @@ export function unprivileged(): { uid: number; gid: number } | undefined {
   return { uid: Number(uid), gid: Number(gid) }
 }
 
+/** Below those that the kernel gives to outgoing connections (ip(7), ip_local_port_range): one of these could take it first. */
 export async function freePort(): Promise<number> {
-  const server = createServer()
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  await once(server, 'close')
-  return port
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 22_000)
+    const server = createServer()
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false))
+      server.listen(port, '127.0.0.1', () => resolve(true))
+    })
+    if (!isFree) continue
+    server.close()
+    await once(server, 'close')
+    return port
+  }
 }
 
 /** Runs SQL and returns the rows of the last statement. */
@@ -110,15 +116,15 @@ export async function query(url: string, sql: string, values?: unknown[]): Promi
   }
 }
 
-/** Throws what the last attempt threw, after a minute. */
-export async function untilConnectable(url: string): Promise<void> {
+/** Throws what the last attempt threw, after a minute or when the server has ended. */
+export async function untilConnectable(url: string, hasEnded = (): boolean => false): Promise<void> {
   const deadline = Date.now() + 60_000
   for (;;) {
     try {
       await query(url, 'SELECT 1')
       return
     } catch (error) {
-      if (Date.now() > deadline) throw error
+      if (hasEnded() || Date.now() > deadline) throw error
       await new Promise((done) => setImmediate(done))
     }
   }

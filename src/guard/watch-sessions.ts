@@ -179,10 +179,11 @@ class Watch {
     for (const { hasTransactionId, look, now, ...row } of rows) {
       const key = sessionKey(row)
       const before = this.#seen.get(key)
+      if (isVanishing(row) && before === undefined) continue
       const isIdle = row.state === 'idle'
       const isNewer = before === undefined || now >= before.shownAt
       this.#seen.set(key, {
-        ...(isNewer ? { ...row, shownAt: now } : before),
+        ...(isNewer ? { ...row, kind: row.kind ?? before?.kind ?? null, shownAt: now } : before),
         isCommand:
           this.#isCommand(row) || (row.client !== null && connections.has(connectionKey(row.client, row.port))),
         activeAt: latest(before?.activeAt, row.activeAt),
@@ -243,6 +244,15 @@ class Watch {
   }
 }
 
+/**
+ * A background worker that ended while the server was putting the picture together: its kind is gone and its beginning is
+ * not, which a login without rights sees neither of (pg_stat_get_activity, pgstatfuncs.c). Most are parallel workers; any
+ * other one that no look saw alive is like one that came and went between two looks.
+ */
+function isVanishing({ kind, startedAt }: Pick<Row, 'kind' | 'startedAt'>): boolean {
+  return kind === null && startedAt !== null
+}
+
 /** Transactions that were prepared in a database and wait for their end; they may commit at any time. */
 export async function listPrepared(client: Client, database: string): Promise<string[]> {
   const { rows } = await client.query<{ gid: string }>(
@@ -273,7 +283,7 @@ const activityQuery = `
     LEFT JOIN LATERAL pg_catalog.pg_stat_get_activity(CASE
            WHEN pg_catalog.pg_sleep(${betweenLooks} + 0 * look) IS NULL THEN 0
            WHEN pg_catalog.pg_stat_clear_snapshot() IS NULL THEN 0 END) s
-      ON s.datid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = $1) AND s.leader_pid IS NULL
+      ON s.datid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = $1) AND s.backend_type IS DISTINCT FROM 'parallel worker'
    GROUP BY s.pid, s.backend_start, s.usesysid, s.application_name, s.client_addr, s.client_port, s.backend_type, s.state,
             s.backend_xid IS NOT NULL, s.xact_start, s.query_start, s.state_change
    ORDER BY max(look)`

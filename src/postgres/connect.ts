@@ -176,6 +176,7 @@ async function open(
   try {
     signal.addEventListener('abort', onAbort, { once: true })
     await client.connect()
+    await liftTimeouts(client, signal)
     await client.query(sessionSettings)
     const { rows } = await client.query<{ version: number; pid: number }>(
       "SELECT pg_catalog.current_setting('server_version_num')::int AS version, pg_catalog.pg_backend_pid() AS pid",
@@ -230,11 +231,27 @@ async function endClient(client: Client): Promise<void> {
  * settings in PostgreSQL's manual under "Client Connection Defaults".
  */
 const sessionSettings = `
-  SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET idle_session_timeout = 0;
+  SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET idle_session_timeout = 0;
   SET row_security = off; SET search_path = ''; SET client_encoding = 'UTF8'; SET standard_conforming_strings = on;
   SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET extra_float_digits = 3;
   SET bytea_output = 'hex'; SET xmlbinary = 'base64'; SET lc_monetary = 'C'; SET quote_all_identifiers = off; SET jit = off;
   SET default_transaction_read_only = off; SET default_transaction_deferrable = off; SET synchronize_seqscans = off`
+
+/**
+ * A role or database may have a time-out that is shorter than a busy server takes for any statement, even for the one that
+ * lifts it. Not by an option of the connection: poolers refuse those.
+ */
+async function liftTimeouts(client: Client, signal: AbortSignal): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      await client.query('SET statement_timeout = 0')
+      return
+    } catch (error) {
+      const isTimeout = (error as { code?: string }).code === '57014'
+      if (!isTimeout || signal.aborted || attempt === 50) throw error
+    }
+  }
+}
 
 /** Cancels what a backend runs, over a connection of its own; whether that could be asked. */
 async function cancelQuery(connection: Connection, ssl: pg.ClientConfig['ssl'], pid: number): Promise<boolean> {

@@ -1,4 +1,5 @@
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, statfs, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises'
 import type { Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
@@ -15,6 +16,9 @@ export const socketPrefix = 'pgproof-s-'
 const ownerFile = 'owner.json'
 const ownerSocket = 'owner.sock'
 const prefix = 'pgproof-'
+const openingPrefix = '.opening-'
+/** Opening takes milliseconds; a folder that is still doing so has lost its owner. */
+const longestOpeningMs = 600_000
 
 /**
  * Makes a private folder under `root` after checking that `neededBytes` fit. Throws SPOOL_FULL or SPOOL_UNUSABLE.
@@ -44,7 +48,7 @@ export async function openSpool(root: string, neededBytes: number): Promise<Spoo
 
 /** It takes its place only with its owner inside: a sweep at this very moment must not think it nobody's. */
 async function makeOwnedFolder(root: string): Promise<{ readonly folder: string; readonly life: Server | null }> {
-  const opening = await mkdtemp(join(root, '.opening-'))
+  const opening = await mkdtemp(join(root, openingPrefix))
   let life: Server | null = null
   try {
     life = await showLife(join(opening, ownerSocket))
@@ -52,7 +56,7 @@ async function makeOwnedFolder(root: string): Promise<{ readonly folder: string;
       join(opening, ownerFile),
       JSON.stringify({ ...(await processIdentity(process.pid)), hasSocket: life !== null }),
     )
-    const folder = join(root, basename(opening).replace('.opening-', prefix))
+    const folder = join(root, basename(opening).replace(openingPrefix, prefix))
     await rename(opening, folder)
     return { folder, life }
   } catch (error) {
@@ -86,10 +90,10 @@ export function asSpoolError(error: unknown, path: string): unknown {
 export async function sweepSpool(root: string): Promise<number> {
   let swept = 0
   for (const name of await readdir(root).catch(() => [])) {
-    if (!name.startsWith(prefix)) continue
+    if (!name.startsWith(prefix) && !name.startsWith(openingPrefix)) continue
     const folder = join(resolve(root), name)
     try {
-      if (await isOwnerAlive(folder)) continue
+      if (name.startsWith(prefix) ? await isOwnerAlive(folder) : await isOpening(folder)) continue
       await killServer(join(folder, 'data'))
       await removeOwnedFolder(folder)
       swept += 1
@@ -113,6 +117,14 @@ export async function sweepPasswordFiles(): Promise<void> {
 
 /** A process, told from a later one with the same id. */
 export type ProcessIdentity = { readonly pid: number; readonly startTime: string | null }
+
+/** A killed process may leave its folder before that has taken its place: told by the socket, or by its age before there is one. */
+async function isOpening(folder: string): Promise<boolean> {
+  const socket = join(folder, ownerSocket)
+  // It may take its place at this very moment, and its socket with it.
+  if (existsSync(socket)) return (await showsLife(socket)) || !existsSync(folder)
+  return Date.now() - (await stat(folder)).mtimeMs < longestOpeningMs
+}
 
 /** Throws what reading throws: a folder that names no owner is none of ours. */
 async function isOwnerAlive(folder: string): Promise<boolean> {

@@ -6,7 +6,7 @@ import { labelTime } from '../../src/domain/backup-label.ts'
 import { decodeManifest } from '../../src/domain/manifest.ts'
 import { PgproofError } from '../../src/errors.ts'
 import { type TestInstallation, testDatabase, testInstallation, testUrl } from '../support/installation.ts'
-import { query, serverBinDir } from '../support/postgres-server.ts'
+import { query, serverBinDir, startPostgres } from '../support/postgres-server.ts'
 import { standIn } from '../support/stand-ins.ts'
 
 const codeOf = async (promise: Promise<unknown>): Promise<string> =>
@@ -257,12 +257,19 @@ describe('backup', () => {
 
 describe('roles backup', () => {
   it('as superuser - passwords inside; the script itself only encrypted', async () => {
-    await using test = await testInstallation()
-    const { backup } = await test.run('roles')
-    expect(backup?.manifest).toMatchObject({ kind: 'roles', database: null, rolePasswords: 'present', omissions: [] })
-    const everything = Buffer.concat([...test.store.objects.values()].map(({ body }) => body)).toString('latin1')
-    expect(everything).not.toContain('SCRAM-SHA-256')
-    expect(everything).not.toContain('shop_reader')
+    // One of its own: other tests give the shared one roles at any moment, and a backup says what changed meanwhile.
+    const server = await startPostgres()
+    try {
+      await query(server.url(), "CREATE ROLE shop_reader LOGIN PASSWORD 'x'")
+      await using test = await testInstallation({ PGPROOF_SERVERS__0__URL: server.url() })
+      const { backup } = await test.run('roles')
+      expect(backup?.manifest).toMatchObject({ kind: 'roles', database: null, rolePasswords: 'present', omissions: [] })
+      const everything = Buffer.concat([...test.store.objects.values()].map(({ body }) => body)).toString('latin1')
+      expect(everything).not.toContain('SCRAM-SHA-256')
+      expect(everything).not.toContain('shop_reader')
+    } finally {
+      await server.stop()
+    }
   })
 
   it('a second one while one runs - LOCKED as long as it is for the same stores, and free afterwards', async () => {

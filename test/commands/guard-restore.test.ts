@@ -97,9 +97,12 @@ async function addBulk(one: Guarded): Promise<void> {
   )
 }
 
-/** The new database is being filled. */
-async function untilRestoring(one: Guarded): Promise<void> {
-  for (;;) if ((await one.others()).length > 0) return
+/** The new database is being filled. Throws with what guard said if it ended before that. */
+async function untilRestoring(one: Guarded, started: ReturnType<CliFolder['start']>): Promise<void> {
+  for (;;) {
+    if ((await one.others()).length > 0) return
+    if (started.child.exitCode !== null) throw new Error((await started.result).stderr)
+  }
 }
 
 describe('guard --restore-on-failure', () => {
@@ -223,7 +226,7 @@ describe('guard --restore-on-failure', () => {
     const started = one.folder.start([...restoring, ...one.waiting])
     await waitFor('the command', one.isWaiting)
     await one.release()
-    await untilRestoring(one)
+    await untilRestoring(one, started)
     const other = new pg.Client({ connectionString: one.url, application_name: 'late' })
     other.on('error', () => {})
     await other.connect()
@@ -243,7 +246,7 @@ describe('guard --restore-on-failure', () => {
     const started = one.folder.start([...restoring, ...one.waiting])
     await waitFor('the command', one.isWaiting)
     await one.release()
-    await untilRestoring(one)
+    await untilRestoring(one, started)
     started.child.kill('SIGINT')
     const { code, stderr } = await started.result
     expect(code).toBe(9)

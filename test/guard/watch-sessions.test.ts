@@ -158,6 +158,18 @@ describe('a watch over the sessions of a database', () => {
     expect(whys(await watch.findings(snapshotTime))).toEqual(['pgproof census: its transaction wrote'])
   })
 
+  it('parallel workers of our own queries, which for a moment name no leader - clear', async () => {
+    await begin('postgres', 'CREATE TABLE t AS SELECT generate_series(1, 1000) AS id; ANALYZE t')
+    await using ours = await connect(parseConnectionUrl('main', server.url(name)), signal, 'pgproof census')
+    await ours.client.query(
+      'SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0',
+    )
+    const { rows } = await ours.client.query('EXPLAIN SELECT count(*) FROM public.t')
+    expect(JSON.stringify(rows)).toMatch(/Workers Planned: [1-9]/)
+    for (let query = 0; query < 400; query += 1) await ours.client.query('SELECT count(*) FROM public.t')
+    expect(await watch.findings(snapshotTime)).toMatchObject({ writers: [], unseen: 0 })
+  })
+
   it('a transaction that was prepared and waits - not clear', async () => {
     await begin()
     await once(

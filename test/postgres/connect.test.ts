@@ -211,6 +211,18 @@ describe('how a connection is described', () => {
     await sandbox.sql(`ALTER ROLE ${role} RESET ALL`)
   })
 
+  it('a time-out of the role that is shorter than a busy server takes for any statement - connected all the same', async () => {
+    await sandbox.sql(`ALTER ROLE ${role} SET statement_timeout = '1ms'`)
+    for (let round = 0; round < 20; round += 1)
+      await Promise.all(
+        Array.from({ length: 25 }, async () => {
+          await using held = await connect(login(), signal)
+          expect((await held.client.query('SHOW statement_timeout')).rows).toEqual([{ statement_timeout: '0' }])
+        }),
+      )
+    await sandbox.sql(`ALTER ROLE ${role} RESET ALL`)
+  })
+
   it('a port that nobody listens on - refused at once, not after the time-out', async () => {
     const start = performance.now()
     expect(await codeOf(connect(connectionTo('postgres', { port: await freePort() }), signal))).toBe(

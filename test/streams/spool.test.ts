@@ -1,7 +1,19 @@
 import { execFile, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import {
+  chmod,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  symlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -92,6 +104,25 @@ describe('sweeping a spool', () => {
       await once(holder, 'close')
       expect(await sweepSpool(root)).toBe(1)
       expect(await readdir(root)).toEqual([])
+    } finally {
+      holder.kill('SIGKILL')
+    }
+  })
+
+  it('owner killed before its folder took its place - removed; one that is just opening - left alone', async () => {
+    const holder = spawn(process.execPath, [child, 'hold', root], { stdio: ['ignore', 'pipe', 'inherit'] })
+    try {
+      const [line] = (await once(holder.stdout, 'data')) as [Buffer]
+      await rename(line.toString().trim(), join(root, '.opening-withsocket'))
+      for (const name of ['.opening-new', '.opening-old']) await mkdir(join(root, name))
+      const anHourAgo = new Date(Date.now() - 3_600_000)
+      await utimes(join(root, '.opening-old'), anHourAgo, anHourAgo)
+      expect(await sweepSpool(root)).toBe(1)
+      expect((await readdir(root)).sort()).toEqual(['.opening-new', '.opening-withsocket'])
+      holder.kill('SIGKILL')
+      await once(holder, 'close')
+      expect(await sweepSpool(root)).toBe(1)
+      expect(await readdir(root)).toEqual(['.opening-new'])
     } finally {
       holder.kill('SIGKILL')
     }
