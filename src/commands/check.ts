@@ -41,7 +41,8 @@ async function ofFleet(config: Config, { clock, signal }: CommandContext): Promi
   return await checkFleet(fleet, { config, clock }, signal)
 }
 
-function whatFails(findings: readonly Finding[], { stores }: Config): string {
+/** What will not work until the problems are mended. */
+export function whatFails(findings: readonly Finding[], { stores }: Pick<Config, 'stores'>): string {
   const optional = new Set(stores.filter(({ isRequired }) => !isRequired).map(({ name }) => `store ${name}`))
   const failing = ({ subject, code }: Finding): string => {
     if (code === 'STORE_UNPROTECTED') return 'the protection of a store'

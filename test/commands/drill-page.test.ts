@@ -146,4 +146,52 @@ describe('the page of a drill', () => {
     const text = pageOf({ report: report({ compared }), tables: null }).join('\n')
     expect(text).toContain('  3 differences; what they are is encrypted beside the report')
   })
+
+  it('pg_restore failed - what it wrote, line by line, and nothing of it that a terminal would obey', () => {
+    const reason = { code: 'RESTORE_FAILED', message: 'pg_restore ended with 1', hint: 'See what it wrote.' }
+    const errorDetails = 'pg_restore: error: could not execute query\nDETAIL: \u001b[2Jno such type'
+    const page = { report: report({ verdict: 'failed', reason }), tables: { ...none, errorDetails } }
+    expect(pageOf(page).join('\n')).toContain(
+      'What the program said\n  pg_restore: error: could not execute query\n  DETAIL: \\x1b[2Jno such type\n',
+    )
+    expect(pageOf({ ...page, isFull: false }).join('\n')).not.toContain('What the program said')
+  })
+
+  it('an object that is in the backup only, or in the restored database only - "none" on the other side', () => {
+    const facets = [
+      { facet: 'definition', expected: 'CHECK (a > 0)', restored: null },
+      { facet: 'comment', expected: null, restored: 'new' },
+    ]
+    const differences = [{ kind: 'constraint', name: 'public.c', result: 'differs' as const, facets }]
+    const text = pageOf({ tables: { ...none, structure: { compared: 9, differences } } }).join('\n')
+    expect(text).toMatch(
+      /^ {2}constraint +public\.c +differs {2}definition: CHECK \(a > 0\) → none; comment: none → new$/m,
+    )
+  })
+
+  it.each<[string, Partial<DrillReport['environment']>, string]>([
+    ['nothing known of it', { notIsolated: null }, 'embedded, PostgreSQL 17.2'],
+    ['all of it', { notIsolated: [] }, 'embedded, PostgreSQL 17.2, shut off from its machine'],
+    [
+      'all but files, and no network',
+      { notIsolated: ['files', 'processes'], network: 'none' },
+      'embedded, PostgreSQL 17.2, without any network, but not shut off from its machine’s files, processes',
+    ],
+    [
+      'nothing',
+      { notIsolated: ['files', 'network'], network: 'machine' },
+      'embedded, PostgreSQL 17.2, not shut off from its machine’s files, network',
+    ],
+    ['a server that never started', { serverVersion: null }, 'embedded, not started'],
+  ])('how far the scratch server was shut off: %s - no more than that is said', (_what, changes, expected) => {
+    const lines = pageOf({ report: report({ environment: { ...report().environment, ...changes } }) })
+    expect(lines).toContain(`  scratch server  ${expected}`)
+  })
+
+  it('signed, and nobody there to check it by - said to be its own account', () => {
+    const lines = pageOf({ report: report({ signer: 'A'.repeat(40) }) })
+    expect(lines).toContain(
+      `  signed by       ${'A'.repeat(40)} by its own account (no trusted signers to check it by)`,
+    )
+  })
 })

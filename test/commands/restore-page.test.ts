@@ -49,4 +49,11 @@ describe('the page of a restore', () => {
     expect(text).toMatch(/^NOT PUT IN PLACE {2}main\/shop as of /)
     expect(text).not.toMatch(/RESTORED|What to do next/)
   })
+
+  it('with a scheduler inside - says that its jobs run again, among what to do next', () => {
+    const next = page({ schedulers: ['pg_cron'] }).split('What to do next\n')[1]
+    expect(next).toContain(
+      '  pg_cron is in it: its jobs run again from now on; look at them first if this is a copy.\n',
+    )
+  })
 })

@@ -46,4 +46,12 @@ describe('the page of tables that were brought back', () => {
   it('is JSON as it is', () => {
     expect(JSON.parse(JSON.stringify(result))).toEqual(result)
   })
+
+  it('all of them digested - said of all; more notes than anybody reads - 20, and how many more', () => {
+    const notes = Array.from({ length: 23 }, (_, index) => `note ${index}`)
+    const whole = tablesPage({ ...result, tables: result.tables.slice(0, 1), notes }, createPainter(false))
+    expect(whole).toContain('Row counts and digests were compared with the evidence, and all are equal.')
+    expect(whole).toContain('  note 19\n  and 3 more; --json has them all\n')
+    expect(whole).not.toContain('note 20')
+  })
 })
