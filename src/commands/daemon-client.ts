@@ -30,6 +30,8 @@ const timeoutMs = 30_000
 /** A daemon that lives sends something on an event stream every 15 seconds. */
 const silenceMs = 50_000
 const longestAnswer = 64 << 20
+/** A run takes a few kilobytes. It is looked through again with each piece that arrives, so it must not be long. */
+const longestEvent = 1 << 20
 const orderAttempts = 3
 
 /**
@@ -85,9 +87,8 @@ export async function orderFromDaemon<T extends z.ZodType>(
     } catch (error) {
       const isPassing = error instanceof PgproofError && error.code === 'DAEMON_UNREACHABLE'
       if (isPassing && attempt < orderAttempts && !signal.aborted)
-        await clock.sleep(attempt * 500, signal).catch((thrown: unknown) => {
-          if (!signal.aborted) throw thrown
-        })
+        // Cut short when the command is cancelled, of which is told below.
+        await clock.sleep(attempt * 500, signal).catch(() => {})
       if (isPassing && signal.aborted) {
         warn('it is not known whether the daemon took the order; `pgproof runs` shows what it does')
         throw signal.reason
@@ -115,14 +116,11 @@ export async function* eventsOf<T extends z.ZodType>(
   signal: AbortSignal,
 ): AsyncGenerator<z.output<T>> {
   const response = await send(daemon, 'GET', path, { scope: 'read', accept: 'text/event-stream', signal, silenceMs })
-  if (response.statusCode !== 200) {
-    await refuse(response, daemon, 'read', signal)
-    return
-  }
+  if (response.statusCode !== 200) return await refuse(response, daemon, 'read', signal)
   let text = ''
   for await (const chunk of chunksOf(response, daemon, signal)) {
     text += chunk
-    if (text.length > longestAnswer) throw strange(daemon, 'its event has no end')
+    if (text.length > longestEvent) throw strange(daemon, 'its event has no end')
     for (let end = text.indexOf('\n\n'); end !== -1; end = text.indexOf('\n\n')) {
       const lines = text.slice(0, end).split('\n')
       text = text.slice(end + 2)

@@ -35,8 +35,9 @@ export async function verifyCommand(context: CommandContext, label: string, flag
     copies.push({ store, result: await runVerify(backup, request, parts, context.signal) })
     if (context.signal.aborted) break
   }
-  const worst = copies.toSorted((one, other) => badness[other.result.verdict] - badness[one.result.verdict])[0]
-  if (worst === undefined) throw new Error('a backup has a copy')
+  const worst = copies.reduce((one, other) =>
+    badness[other.result.verdict] > badness[one.result.verdict] ? other : one,
+  )
   const sections = copies.map(({ store, result: { verdict, checks } }) => {
     const where = stores.named.length > 1 ? `, store ${printable(store)}` : ''
     const title = `${context.paint(verdict.toUpperCase(), verdictTones[verdict])}  backup ${label} of ${printable(place)}${where}`

@@ -1,4 +1,4 @@
-import { systemClock } from '../../src/clock.ts'
+import { type Clock, systemClock } from '../../src/clock.ts'
 import type { Surroundings } from '../../src/commands/context.ts'
 import { runCommandLine } from '../../src/commands/table.ts'
 import { PgproofError } from '../../src/errors.ts'
@@ -18,11 +18,17 @@ export const bareSurroundings: Surroundings = {
   clock: systemClock,
 }
 
-/** One command line in this process, at that address; `cancel` is the first Ctrl-C. */
-export function command(url: string, args: readonly string[], env: Record<string, string> = {}) {
+/** One command line in this process, at that address; `cancel` is the first Ctrl-C. `changes` are of the process. */
+export function command(
+  url: string,
+  args: readonly string[],
+  env: Record<string, string> = {},
+  { isTTY = false, clock = systemClock }: { readonly isTTY?: boolean; readonly clock?: Clock } = {},
+) {
   const canceller = new AbortController()
   const output = { stdout: '', stderr: '' }
   const streamTo = (name: 'stdout' | 'stderr') => ({
+    isTTY,
     write: (text: string) => {
       output[name] += text
     },
@@ -35,7 +41,7 @@ export function command(url: string, args: readonly string[], env: Record<string
     cwd: '/',
     signal: canceller.signal,
     onReload: () => {},
-    clock: systemClock,
+    clock,
   }).then((code): Told => ({ code, ...output }))
   return { ended, output, cancel: () => canceller.abort(new PgproofError('CANCELLED', { what: 'the command' })) }
 }

@@ -152,6 +152,8 @@ export class TestOrders implements Orders {
   isClosed = false
   /** Runs that are cancelled go on for a while, as those do that have something to clean up. */
   endsSlowly = false
+  /** Databases that are in the store and in no configuration. */
+  readonly unconfigured = new Set<string>()
   readonly #catalog: Catalog
   readonly #clock: TestClock
 
@@ -164,6 +166,8 @@ export class TestOrders implements Orders {
     const { job, server, database, trigger } = order
     if (this.isClosed) throw new PgproofError('SHUTTING_DOWN')
     if (server !== 'main') throw new PgproofError('SERVER_UNKNOWN', { server, known: 'main' })
+    if (database !== null && this.unconfigured.has(database))
+      throw new PgproofError('DATABASE_NOT_CONFIGURED', { server, database })
     const isTaken = this.#unfinished().some((run) => run.job === job && run.database === database)
     if (isTaken) throw new PgproofError('LOCKED', { what: `${job} of ${server}/${database}` })
     this.taken.push(order)
