@@ -71,4 +71,8 @@ const exitCode = await runCommandLine(process.argv.slice(2), {
   clock: systemClock,
 })
 hasEnded = true
+// That the answer could not be written, to a disk that is full for example, is known a moment later.
+const told = fault
+await new Promise((resume) => setImmediate(resume))
+if (fault !== told) process.stderr.write(`error: ${fault?.message}\n`)
 await endProcess(fault?.exitCode ?? exitCode)

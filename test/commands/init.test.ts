@@ -1,7 +1,8 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { chmod, mkdir, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { canMount, inOwnMounts } from '../storage/own-mounts.ts'
 import { makeTestBucket, type TestBucket } from '../support/test-bucket.ts'
 import { type CliFolder, cliFolder } from './cli.ts'
 
@@ -82,6 +83,16 @@ describe('init', () => {
       message: `bucket or directory ${folder.path}/mnt/nas does not exist`,
     })
     expect(existsSync(join(folder.path, 'mnt'))).toBe(false)
+  })
+
+  it('of a directory on a file system that is read-only - exit 11, STORE_READ_ONLY', async ({ skip }) => {
+    if (!(await canMount())) skip('this process may mount nothing')
+    await mkdir(join(folder.path, 'nas'))
+    await folder.configure({ store: { url: `file://${folder.path}/nas/store` } })
+    const command = `'${process.execPath}' '${resolve('src/main.ts')}' --config pgproof.yaml --json init`
+    const lines = ['mount -t tmpfs -o ro tmpfs nas', `${command} || echo "exit $?"`]
+    const [document = '', exit] = (await inOwnMounts(folder.path, lines)).split(/\n(?=exit)/)
+    expect([exit, JSON.parse(document)]).toMatchObject(['exit 11', { error: { code: 'STORE_READ_ONLY' } }])
   })
 
   it('a file in the place of the directory - exit 11, the file stays', async () => {

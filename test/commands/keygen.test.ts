@@ -4,12 +4,15 @@ import { mkdir, readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { generateKeyPair } from '../../src/encryption/generate.ts'
 import { readPrivateKeys, readSigningKey } from '../../src/encryption/keys.ts'
 import { type CliFolder, cliFolder } from './cli.ts'
 
 let folder: CliFolder
 beforeAll(async () => {
   folder = await cliFolder(['shop'])
+  const other = await generateKeyPair({ name: 'other', kind: 'ecc', use: 'backup', now: new Date() })
+  await folder.write('two.asc', `${await readFile(file('pub.asc'), 'utf8')}\n${other.publicKey}`)
 })
 afterAll(() => folder[Symbol.asyncDispose]())
 
@@ -111,12 +114,15 @@ describe('keygen', () => {
     ['a file that is not there', ['--escrow', 'absent.asc'], 13, 'cannot read the key'],
     ['two ways at once', ['--with-escrow', '--escrow', 'pub.asc'], 2, 'have no meaning together'],
     ['a signing key’s own', ['--signing', '--with-escrow'], 2, '--with-escrow has no meaning with --signing'],
+    ['two keys in one file', ['--escrow', 'two.asc'], 2, '--escrow must name one key; '],
+    ['a kit of a signing key', ['--signing', '--kit', 'kit.md'], 2, '--kit has no meaning with --signing'],
+    ['a kit below a file', ['--no-escrow', '--kit', 'pub.asc/kit.md'], 2, 'cannot write the keys: '],
     ['a kit that exists', ['--no-escrow', '--kit', 'pub.asc'], 2, 'pub.asc exists already'],
   ])('escrow: %s - refused, no key made', async (_what, args, exit, message) => {
     const { code, stderr } = await folder.run(['keygen', '--name', 'refused', ...args], { config: null })
     expect(code).toBe(exit)
     expect(stderr).toContain(message)
-    expect(existsSync(file('refused.key.asc'))).toBe(false)
+    for (const kind of ['pub', 'key', 'rev']) expect(existsSync(file(`refused.${kind}.asc`))).toBe(false)
   })
 
   it('a file that exists - exit 2, nothing overwritten, nothing added', async () => {

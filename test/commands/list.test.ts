@@ -95,6 +95,14 @@ describe('list', () => {
   })
 })
 
+it('list --history before the first backup - no table of nothing', async () => {
+  await using own = await cliFolder([crm.name], settings())
+  expect(await own.run(['list', '--history'])).toMatchObject({
+    code: 0,
+    stdout: 'No backups.\n\nhistory: every backup follows the one before it; nothing was removed but by prunes\n',
+  })
+})
+
 describe('show', () => {
   it('a backup - its facts, why it is kept, its drills and every table', async () => {
     const { code, stdout } = await folder.run(['show', labels[0] ?? ''])
@@ -189,7 +197,10 @@ describe('status', () => {
     const { code, stdout } = await folder.run(['status'])
     expect(code).toBe(0)
     expect(stdout).toMatch(
-      new RegExp(`^main/${crm.name} +\\d+ s ago  26h +\\d+ s ago  passed +[\\d.]+ s +[\\d.]+ s  30m +1 of 2$`, 'm'),
+      new RegExp(
+        `^main/${crm.name} +\\d+ (?:s|min) ago  26h +\\d+ (?:s|min) ago  passed +[\\d.]+ s +[\\d.]+ s  30m +1 of 2$`,
+        'm',
+      ),
     )
     expect(stdout).toMatch(/^Nothing worries, as far as the store tells; runs that fail are known to the daemon/m)
   })

@@ -1,5 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { closeSync, openSync } from 'node:fs'
+import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { version } from '../../src/version.ts'
 import { type CliFolder, cliFolder } from './cli.ts'
@@ -59,6 +61,17 @@ describe('usage errors', () => {
     ['a seed that is no number', ['drill', '--seed', 'x'], 'It must be a whole number'],
     ['an unknown rule', ['drill', '--pick', 'oldest'], 'latest, random'],
     ['a seed for a named backup', ['drill', '--backup', 'x', '--seed', '1'], '--pick and --seed have no meaning'],
+    [
+      'a seed for the newest backup',
+      ['drill', '--pick', 'latest', '--seed', '1'],
+      '--seed has no meaning with --pick latest',
+    ],
+    ['all drills, and no daemon', ['drill', '--all'], '--all has no meaning without --url'],
+    [
+      'a store that is not configured',
+      ['verify', 'x', '--from', 'cloud'],
+      'no store is named "cloud"; there are store',
+    ],
     ['an unknown server', ['backup', 'other/shop'], 'no server named "other" is known'],
     ['a database that is not configured', ['backup', 'main/other'], 'not configured for backup'],
   ])('%s - exit 2, said as error and hint', async (_what, args, message) => {
@@ -144,6 +157,23 @@ describe('output', () => {
       })
     await once(shell, 'close')
     expect(output).toBe('0\n')
+  })
+
+  it('an answer that cannot be written, because the disk is full - exit 1 and why', async () => {
+    const args = ['src/main.ts', '--config', `${folder.path}/pgproof.yaml`, 'list']
+    const full = openSync('/dev/full', 'w')
+    const child = spawn(process.execPath, args, { stdio: ['ignore', full, 'pipe'] })
+    closeSync(full)
+    const stderr = child.stderr === null ? '' : text(child.stderr)
+    const [said, [code]] = await Promise.all([stderr, once(child, 'close')])
+    expect([code, said]).toEqual([1, 'error: unexpected fault: ENOSPC: no space left on device, write\n'])
+  })
+
+  it('a fault that nobody waited for, and another one while everything is being released - exit 1 at once', async () => {
+    const script =
+      "import fs from 'node:fs/promises';import{syncBuiltinESMExports}from'node:module';fs.readFile=()=>{for(const what of ['one','two'])setTimeout(()=>{throw new Error(what)});return new Promise(()=>{})};syncBuiltinESMExports()"
+    const env = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(script)}` }
+    expect(await folder.run(['list'], { env })).toMatchObject({ code: 1, stdout: '' })
   })
 
   it('a command that waits for what never comes - exit 1, not the 13 of Node', async () => {

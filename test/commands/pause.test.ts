@@ -1,6 +1,9 @@
+import { execFile } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
+import { chown } from 'node:fs/promises'
 import { hostname, userInfo } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
+import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { type CliFolder, cliFolder } from './cli.ts'
 
@@ -16,6 +19,23 @@ function stored(folder: CliFolder): Record<string, unknown>[] {
 }
 
 describe('pause and resume', () => {
+  it.skipIf(process.getuid?.() !== 0)(
+    'by a user without a name, as in some containers - noted by the number',
+    async () => {
+      await using folder = await cliFolder(['app'])
+      for (const name of ['pgproof.yaml', 'pub.asc', 'key.asc', 'store', 'store/pgproof.json', 'tmp'])
+        await chown(join(folder.path, name), 54321, 54321)
+      const command = [process.execPath, resolve('src/main.ts'), '--config', join(folder.path, 'pgproof.yaml')]
+      const args = ['--reuid=54321', '--clear-groups', ...command, 'pause', '--for', '4h', ...reason]
+      const { stdout } = await promisify(execFile)('setpriv', args, {
+        cwd: folder.path,
+        env: { PATH: '/usr/bin:/bin' },
+      })
+      expect(stdout).toContain(` by uid 54321@${hostname()}: move to the new rack`)
+      expect(stored(folder)).toMatchObject([{ by: `uid 54321@${hostname()}` }])
+    },
+  )
+
   it('a database for a while - an object says so, status tells it, and a resume is another object', async () => {
     await using folder = await cliFolder(['app'])
     const paused = await folder.run(['pause', 'main/app', '--for', '4h', ...reason])

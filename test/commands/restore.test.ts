@@ -100,6 +100,23 @@ describe('pgproof restore', () => {
   })
 })
 
+describe('pgproof restore of single tables', () => {
+  it('into a new database - which tables, their rows, and no rows of any other', async () => {
+    await using target = targetName(testUrl())
+    const args = ['restore', 'latest', '--table', 'shop.customer', '--to', target.url, '--create']
+    const { code, stdout, stderr } = await folder.run(args)
+    expect(code).toBe(0)
+    expect(stderr).toMatch(/^Restoring tables of main\/\S+ as of /)
+    const [{ count }] = (await query(source.url, 'SELECT count(*)::int FROM shop.customer')) as [{ count: number }]
+    const rows = count.toLocaleString('en-US')
+    expect(stdout).toContain(`RESTORED  1 table with ${rows} rows of backup ${label}`)
+    expect(stdout).toContain(`They are in database ${target.name}, which is new, on `)
+    expect(await query(target.url, 'SELECT count(*)::int FROM shop.customer')).toEqual([{ count }])
+    expect(await query(target.url, 'SELECT count(*)::int FROM shop.event')).toEqual([{ count: 0 }])
+    expect(folder.leftovers()).toEqual([])
+  })
+})
+
 describe('a restore that was killed', () => {
   it('is recognised: --discard removes it, and the same command again goes on with what was downloaded', async () => {
     await using target = targetName(testUrl())

@@ -133,6 +133,11 @@ describe('two directories', () => {
   })
 })
 
+it('one store - there is nothing to sync, which is said; exit 0', async () => {
+  await using folder = await cliFolder([crm.name])
+  expect(await folder.run(['sync'])).toMatchObject({ code: 0, stdout: 'There is one store only; nothing to sync.\n' })
+})
+
 describe('a store that is not as it should be', () => {
   it('marked by another installation - STORE_FOREIGN with exit 11, and nothing is written to it', async () => {
     await using folder = await twoDirectories()

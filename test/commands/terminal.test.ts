@@ -21,17 +21,18 @@ afterAll(async () => {
 function onTerminal(
   args: readonly string[],
   env: Record<string, string> = {},
-): { shown(): string; ended: Promise<unknown> } {
+): { shown(): string; type(text: string): void; ended: Promise<unknown> } {
   const command = [process.execPath, 'src/main.ts', '--config', `${folder.path}/pgproof.yaml`, ...args].join(' ')
   const child = spawn('script', ['-qefc', `stty cols 100; exec ${command}`, '/dev/null'], {
     env: { PATH: process.env['PATH'] ?? '', TERM: 'xterm', HOME: folder.path, ...env },
-    stdio: ['ignore', 'pipe', 'ignore'],
+    stdio: ['pipe', 'pipe', 'ignore'],
   })
   let shown = ''
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     shown += text
   })
-  return { shown: () => shown, ended: once(child, 'close') }
+  const ended = once(child, 'close').finally(() => child.stdin.destroy())
+  return { shown: () => shown, type: (text) => child.stdin.write(text), ended }
 }
 
 describe('on a terminal', () => {
@@ -48,6 +49,20 @@ describe('on a terminal', () => {
     expect(shown()).toMatch(new RegExp(`${line.replaceAll(/[[\]]/g, '\\$&')}\\d+ s`))
     const end = shown().slice(shown().lastIndexOf('\u001b[2K') + 4)
     expect(end).toMatch(new RegExp(`^main/${database.name}  \\S+ .+\r\n$`))
+  })
+
+  it('Ctrl-C while a backup waits - said to be cancelling, with what a second one does; exit 130', async () => {
+    const holder = new pg.Client(database.url)
+    await holder.connect()
+    await holder.query('CREATE TABLE locked (a int)')
+    await holder.query('BEGIN; LOCK TABLE locked IN ACCESS EXCLUSIVE MODE')
+    const { shown, type, ended } = onTerminal(['backup'])
+    await waitFor('the progress', () => shown().includes(`backup of main/${database.name}: `))
+    type('\u0003')
+    expect(await ended).toEqual([130, null])
+    await holder.end()
+    expect(shown()).toContain('\r\ncancelling; once more ends at once\r\n')
+    expect(folder.leftovers()).toEqual([])
   })
 
   it('colours for verdicts and errors - none with NO_COLOR, none with TERM=dumb', async () => {
