@@ -197,10 +197,7 @@ describe('status', () => {
     const { code, stdout } = await folder.run(['status'])
     expect(code).toBe(0)
     expect(stdout).toMatch(
-      new RegExp(
-        `^main/${crm.name} +\\d+ (?:s|min) ago  26h +\\d+ (?:s|min) ago  passed +[\\d.]+ s +[\\d.]+ s  30m +1 of 2$`,
-        'm',
-      ),
+      new RegExp(`^main/${crm.name} +\\d+ s ago  26h +\\d+ s ago  passed +[\\d.]+ s +[\\d.]+ s  30m +1 of 2$`, 'm'),
     )
     expect(stdout).toMatch(/^Nothing worries, as far as the store tells; runs that fail are known to the daemon/m)
   })
