@@ -176,8 +176,7 @@ async function open(
   try {
     signal.addEventListener('abort', onAbort, { once: true })
     await client.connect()
-    await liftTimeouts(client, signal)
-    await client.query(sessionSettings)
+    await applySettings(client, signal)
     const { rows } = await client.query<{ version: number; pid: number }>(
       "SELECT pg_catalog.current_setting('server_version_num')::int AS version, pg_catalog.pg_backend_pid() AS pid",
     )
@@ -239,12 +238,14 @@ const sessionSettings = `
 
 /**
  * A role or database may have a time-out that is shorter than a busy server takes for any statement, even for the one that
- * lifts it. Not by an option of the connection: poolers refuse those.
+ * lifts it; and when it passes at the end of that one, it hits the next. Not by an option of the connection: poolers refuse
+ * those.
  */
-async function liftTimeouts(client: Client, signal: AbortSignal): Promise<void> {
+async function applySettings(client: Client, signal: AbortSignal): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
     try {
       await client.query('SET statement_timeout = 0')
+      await client.query(sessionSettings)
       return
     } catch (error) {
       const isTimeout = (error as { code?: string }).code === '57014'
