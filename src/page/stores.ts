@@ -15,7 +15,7 @@ export function storesSection({ store, time }: Status): Html {
           ? sign('good', 'can be read')
           : sign('warn', readAt === null ? 'not read yet' : 'read in part')
     }<span class="block note">${quoted(url)}</span>${problem === null ? null : html`<span class="block">${quoted(problem)}</span>`}</span>
-<span class="note">${plural(backups, 'backup')}${lackingBackups === 0 ? null : `, lacks ${lackingBackups}`}${
+<span class="note">${plural(backups, 'backup')}${lackingBackups === 0 || problem !== null ? null : `, lacks ${lackingBackups}`}${
       readAt === null ? null : html`, read ${when(readAt, now)}`
     }${clockSkewSeconds === null || Math.abs(clockSkewSeconds) < 1 ? null : `, its clock differs by ${duration(Math.abs(clockSkewSeconds))}`}</span></li>`,
   )}</ul>

@@ -76,8 +76,9 @@ function storeWorries({ isReady, reasons: all, store, databases, roles }: Status
       'they count as nothing',
       'The log of pgproof names them.',
     )
-  for (const { name, lackingBackups, clockSkewSeconds } of places) {
-    if (lackingBackups > 0)
+  for (const { name, problem, lackingBackups, clockSkewSeconds } of places) {
+    // Of one that cannot be read nobody knows what it lacks.
+    if (lackingBackups > 0 && problem === null)
       add(
         'warn',
         `Store ${name}`,

@@ -4,7 +4,7 @@ import { connect } from 'node:net'
 import type { z } from 'zod'
 import type { Catalog } from '../../src/catalog/catalog.ts'
 import { isFinished, type Run } from '../../src/catalog/runs.ts'
-import type { Config, HttpConfig } from '../../src/config/config.ts'
+import type { Config, HttpConfig, ServerConfig } from '../../src/config/config.ts'
 import { PgproofError } from '../../src/errors.ts'
 import { type Problem, problemSchema } from '../../src/http/problem.ts'
 import { type HttpParts, startHttp } from '../../src/http/server.ts'
@@ -63,6 +63,8 @@ export type ServerSettings = Contents & {
   readonly config?: Partial<HttpConfig>
   readonly parts?: Partial<HttpParts>
   readonly installation?: Partial<Installation>
+  /** One named `main`, with objectives, unless given. */
+  readonly servers?: readonly ServerConfig[]
 }
 
 /** A real server on a free port, with a store made by hand and a queue that only notes orders. */
@@ -82,7 +84,7 @@ export async function startTestServer(settings: ServerSettings = {}): Promise<Te
     rateLimit: 1_000_000,
     ...settings.config,
   }
-  const servers = [serverConfig('main', { objectives })]
+  const servers = settings.servers ?? [serverConfig('main', { objectives })]
   const stores = storeSetOf(store, clock)
   const installation = {
     get config() {

@@ -71,8 +71,12 @@ describe('the calendar of backups', () => {
       manifestAt('2026-11-11T02:00:00Z'),
       manifestAt('2026-01-01T02:00:00Z'),
     ]
+    const longAgo = recordOf([manifestAt('2026-01-01T03:00:00Z')], '2026-01-05T04:00:00Z')
     const kept = manifestAt('2026-11-11T08:00:00Z')
-    const facts = await factsAt('2026-11-20T12:00:00Z', 'UTC', { manifests: [kept], records: [recordOf(removed)] })
+    const facts = await factsAt('2026-11-20T12:00:00Z', 'UTC', {
+      manifests: [kept],
+      records: [recordOf(removed), longAgo],
+    })
     expect(daysOf(facts)).toEqual(['2026-11-10 pruned', '2026-11-11 undrilled'])
   })
 

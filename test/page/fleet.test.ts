@@ -1,25 +1,16 @@
 import { describe, expect, it } from 'vitest'
 import { manifestAt, reportOf, rolesManifestAt } from '../catalog/stored.ts'
-import { now, startTestServer, type TestServer } from '../http/test-server.ts'
+import { now, startTestServer } from '../http/test-server.ts'
 import { busyFleet, idleQueue, worker } from '../support/queue-views.ts'
 import { fleetServer } from './many.ts'
 import { healthy } from './store.ts'
+import { wordsOf } from './words-of.ts'
 
 const at = new Date(now)
 const newest = manifestAt('2026-11-20T02:00:00Z')
 const well = {
   manifests: [newest, rolesManifestAt('2026-11-20T01:00:00Z')],
   reports: [reportOf(newest, '2026-11-20T05:00:00Z', { restoreTimeSeconds: 200 })],
-}
-
-/** The words of the page as they are read, one space between them. */
-async function wordsOf(server: TestServer, path = '/'): Promise<string> {
-  const { text } = await server.call('GET', path)
-  const body = text.replace(/^.*<body>/s, '').replace(/<dialog.*/s, '')
-  return body
-    .replaceAll(/<[^>]+>/g, ' ')
-    .replaceAll(/\s+/g, ' ')
-    .replaceAll('&#34;', '"')
 }
 
 async function wordsWith(queue: ReturnType<typeof busyFleet>): Promise<string> {

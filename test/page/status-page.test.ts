@@ -2,20 +2,14 @@ import { createHash } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import type { PlannedJob } from '../../src/catalog/runs.ts'
 import { manifestAt, reportOf, rolesManifestAt } from '../catalog/stored.ts'
-import { now, startTestServer, type TestServer } from '../http/test-server.ts'
+import { now, startTestServer } from '../http/test-server.ts'
 import { healthy, keysUntil, scheduleOf, storeOf } from './store.ts'
+import { wordsOf } from './words-of.ts'
 
 const newest = manifestAt('2026-11-20T02:00:00Z')
 const roles = rolesManifestAt('2026-11-20T01:00:00Z')
 const passed = reportOf(newest, '2026-11-20T05:00:00Z', { restoreTimeSeconds: 200 })
 const hostile = `<img src=x onerror=alert(1)>"'&`
-
-/** The words of the page as they are read, one space between them. */
-async function wordsOf(server: TestServer, path = '/'): Promise<string> {
-  const { text } = await server.call('GET', path)
-  const body = text.replace(/^.*<body>/s, '').replace(/<dialog.*/s, '')
-  return body.replaceAll(/<[^>]+>/g, ' ').replaceAll(/\s+/g, ' ')
-}
 
 function planned(changes: Partial<PlannedJob> = {}): () => readonly PlannedJob[] {
   const nextAt = new Date('2026-11-21T02:00:00Z')
