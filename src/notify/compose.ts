@@ -156,13 +156,12 @@ function protection({ server, database, job }: Subject, { catalog, config, now }
   if (job !== 'roles' && database === null) return []
   if (catalog.lastRefreshedAt === null) return ['What is in the store is not known: it could not be read yet.']
   const aged = (point: Date): string => `${instantText(point)} (${spelled(now.getTime() - point.getTime())} old)`
-  if (job === 'roles') {
+  if (database === null) {
     const newest = catalog.backups({ kind: 'roles', server })[0]
     return newest === undefined
       ? [`There is no roles backup of ${oneLine(server)}.`]
       : [`The newest roles backup is from ${aged(newest.snapshotTime)}: ${newest.manifest.label}.`]
   }
-  if (database === null) return []
   const status = readDatabaseStatus({ server, database }, catalog, objectivesOf(server, config), now)
   const { recoveryPoint, verifiedRecoveryPoint } = status
   if (recoveryPoint === null) return [`There is no backup of ${placed(server, database)}.`]

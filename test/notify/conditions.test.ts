@@ -76,6 +76,34 @@ describe('what is wrong without a run', () => {
     expect(receiver.documents()[0]?.['text']).toContain('There is no backup of main/app')
   })
 
+  it('no schedule says which databases there are - those with backups are held to their objective, and none is missing', async () => {
+    await using receiver = await startReceiver()
+    await using world = await startWorld([webhookTo(receiver.origin)], {
+      manifests: [manifestAt('2026-11-20T02:00:00Z')],
+    })
+    world.now.servers = [serverConfig('main', { objectives: { rpoMs: 26 * hour } })]
+    world.now.planned = []
+    await world.pass(17 * hour)
+    await world.pass(hour)
+    await world.notifier.close(1_000)
+    expect(titles(receiver)).toEqual(['ALERT: main/app has no backup within its objective of 26 h'])
+  })
+
+  it('no drill has passed yet - nothing until two of them were due, then that nobody knows', async () => {
+    await using receiver = await startReceiver()
+    await using world = await startWorld([webhookTo(receiver.origin)], {
+      manifests: [manifestAt('2026-11-20T02:00:00Z')],
+    })
+    world.now.servers = [serverConfig('main', { schedule: { backup: '0 2 * * *', drill: '0 5 * * *' } })]
+    world.now.planned = [plannedAt('backup', 'app'), plannedAt('drill', 'app')]
+    await world.pass(38 * hour)
+    expect(receiver.received).toEqual([])
+    await world.pass(2 * hour)
+    await world.notifier.close(1_000)
+    expect(titles(receiver)).toEqual(['ALERT: no drill of main/app has passed for long'])
+    expect(receiver.documents()[0]?.['text']).toContain('No drill of main/app has ever passed: whether its backups')
+  })
+
   it('drills do not pass for long, a restore took too long - told', async () => {
     await using receiver = await startReceiver()
     const manifest = manifestAt('2026-11-17T02:00:00Z')
@@ -189,5 +217,20 @@ describe('before the store was ever read', () => {
       newestBackup: null,
       text: expect.stringContaining('What is in the store is not known'),
     })
+  })
+
+  it('two databases of a server fail together - it is not said that they have no backup', async () => {
+    await using receiver = await startReceiver()
+    await using world = await startWorld([webhookTo(receiver.origin)], null)
+    world.now.planned = [plannedAt('backup', 'app'), plannedAt('backup', 'shop')]
+    const runs = ['app', 'shop'].map((database) => world.begin('backup', database))
+    for (const run of runs) {
+      world.end(run, 'failed')
+      await world.pass(1000)
+    }
+    await world.pass(minute)
+    await world.notifier.close(1_000)
+    expect(titles(receiver)).toEqual(['FAILED backups of 2 databases of main'])
+    expect(receiver.documents()[0]?.['text']).toContain('What is in the store is not known: it could not be read yet.')
   })
 })

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Notice } from '../../src/notify/notice.ts'
-import { manifestAt, reportOf } from '../catalog/stored.ts'
+import { manifestAt, reportOf, storeReport } from '../catalog/stored.ts'
+import { storeSetOf } from '../support/store-sets.ts'
 import { webhookTo } from './notices.ts'
 import { type Receiver, startReceiver } from './receiver.ts'
 import { startWorld } from './world.ts'
@@ -54,6 +55,18 @@ describe('runs', () => {
     )
   })
 
+  it('it has failed for an hour and is still tried again - told, with when', async () => {
+    await using receiver = await startReceiver()
+    await using world = await startWorld([webhookTo(receiver.origin)])
+    world.now.retryAt = new Date('2026-11-20T14:00:00Z')
+    world.run('backup', 'app', 'failed')
+    await world.pass(hour)
+    world.run('backup', 'app', 'failed')
+    await receiver.until(1)
+    await world.notifier.close(1_000)
+    expect(receiver.documents()[0]?.['text']).toContain('\nIt is tried again at 2026-11-20 14:00 UTC.\n')
+  })
+
   it('it fails, was to be tried again, and is not any more - told then', async () => {
     await using receiver = await startReceiver()
     await using world = await startWorld([webhookTo(receiver.origin)])
@@ -85,6 +98,34 @@ describe('runs', () => {
     expect(receiver.documents()).toMatchObject([
       { title: 'FAILED backup of main/app' },
       { title: 'RECOVERED backup of main/app', label: manifest.label, runId: null, code: null },
+    ])
+  })
+
+  it('somebody orders a drill by hand, and it passes - the report in the store ends the failure', async () => {
+    await using receiver = await startReceiver()
+    const manifest = manifestAt('2026-11-20T02:00:00Z')
+    await using world = await startWorld([webhookTo(receiver.origin)], { manifests: [manifest] })
+    world.run('drill', 'app', 'inconclusive')
+    await world.pass(hour)
+    await storeReport(world.store, reportOf(manifest, '2026-11-20T12:50:00Z'))
+    await world.catalog.refresh(storeSetOf(world.store, world.clock), new AbortController().signal)
+    await world.pass(2 * hour)
+    await world.notifier.close(1_000)
+    expect(titles(receiver)).toEqual(['INCONCLUSIVE drill of main/app', 'RECOVERED drill of main/app'])
+  })
+
+  it('a prune of everything fails - once more after a day, whatever is in the store', async () => {
+    await using receiver = await startReceiver()
+    await using world = await startWorld([webhookTo(receiver.origin)], {
+      manifests: [manifestAt('2026-11-20T02:00:00Z')],
+    })
+    world.end(world.begin('prune', null, { server: '' }), 'failed')
+    await world.pass(25 * hour)
+    await world.notifier.close(1_000)
+    const ofPrunes = receiver.documents().filter(({ job }) => job === 'prune')
+    expect(ofPrunes.map(({ title }) => title)).toEqual([
+      'FAILED prune of everything',
+      'STILL FAILING prune of everything',
     ])
   })
 
@@ -155,6 +196,29 @@ describe('runs', () => {
     world.now.planned = []
     await world.pass(3 * day)
     await world.notifier.close(1_000)
+    expect(titles(receiver)).toEqual(['FAILED backup of main/app'])
+  })
+
+  it('a server that is not configured any more - no reminder of its failures, and no recovery', async () => {
+    await using receiver = await startReceiver()
+    await using world = await startWorld([webhookTo(receiver.origin)])
+    world.run('backup', 'app', 'failed')
+    await receiver.until(1)
+    world.now.servers = []
+    await world.pass(3 * day)
+    await world.notifier.close(1_000)
+    expect(titles(receiver)).toEqual(['FAILED backup of main/app'])
+  })
+
+  it('what is looked at cannot be made out - the log says so, and runs are told of all the same', async () => {
+    await using receiver = await startReceiver()
+    await using world = await startWorld([webhookTo(receiver.origin)])
+    world.now.notifyTest = '0 0 30 2 *'
+    await world.pass(0)
+    world.run('backup', 'app', 'failed')
+    await receiver.until(1)
+    await world.notifier.close(1_000)
+    expect(world.log()).toMatch(/schedule \\+"0 0 30 2 \*.*"a notice could not be made"/)
     expect(titles(receiver)).toEqual(['FAILED backup of main/app'])
   })
 

@@ -107,6 +107,32 @@ describe('what a ping says', () => {
     expect(receiver.received[1]?.body).toContain('the last backup of main/app began at')
   })
 
+  it('the other one has no backup that could be drilled - its drill is not missed', async () => {
+    await using receiver = await startReceiver()
+    await using world = await startWorld([pingTo(`${receiver.origin}/uuid`)], {
+      manifests: [manifestAt('2026-11-20T02:00:00Z')],
+    })
+    world.now.planned = [plannedAt('drill', 'app'), plannedAt('drill', 'new')]
+    await world.pass(48 * hour)
+    world.run('drill', 'app', 'succeeded')
+    await world.notifier.close(1_000)
+    expect(actions(receiver)).toEqual(['start', 'success'])
+  })
+
+  it('after a restart, when the last drill of the other one passed - a success is one', async () => {
+    await using receiver = await startReceiver()
+    const [app, shop] = [manifestAt('2026-11-20T02:00:00Z'), manifestAt('2026-11-20T02:00:00Z', { database: 'shop' })]
+    await using world = await startWorld([pingTo(`${receiver.origin}/uuid`)], {
+      manifests: [app, shop],
+      reports: [reportOf(app, '2026-11-20T05:00:00Z')],
+    })
+    world.now.servers = [serverConfig('main', { schedule: { drill: '0 5 * * *' } })]
+    world.now.planned = [plannedAt('drill', 'app'), plannedAt('drill', 'shop')]
+    world.run('drill', 'shop', 'succeeded')
+    await world.notifier.close(1_000)
+    expect(actions(receiver)).toEqual(['start', 'success'])
+  })
+
   it('after a restart - the store remembers that the last drill of another database failed', async () => {
     await using receiver = await startReceiver()
     const [app, shop] = ['app', 'shop'].map((database) => manifestAt('2026-11-20T02:00:00Z', { database }))
@@ -131,6 +157,16 @@ describe('what a ping says', () => {
     world.run('backup', 'app', 'cancelled', { startedAt: null })
     await world.notifier.close(1_000)
     expect(actions(receiver)).toEqual(['start', 'log', 'start'])
+  })
+
+  it('the process ends in the middle of that test - the alarm is ended first', async () => {
+    await using receiver = await startReceiver()
+    await using world = await startWorld([pingTo(`${receiver.origin}/uuid`)])
+    world.now.notifyTest = '0 * * * *'
+    await world.pass(0)
+    await world.pass(hour)
+    await world.notifier.close(1_000)
+    expect(actions(receiver)).toEqual(['fail', 'success'])
   })
 
   it('the test by daemon.notifyTest - a failure, and after it what was before', async () => {

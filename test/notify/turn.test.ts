@@ -121,6 +121,62 @@ describe('two workers of a fleet', () => {
     expect(runs.map(({ event, since }) => [event, since])).toEqual([['recovery', at(90).toISOString()]])
   })
 
+  it('what ended last was seen first, and one of them was cancelled - the one that ended last counts', async () => {
+    await using receiver = await startReceiver()
+    await using us = await startWorker('us-1', receiver)
+    give(us, 'us-1')
+    const ended = (id: string, state: Run['state'], minutesAgo: number): void => {
+      const at = new Date(us.clock.now().getTime() - minutesAgo * minute)
+      us.catalog.addRun({
+        ...{ id, job: 'backup', server: 'main', database: 'app', trigger: 'http', attempt: 1, state, queuedAt: at },
+        ...{ startedAt: at, finishedAt: at, label: null, progress: null, worker: 'eu-1' },
+        error: state === 'failed' ? connectionFailed : null,
+      })
+    }
+    ended('r3', 'failed', 30)
+    await us.pass(minute)
+    ended('r2', 'succeeded', 60)
+    ended('r4', 'cancelled', 20)
+    await us.pass(minute)
+    ended('r5', 'succeeded', 0)
+    await receiver.until(1)
+    await us.notifier.close(2_000)
+    expect(told(receiver)).toEqual(['RECOVERED backup of main/app'])
+  })
+
+  it('another worker showed that a backup is bad, and its report was not read yet - told at once, while other drills go on', async () => {
+    await using receiver = await startReceiver()
+    await using us = await startWorker('us-1', receiver)
+    give(us, 'us-1')
+    us.begin('drill', 'shop')
+    const at = us.clock.now()
+    us.catalog.addRun({
+      ...{ id: 'r1', job: 'drill', server: 'main', database: 'app', trigger: 'http', attempt: 1, state: 'running' },
+      ...{ queuedAt: at, startedAt: at, finishedAt: null, label: null, error: null, progress: null, worker: 'eu-1' },
+    })
+    const error = { code: 'EVIDENCE_MISMATCH', message: '1 difference', hint: 'Keep it.' }
+    us.catalog.updateRun('r1', { state: 'failed', finishedAt: at, label: '20261120T115900Z-dr11', error })
+    await receiver.until(1)
+    await us.notifier.close(2_000)
+    expect(receiver.documents()).toMatchObject([{ title: 'FAILED drill of main/app', code: 'EVIDENCE_MISMATCH' }])
+  })
+
+  it('a worker that does not see the others - leaves what it held back to them, and tells what is new once it has the turn', async () => {
+    await using receiver = await startReceiver()
+    await using us = await startWorker('us-1', receiver)
+    const alone = (): void => {
+      us.now.queue = { ...idleQueue(us.clock.now()), workers: [] }
+    }
+    alone()
+    endEverywhere([us], 'r1', 'failed')
+    await us.pass(hour)
+    give(us, 'us-1')
+    endEverywhere([us], 'r2', 'succeeded')
+    await receiver.until(1)
+    await us.notifier.close(2_000)
+    expect(told(receiver)).toEqual(['RECOVERED backup of main/app'])
+  })
+
   it('the control database is away - who had the turn goes on telling, of that and of its runs; the other is silent', async () => {
     await using receiver = await startReceiver()
     await using eu = await startWorker('eu-1', receiver)
@@ -192,6 +248,20 @@ describe('what is wrong with a fleet', () => {
     ])
     expect(found[0]?.['text']).toContain('no worker survived backup of main/app')
     expect(found[1]?.['title']).toBe('ALERT: the worker "us-1" is gone')
+  })
+
+  it('a worker is gone that had runs in hand - which ones', async () => {
+    await using receiver = await startReceiver()
+    await using eu = await startWorker('eu-1', receiver)
+    const { workers } = busyFleet(new Date(start))
+    eu.now.queue = {
+      ...idleQueue(new Date(start)),
+      workers: workers.map((one) => ({ ...one, isAlive: one.name !== 'prover' })),
+    }
+    await eu.pass(10 * minute)
+    await eu.notifier.close(2_000)
+    expect(told(receiver)).toEqual(['ALERT: the worker "prover" is gone'])
+    expect(receiver.documents()[0]?.['text']).toContain('It had in hand: drill of main/shop')
   })
 
   it('a worker that was gone is forgotten - it has not come back, and nothing is said', async () => {

@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest'
+import { systemClock } from '../../src/clock.ts'
 import { Secret } from '../../src/config/secret.ts'
 import type { Notice } from '../../src/notify/notice.ts'
+import { tryEntries } from '../../src/notify/try-entries.ts'
 import { slackMessage, webhookChannel } from '../../src/notify/webhook.ts'
-import { noticeOf, webhookTo } from './notices.ts'
+import { noticeOf, pingTo, webhookTo } from './notices.ts'
 import { startReceiver } from './receiver.ts'
 
 const deliver = (entry: ReturnType<typeof webhookTo>, notice: Notice = noticeOf()) =>
@@ -44,6 +46,33 @@ describe('a webhook', () => {
       retryAfterMs: null,
     })
     expect(thief.received).toEqual([])
+  })
+
+  it.each([
+    // A word of the reason is the password.
+    ['connect', 2, 'ECONNREFUSED'],
+    ['port', 1, 'it could not be reached'],
+  ])(
+    'nobody listens, and the password is a word of the reason: %s - another reason',
+    async (password, port, reason) => {
+      expect(await deliver(webhookTo(`http://ops:${password}@127.0.0.1:${port}/`))).toMatchObject({
+        ...{ isDelivered: false, isRetryable: true, reason },
+      })
+    },
+  )
+
+  it('the test of all entries, and one is overloaded - which one and why, the others arrive', async () => {
+    await using busy = await startReceiver()
+    await using receiver = await startReceiver()
+    busy.answer(() => ({ status: 503, headers: { 'retry-after': new Date().toUTCString() } }))
+    const entries = [webhookTo(busy.origin), webhookTo(receiver.origin), pingTo(receiver.origin)]
+    const tried = await tryEntries(entries, systemClock, new AbortController().signal)
+    expect(tried.map(({ error }) => error?.message ?? null)).toEqual([
+      `the notice by notify.0 (webhook 127.0.0.1:${busy.port}) could not be delivered: it answered 503 Service Unavailable`,
+      null,
+      null,
+    ])
+    expect(receiver.received).toHaveLength(2)
   })
 
   it('the name of the target - the host and nothing that is secret', () => {
