@@ -122,6 +122,38 @@ describe('check of a fleet', () => {
     }
   })
 
+  it('a role that may use the tables and does not own them - a warning, with who must start an upgrade', async () => {
+    const role = `u_${process.pid}`
+    const url = new URL(fleet.control)
+    url.username = role
+    url.password = 'right'
+    await using _installed = await signOf('eu-2')
+    await query(
+      fleet.control,
+      `CREATE ROLE ${role} LOGIN PASSWORD 'right'; GRANT USAGE ON SCHEMA pgboss TO ${role};
+       GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA pgboss TO ${role}`,
+    )
+    try {
+      expect(await findingsOf({ url: url.href })).toContainEqual({
+        ...{ subject: 'fleet', result: 'warning', code: null },
+        message: `role "${role}" does not own the tables in schema "pgboss"`,
+        hint: expect.stringContaining('must be started as their owner first'),
+      })
+    } finally {
+      await query(fleet.control, `DROP OWNED BY ${role}; DROP ROLE ${role}`)
+    }
+  })
+
+  it('tables in its schema that are not those of the queue - named as what they lack, and nothing is said of workers', async () => {
+    const url = testUrl(fleet.databases[0])
+    await query(url, 'CREATE SCHEMA other; CREATE TABLE other.job (id int)')
+    const found = await findingsOf({ url, schema: 'other' })
+    expect(found.filter(({ result }) => result !== 'ok')).toMatchObject([
+      { result: 'problem', code: 'FLEET_UNREACHABLE', message: expect.stringContaining('"data" does not exist') },
+    ])
+    expect(found.map(({ message }) => message).join()).not.toContain('this worker is')
+  })
+
   it('a clock five minutes ahead - FLEET_CLOCK_DIFFERS', async () => {
     const clock = { ...systemClock, now: () => new Date(Date.now() + 300_000) }
     expect(await badOf({}, {}, clock)).toEqual([

@@ -105,6 +105,12 @@ describe('two workers that would keep different backups', () => {
     expect(lines).toHaveLength(1)
   })
 
+  it('a server that this worker does not have - no objection of its own', () => {
+    const { agreement } = seen([signOf(config({ timezone: 'America/New_York' }))])
+    expect(agreement.objection('main')?.code).toBe('FLEET_RETENTION_DIFFERS')
+    expect(agreement.objection('elsewhere')).toBeNull()
+  })
+
   it('very many servers - one line for all, with their number', () => {
     const servers = (last: number) =>
       Array.from({ length: 200 }, (_, index) => serverConfig(`s${index}`, { retention: { ...policy, last } }))
