@@ -28,7 +28,7 @@ export function forecastRestoreSeconds(drills: readonly PastRestore[], dumpBytes
     passed.slice(index + 1).flatMap((other) => {
       const apart = other.bytes - one.bytes
       // Closer together the difference in time is noise.
-      return Math.abs(apart) < Math.max(one.bytes, other.bytes) / 4 ? [] : [(other.seconds - one.seconds) / apart]
+      return Math.abs(apart) <= Math.max(one.bytes, other.bytes) / 4 ? [] : [(other.seconds - one.seconds) / apart]
     }),
   )
   if (slopes.length > 0) {

@@ -3,8 +3,7 @@ import type { DrillReport } from './drill-report.ts'
 import type { DrillTables } from './drill-tables.ts'
 import type { Evidence } from './evidence.ts'
 
-export const restorePhases = ['fetch', 'roles', 'restore', 'analyze', 'query', 'verify', 'swap'] as const
-export type RestorePhase = (typeof restorePhases)[number]
+export type RestorePhase = 'fetch' | 'roles' | 'restore' | 'analyze' | 'query' | 'verify' | 'swap'
 
 /** What was restored, and what whoever ordered it should know. */
 export type RestoreResult = {

@@ -81,6 +81,14 @@ describe('recovery guide', () => {
     expect(recoveryGuide(input)).not.toContain('--verify')
   })
 
+  it.each([
+    ['C.UTF-8', "'C.UTF-8'"],
+    [null, "'C'"],
+  ])('of a database with the builtin provider, locale %j - made with it again', (locale, quoted) => {
+    const guide = recoveryGuide({ ...input, properties: { ...properties, localeProvider: 'b', locale } })
+    expect(guide).toContain(`--lc-ctype='C' --locale-provider=builtin --builtin-locale=${quoted} restored`)
+  })
+
   it('a store in a directory, compressed by pg_dump - copied, and no zstd', () => {
     const guide = recoveryGuide({
       ...input,

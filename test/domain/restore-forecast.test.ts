@@ -45,6 +45,11 @@ describe('forecast of the restore time', () => {
     expect(forecastRestoreSeconds([...tiny, drill(4, 5.5e8, 11.4)], 5.5e8)).toBeCloseTo(11.4, 0)
   })
 
+  it('drills of empty dumps alone, slower or faster each time - as long as they took, whatever there is now', () => {
+    expect(forecastRestoreSeconds([drill(1, 0, 4), drill(2, 0, 5), drill(3, 0, 6)], 1e9)).toBe(5)
+    expect(forecastRestoreSeconds([drill(1, 0, 6), drill(2, 0, 5), drill(3, 0, 4)], 1e9)).toBe(5)
+  })
+
   it('any drills - never negative, never not a number, never less for a larger dump', () => {
     const drills = fc.array(
       fc.record({

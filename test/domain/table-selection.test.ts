@@ -52,6 +52,17 @@ describe('selecting tables', () => {
     expect(select([wish]).tables.map((table) => table.text)).toEqual([text])
   })
 
+  it('two parents of one child - it comes once', () => {
+    const structure = [
+      ...evidence.structure,
+      object('table', 'public.second'),
+      object('table', 'public.both', { inherits: 'public.parent, public.second' }),
+    ]
+    const wish = { tables: ['public.parent', 'public.second'], schemas: [] }
+    const { tables } = selectTables(wish, { structure, tables: [...evidence.tables] })
+    expect(tables.map(({ text }) => text)).toEqual(['public.parent', 'public.child', 'public.both', 'public.second'])
+  })
+
   it('a partitioned table - with its partitions at any depth, above before below; a foreign one is named', () => {
     const { tables, notes } = select(['archive.log_1_a', 'public.log'])
     expect(tables.map(({ text, partitionOf }) => [text, partitionOf?.name ?? null])).toEqual([
