@@ -1,5 +1,18 @@
 import { createHash } from 'node:crypto'
-import { chmod, chown, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import {
+  chmod,
+  chown,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  symlink,
+  truncate,
+  writeFile,
+} from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -8,7 +21,9 @@ import { KnownCache } from '../../src/catalog/known-cache.ts'
 import { cutsAmong } from '../../src/catalog/list-in-parallel.ts'
 import type { ReportTrust } from '../../src/catalog/read-document.ts'
 import { rebuildFromStore } from '../../src/catalog/rebuild.ts'
+import { encodePause, type PauseDocument } from '../../src/domain/pause.ts'
 import { createLog } from '../../src/log.ts'
+import { pauseKey } from '../../src/storage/object-keys.ts'
 import { MemoryStore } from '../support/memory-store.ts'
 import { manyObjects } from './many-backups.ts'
 import { labelAt, manifestAt, present, signal, storeBackup } from './stored.ts'
@@ -247,12 +262,17 @@ describe('a cache file that cannot be used', () => {
     }
   })
 
-  it('others may open it, a link, a folder - ignored', async () => {
+  it('others may open it, too large, a link, a folder - ignored', async () => {
     await save()
     const path = await cacheFile()
     await chmod(path, 0o640)
     await expectIgnored(/others may open it/)
     await chmod(path, 0o600)
+    // Sparse: nothing is written.
+    await truncate(path, 2 ** 29 + 1)
+    await expectIgnored(/too large/)
+    await rm(path)
+    await save()
     await rename(path, `${path}.real`)
     await symlink(`${path}.real`, path)
     await expectIgnored(/ELOOP/)
@@ -269,6 +289,22 @@ describe('a cache file that cannot be used', () => {
 })
 
 describe('writing', () => {
+  it('pauses, and more than a megabyte - read back as they were', async () => {
+    const pause: PauseDocument = {
+      ...{ format: 1, kind: 'pause', label: labelAt('2026-11-20T11:00:00Z', 'pa11'), server: 'main', database: null },
+      ...{ jobs: ['backup'], since: '2026-11-20T11:00:00.000Z', until: '2026-11-21T11:00:00.000Z' },
+      ...{ reason: 'new rack', by: 'ops' },
+    }
+    await store.put(pauseKey(pause.label), encodePause(pause), { signal })
+    for await (const { key, body } of manyObjects({ backups: 700, drills: 0, prunes: 3, until: present }))
+      if (!store.objects.has(key)) store.objects.set(key, { body: Buffer.from(body), modifiedAt: present })
+    const known = await save()
+    expect((await stat(await cacheFile())).size).toBeGreaterThan(2 ** 20)
+    const read = await openCache().read()
+    expect(new Map(read)).toEqual(new Map(known))
+    expect(read.get(pauseKey(pause.label))?.document).toEqual({ kind: 'pause', pause })
+  })
+
   it('few changes in a large store - not written again; a tenth of them - written', async () => {
     await save()
     const written = await readFile(await cacheFile())

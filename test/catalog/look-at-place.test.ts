@@ -158,6 +158,19 @@ describe('a look at one place', () => {
     expect(labelsOf(catalog)).toEqual([recent.label, old.label])
   })
 
+  it('looked at twice at once - everything found counts once', async () => {
+    const { catalog, stores, set, refresh } = await several({ backups: [old] })
+    await refresh()
+    const store = stores['a'] as MemoryStore
+    await storeBackup(store, recent)
+    await storeReport(store, reportOf(recent, '2026-11-20T05:00:00Z'))
+    for (const key of store.keys()) if (key.startsWith(backupFolder(old))) store.objects.delete(key)
+    await storeRecord(store, recordOf([old]))
+    await Promise.all([catalog.lookAt(app, set, signal), catalog.lookAt(app, set, signal)])
+    expect([labelsOf(catalog), catalog.drills().length, catalog.prunes().length]).toEqual([[recent.label], 1, 1])
+    expect(catalog.backups()).toEqual((await refreshed(store)).backups)
+  })
+
   it('two stores of which one fails - what the other has is taken, and the failure told', async () => {
     const { catalog, stores, set, refresh } = await several({ backups: [old] }, { backups: [old] })
     await refresh()

@@ -142,6 +142,14 @@ describe('reports, where trusted signers are configured', () => {
     expect((await readFrom(store)).damaged).toEqual([expect.stringMatching(/names another signer/)])
   })
 
+  it('a signature of a megabyte - proves nothing, and is not read', async () => {
+    const store = await storeWith([passed, own])
+    const key = drillSignatureKey('main', 'app', passed.label)
+    await store.put(key, Buffer.alloc(1 << 20), { signal })
+    expect((await readFrom(store)).damaged).toEqual([expect.stringMatching(/a signature has no 1048576 bytes/)])
+    expect(store.calls).not.toContain(`get ${key}`)
+  })
+
   it('one that says "failed", planted - takes no proof back and makes no gap', async () => {
     const failed = reportOf(manifest, '2026-11-20T05:00:00Z', { verdict: 'failed' })
     const gone = reportOf(manifestAt('2026-11-17T02:00:00Z'), '2026-11-20T06:00:00Z')
