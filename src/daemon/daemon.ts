@@ -44,6 +44,7 @@ export class Daemon {
   readonly #installation: Installation
   readonly #scheduler: Scheduler
   readonly #stopping = new AbortController()
+  /** Null before the first answer. */
   #isStoreUp: boolean | null = null
   readonly #storesDown = new Set<string>()
   #storeProblem = 'the store has not been read yet'
@@ -116,11 +117,6 @@ export class Daemon {
 
   keyExpiries(): readonly KeyExpiry[] {
     return this.#keyExpiries
-  }
-
-  /** Null before the first answer. */
-  isStoreUp(): boolean | null {
-    return this.#isStoreUp
   }
 
   isReady(): Readiness {
