@@ -67,6 +67,15 @@ describe('what another process made since the store was read', () => {
     expect(calls).toEqual([])
   })
 
+  it('of a server that is not configured any more, of which the store has backups - found as well', async () => {
+    const gone = manifestAt('2026-11-19T02:00:00Z', { server: 'gone' })
+    await using server = await startTestServer({ manifests: [gone] })
+    const later = manifestAt('2026-11-20T02:00:00Z', { server: 'gone' })
+    await storeBackup(server.store, later)
+    const path = `/v1/backups/${later.label}?server=gone&database=app&kind=database`
+    expect((await server.call('GET', path)).as(backupDetailsSchema).manifest.label).toBe(later.label)
+  })
+
   it('what is nowhere, what is no label, and a store that fails - 404 as before', async () => {
     await using server = await withRefresh()
     server.store.before = () => {

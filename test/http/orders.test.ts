@@ -188,6 +188,17 @@ describe('Idempotency-Key', () => {
     expect(later.id).not.toBe(id)
   })
 
+  it('what a token ordered a week ago is forgotten when another one orders - its key is free again', async () => {
+    await using server = await startTestServer()
+    const { id } = (await server.call('POST', '/v1/drills', { as: 'drill', headers, body: order })).as(runSchema)
+    server.orders.cancel(id)
+    server.clock.advance(9 * 24 * 3_600_000)
+    const by = { as: 'backup', headers, body: { server: 'main', database: 'app' } } as const
+    expect((await server.call('POST', '/v1/backups', by)).status).toBe(202)
+    const later = (await server.call('POST', '/v1/drills', { as: 'drill', headers, body: order })).as(runSchema)
+    expect(later.id).not.toBe(id)
+  })
+
   it('a key that is empty or too long - 400', async () => {
     await using server = await startTestServer()
     for (const key of ['', 'x'.repeat(256)]) {

@@ -171,6 +171,19 @@ describe('drills', () => {
 })
 
 describe('runs', () => {
+  it('page by page - each once, the newest first', async () => {
+    await using server = await startTestServer()
+    const order = (job: 'backup' | 'drill') =>
+      server.orders.order({ job, server: 'main', database: 'app', trigger: 'http' }).id
+    const older = order('backup')
+    server.clock.advance(1000)
+    const newer = order('drill')
+    const first = (await server.call('GET', '/v1/runs?limit=1')).as(runsPage)
+    const second = (await server.call('GET', `/v1/runs?limit=1&cursor=${first.next}`)).as(runsPage)
+    expect([first, second].map(({ items }) => items.map(({ id }) => id))).toEqual([[newer], [older]])
+    expect(second.next).toBeNull()
+  })
+
   it('the list - newest first, filtered by what they are and how they stand', async () => {
     await using server = await startTestServer()
     const order = (job: 'backup' | 'drill', database: string) =>

@@ -1,8 +1,10 @@
 import { once } from 'node:events'
-import { connect } from 'node:net'
+import { IncomingMessage, ServerResponse } from 'node:http'
+import { connect, Socket } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import type { RunAnswer } from '../../src/http/answers.ts'
-import { runSchema } from '../../src/http/answers.ts'
+import { runAnswer, runSchema } from '../../src/http/answers.ts'
+import { RunEvents } from '../../src/http/run-events.ts'
 import { now, startTestServer, type TestServer, tokens } from './test-server.ts'
 
 type Event = { readonly id: string; readonly event: string; readonly run: RunAnswer }
@@ -109,6 +111,30 @@ describe('events of a run', () => {
     expect(await events.next()).toBe(undefined)
     const again = await listen(server, id, { 'last-event-id': 'end' })
     expect(again.response.status).toBe(204)
+  })
+
+  it('a change that nobody can see - no event; the next one is', async () => {
+    await using server = await startTestServer()
+    const { id } = server.orders.order(drill)
+    const { next } = await listen(server, id)
+    expect((await next())?.run.state).toBe('queued')
+    server.catalog.updateRun(id, { state: 'queued' })
+    await untilSent()
+    server.catalog.updateRun(id, { state: 'running', startedAt: new Date(now) })
+    expect(await next()).toMatchObject({ id: '2', event: 'progress', run: { state: 'running' } })
+  })
+
+  it('asked for after the end, or by a client that is gone already - refused, and nothing listens', async () => {
+    await using server = await startTestServer()
+    const run = server.orders.order(drill)
+    const events = new RunEvents(server.catalog, (one) => runAnswer(one, null))
+    const gone = new ServerResponse(new IncomingMessage(new Socket()))
+    gone.destroy()
+    events.stream(run, gone)
+    events.assertRoom()
+    events.close()
+    expect(() => events.assertRoom()).toThrow(expect.objectContaining({ code: 'SHUTTING_DOWN' }))
+    expect(gone.writableEnded).toBe(false)
   })
 
   it('without the right to read - 401 as a problem, no stream', async () => {

@@ -147,6 +147,24 @@ describe('files that cannot serve HTTPS', () => {
     expect(await start({ certificateFile, keyFile: certificateFile })).toContain('there is no private key in it')
   })
 
+  it('a chain that is broken after the first certificate - TLS_INVALID', async () => {
+    const first = await readFile(files.at('first.crt'), 'utf8')
+    const broken = '-----BEGIN CERTIFICATE-----\nMIIBszCC\n-----END CERTIFICATE-----\n'
+    await writeFile(files.at('chain.crt'), `${first.trimEnd()}\n${broken}`)
+    expect(await start({ certificateFile: files.at('chain.crt'), keyFile: files.at('first.key') })).toMatch(
+      /^TLS_INVALID: cannot serve HTTPS with chain\.crt: /,
+    )
+  })
+
+  it('taken out of the configuration - the one in use stays until a restart, and nothing is said', async () => {
+    const lines: string[] = []
+    await using server = await startTestServer({ config: { tls: await pairOf('first', 'kept') }, ...loggingTo(lines) })
+    server.reconfigure({ tls: undefined })
+    await server.reload()
+    expect((await get(server, '/healthz')).certificate).toBe('first')
+    expect(messages(lines)).toEqual([])
+  })
+
   it('an expired certificate - serves, and warns', async () => {
     const lines: string[] = []
     const log = createLog({ level: 'info', format: 'json' }, (line) => lines.push(line))
