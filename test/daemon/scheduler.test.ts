@@ -151,7 +151,13 @@ describe('scheduler', () => {
       [source.name, added.name].filter((name) => orders.includes(`backup main ${name}`))
     expect(mine(await daemon.tick())).toEqual([added.name])
     await added[Symbol.asyncDispose]()
-    await daemon.scheduler.discover(signal)
+    await daemon.installation.catalog.refresh(storeSetOf(world.store), signal)
+    // Said as long as it is gone, and its backups are there.
+    for (let look = 0; look < 2; look += 1) {
+      await daemon.scheduler.discover(signal)
+      expect(daemon.scheduler.vanished()).toContainEqual({ server: 'main', database: added.name })
+    }
+    expect(daemon.scheduler.vanished()).not.toContainEqual({ server: 'main', database: source.name })
     world.now = new Date('2026-11-22T02:00:00Z')
     expect(mine(await daemon.tick())).toEqual([source.name])
   })
