@@ -27,4 +27,16 @@ describe('what was thrown, as an error of the register', () => {
     expect(toPgproofError(thrown, 'it')).toMatchObject({ code: 'CANCELLED', message: 'it was cancelled' })
     expect(reasonOf(thrown)).toBe('aborted')
   })
+
+  it('a wait that was ended for a reason of the register - that reason, not CANCELLED', () => {
+    const cause = new PgproofError('DEADLINE_EXCEEDED', { what: 'drill of main/shop', deadline: '1 h' })
+    const thrown = Object.assign(new Error('The operation was aborted', { cause }), { code: 'ABORT_ERR' })
+    expect(toPgproofError(thrown)).toBe(cause)
+  })
+
+  it('several failures in one, as of a host with several addresses - the words of the first', () => {
+    const each = ['connect ECONNREFUSED ::1:5432', 'connect ECONNREFUSED 127.0.0.1:5432'].map((text) => new Error(text))
+    expect(reasonOf(new AggregateError(each))).toBe('connect ECONNREFUSED ::1:5432')
+    expect(reasonOf(new AggregateError([], 'nothing to connect to'))).toBe('nothing to connect to')
+  })
 })

@@ -45,7 +45,8 @@ async function filesIn(folder: string): Promise<string[]> {
 
 async function addFile(draft: Draft, named: string, path: string, env: NodeJS.ProcessEnv): Promise<Fault[]> {
   const { readYaml } = await import('./yaml-file.ts')
-  const { draft: own, faults } = readYaml(await readFile(path, 'utf8'), named, env)
+  const { draft: own, faults, isReadable } = readYaml(await readFile(path, 'utf8'), named, env)
+  if (!isReadable) return faults
   const { servers, ...others } = own.value
   const place = { text: `${named}:1:1`, position: { line: 1, column: 1 } }
   for (const other of Object.keys(others))

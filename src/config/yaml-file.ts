@@ -18,8 +18,8 @@ export function readYaml(text: string, file: string, env: NodeJS.ProcessEnv): Re
     const { line, col } = lines.linePos(offset)
     return { line: Math.max(line, 1), column: Math.max(col, 1) }
   }
-  const reading: Reading = { draft: emptyDraft(file), faults: [], env, positionAt, resolve: () => undefined, nodes: 0 }
-  const { draft, faults } = reading
+  const draft = emptyDraft(file)
+  const faults: Fault[] = []
   try {
     // The core schema and no other tags: nothing in a file can become a date, a set or bytes.
     const document = parseDocument(text, {
@@ -32,8 +32,9 @@ export function readYaml(text: string, file: string, env: NodeJS.ProcessEnv): Re
       faults.push(syntaxFault(file, positionAt(pos[0]), ...(syntax[code] ?? ['not well-formed YAML'])))
     const isReadable = document.errors.every(({ code }) => code === 'DUPLICATE_KEY') && document.warnings.length === 0
     if (!isReadable) return { draft, faults, isReadable }
-    reading.resolve = (alias) => alias.resolve(document)
 
+    const resolve = (alias: Alias): Node | undefined => alias.resolve(document)
+    const reading: Reading = { draft, faults, env, positionAt, resolve, nodes: 0 }
     const value = document.contents === null ? null : readNode(reading, document.contents, root, [])
     if (value !== null && (typeof value !== 'object' || Array.isArray(value)))
       faults.push(syntaxFault(file, start, 'expected keys and values', 'see config/pgproof.example.yaml'))
@@ -52,7 +53,7 @@ type Reading = {
   readonly faults: Fault[]
   readonly env: NodeJS.ProcessEnv
   readonly positionAt: (offset: number) => Position
-  resolve: (alias: Alias) => Node | undefined
+  readonly resolve: (alias: Alias) => Node | undefined
   nodes: number
 }
 

@@ -1,6 +1,6 @@
 import type { CatalogBackup, StoreView } from '../catalog/catalog.ts'
 import type { ServerConfig } from '../config/config.ts'
-import { retentionIn } from '../config/retention-in.ts'
+import { retentionOf } from '../config/retention-in.ts'
 import { labelTime } from '../domain/backup-label.ts'
 import { decideReports, type StoredReport } from '../domain/report-retention.ts'
 import {
@@ -10,7 +10,7 @@ import {
   type RetentionPolicy,
 } from '../domain/retention.ts'
 import { rolesNeeded } from '../domain/roles-needed.ts'
-import { PgproofError } from '../errors.ts'
+import type { PgproofError } from '../errors.ts'
 import { documentPrefixes, drillReportKey, drillTablesKey, fullDrillReportKey } from '../storage/object-keys.ts'
 import type { Installation } from './installation.ts'
 
@@ -132,8 +132,7 @@ function decideGroup(
   { clock, config }: Installation,
 ): PruneGroup {
   const backups = view.backups({ server: server.name, kind, ...(database === null ? {} : { database }) })
-  const policy = retentionIn(store, config)(server.name, kind)
-  if (policy === null) throw new PgproofError('INTERNAL', { reason: `no retention for ${server.name}` })
+  const policy = retentionOf(store, config, server, kind)
   const decisions = decideRetention({
     backups: backups.map((backup): RetentionBackup => {
       return { ...datedOf(backup), verified: backup.verifiedAt !== null, kind }

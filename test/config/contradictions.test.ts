@@ -98,6 +98,11 @@ describe('settings that contradict each other', () => {
       'servers.0.passwordFile: the URL holds a password as well',
     ],
     [
+      'a password of the control database in the URL and in a file',
+      `${least}fleet: { url: "postgres://pgproof:x@control/control", passwordFile: secret }\n`,
+      'fleet.passwordFile: the URL holds a password as well  hint: remove it from the URL',
+    ],
+    [
       'a database both listed and excluded',
       server('databases: [a, b]\n    exclude: ["x*", b]'),
       'servers.0.exclude.1: "b" is listed in databases as well',

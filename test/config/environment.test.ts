@@ -153,6 +153,21 @@ describe('variables that mean nothing', () => {
     ])
   })
 
+  it('a value in the file where the variable needs a section - the one fault is that of the file', async () => {
+    await using folder = await configFolder()
+    expect(await folder.faults(`${least}drill: 5\n`, { PGPROOF_DRILL__JOBS: '8' })).toEqual([
+      expect.stringMatching(/^pgproof\.yaml:6:8 {2}drill: /),
+    ])
+  })
+
+  it('a name of several lines - unknown, and nothing like it is guessed', async () => {
+    await using folder = await configFolder()
+    const name = `PGPROOF_STORE__${'X'.repeat(100)}`
+    expect(await folder.faults(least, { [name]: 'x' })).toEqual([
+      `${name}  no key has this variable  hint: docs/configuration.md lists every variable`,
+    ])
+  })
+
   it('one key by two variables - says so', async () => {
     await using folder = await configFolder()
     const env = { PGPROOF_SERVERS__0__EVIDENCE: 'off', PGPROOF_SERVERS__0__EVIDENCE__LEVEL: 'count' }

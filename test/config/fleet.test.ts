@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { loadConfig } from '../../src/config/load.ts'
@@ -89,5 +89,37 @@ describe('serversFrom', () => {
       ]),
     )
     expect(await folder.faults(`${least}serversFrom: nowhere\n`)).toEqual([expect.stringContaining('does not exist')])
+  })
+
+  it.each([
+    [
+      'servers: { name: one }',
+      ['servers.d/one.yaml:1:1  holds no list of servers  hint: servers: [{ name: …, url: … }]'],
+    ],
+    ['', ['servers.d/one.yaml:1:1  holds no list of servers  hint: servers: [{ name: …, url: … }]']],
+    ['servers: [', [expect.stringMatching(/^servers\.d\/one\.yaml:\d+:\d+ {2}the indentation is wrong, or a bracket/)]],
+  ])('a file that holds %j - what is wrong with it, once', async (text, expected) => {
+    await using folder = await configFolder()
+    await folder.write('servers.d/one.yaml', text)
+    expect(await folder.faults(`${least}serversFrom: servers.d\n`)).toEqual(expected)
+  })
+
+  it('no list of servers in the configuration itself - that fault alone, none of the files beside it', async () => {
+    await using folder = await configFolder()
+    await folder.write('servers.d/one.yaml', 'servers: [{ name: one, url: "postgres://backup@one:5432/postgres" }]\n')
+    const faults = await folder.faults(`${least.replace(/servers:.*/s, 'servers: all\n')}serversFrom: servers.d\n`)
+    expect(faults).toEqual([expect.stringMatching(/^pgproof\.yaml:3:\d+ {2}servers: /)])
+  })
+
+  it('the folder goes and comes back - seen both times', async () => {
+    await using folder = await configFolder()
+    const path = join(folder.path, 'servers.d')
+    await folder.write('servers.d/one.yaml', 'servers: []\n')
+    const before = await folderState(path)
+    renameSync(path, `${path}-away`)
+    const away = await folderState(path)
+    expect(away).not.toBe(before)
+    renameSync(`${path}-away`, path)
+    expect(await folderState(path)).toBe(before)
   })
 })

@@ -38,6 +38,7 @@ describe('parseServerUrl', () => {
     ['postgres://u@h/db?sslmode=require&sslmode=disable', 'twice'],
     ['postgres://u@h/db?connect_timeout=soon', 'connect_timeout'],
     ['postgres://u@h/db?sslcert=', 'sslcert'],
+    ['postgres://u@h/db?sslkey=', 'sslkey'],
   ])('%s - refused with a reason', (text, reason) => {
     expect(parseServerUrl(text)).toEqual({ reason: expect.stringContaining(reason) })
   })

@@ -136,6 +136,15 @@ describe('--key beside a configuration', () => {
     expect(config.encryption.passphrase?.reveal()).toBe('hunter2')
   })
 
+  it('and no section where the file has `encryption` - the fault of the file', async () => {
+    await using folder = await configFolder()
+    await folder.write('pgproof.yaml', least.replace('{ recipients: [key.asc] }', 'yes'))
+    await expect(load(folder, { key: ['escrow.asc'] }, {}, 'pgproof.yaml')).rejects.toMatchObject({
+      code: 'CONFIG_INVALID',
+      details: expect.stringMatching(/^pgproof\.yaml:2:13 {2}encryption: /),
+    })
+  })
+
   it('a key that cannot be read - the flag and the path, not the place in the file', async () => {
     await using folder = await configFolder()
     await folder.write('pgproof.yaml', `${least}`)
