@@ -21,10 +21,10 @@ export async function readKeyFile(path: string): Promise<readonly Key[]> {
     else keys.push(...(await readKeys({ binaryKeys: contents })))
   } catch (error) {
     if (error instanceof PgproofError) throw error
-    throw unreadable(path, 'it is not an OpenPGP key', error)
+    // OpenPGP.js passes over a key whose version or algorithm it does not know; that is what it says when none is left.
+    const isUnknown = reasonOf(error) === 'No key packet found'
+    throw unreadable(path, isUnknown ? 'it holds no key that OpenPGP.js can read' : 'it is not an OpenPGP key', error)
   }
-  // OpenPGP.js passes over a key whose version or algorithm it does not know.
-  if (keys.length === 0) throw unreadable(path, 'it holds no key that OpenPGP.js can read')
   return keys
 }
 

@@ -85,9 +85,8 @@ async function chosenKey(key: Key, use: KeyUse, now: Date, asked?: Key | Subkey)
 async function whyNoneChosen(key: Key, use: KeyUse, now: Date): Promise<string | undefined> {
   if (use === 'signing') return undefined
   const subkeys = key.subkeys.filter(({ keyPacket }) => encryptionAlgorithms.has(keyPacket.algorithm))
-  if (subkeys.length === 0) return 'it can only sign; it has no subkey for encryption'
   const [newest] = subkeys.toSorted((a, b) => b.getCreationTime().getTime() - a.getCreationTime().getTime())
-  if (newest === undefined) return undefined
+  if (newest === undefined) return 'it can only sign; it has no subkey for encryption'
   const expiresAt = asDate(await newest.getExpirationTime(now))
   if (expiresAt !== null && expiresAt <= now)
     return `its encryption subkey ${keyIdOf(newest)} expired at ${instant(expiresAt)}`

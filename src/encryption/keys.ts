@@ -108,8 +108,10 @@ export async function readSigningKey(
 /** Throws `KEY_UNUSABLE`. */
 export async function assertSigningKeyUsable(signingKey: SigningKey, now: Date): Promise<void> {
   await assertAcceptable(setOf([signingKey]), 'signing', now)
-  const part = await signingKey.key.getSigningKey(undefined, now)
-  if (!part.isDecrypted()) throw unusable(signingKey, 'it holds no secret part that signs')
+  const { keyPacket } = await signingKey.key.getSigningKey(undefined, now)
+  // Of this part: a key is called decrypted where any part of it is, and that may be one that cannot sign.
+  if (!('isDecrypted' in keyPacket && keyPacket.isDecrypted()))
+    throw unusable(signingKey, 'it holds no secret part that signs')
 }
 
 /** Expired signers are taken: what they signed in their time stays signed. Throws `KEY_UNREADABLE`. */

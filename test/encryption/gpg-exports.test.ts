@@ -5,7 +5,7 @@ import { armor, enums, unarmor } from 'openpgp'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { decryptBytes } from '../../src/encryption/decrypt.ts'
 import { encryptBytes } from '../../src/encryption/encrypt.ts'
-import { readPrivateKeys, readRecipients } from '../../src/encryption/keys.ts'
+import { readPrivateKeys, readRecipients, readSigningKey } from '../../src/encryption/keys.ts'
 import { type Gpg, startGpg } from '../support/gpg.ts'
 import { failureOf } from './made-keys.ts'
 
@@ -130,6 +130,25 @@ describe('what gpg has and no other program can open', () => {
         code: 'KEY_UNUSABLE',
         message: expect.stringContaining('its curve brainpoolP256r1 is not supported'),
       })
+  })
+
+  it('stubs in place of what signs - KEY_UNUSABLE as a signing key', async () => {
+    const fingerprint = await makeKey('signs elsewhere', 'ed25519', 'cv25519')
+    const path = await exported(['--export-secret-subkeys', fingerprint], 'decrypts-only.gpg')
+    expect((await readPrivateKeys([path], () => passphrase, now())).fingerprints).toEqual([fingerprint])
+    expect(await failureOf(readSigningKey(path, () => passphrase, now()))).toMatchObject({
+      code: 'KEY_UNUSABLE',
+      message: expect.stringContaining('it holds no secret part that signs'),
+    })
+  })
+
+  it('a key that only certifies - KEY_UNUSABLE as a signing key', async () => {
+    const fingerprint = await gpg.generateKey('certifies only', 'ed25519', 'cert', { passphrase })
+    const path = await exported(['--export-secret-keys', fingerprint], 'certifies.gpg')
+    expect(await failureOf(readSigningKey(path, () => passphrase, now()))).toMatchObject({
+      code: 'KEY_UNUSABLE',
+      message: expect.stringMatching(/cannot be used: .*signing key/i),
+    })
   })
 
   it('stubs only, where another machine has the secret - KEY_UNUSABLE with the command that exports it', async () => {

@@ -3,6 +3,7 @@ import { createMessage, decrypt, encrypt, type enums, readMessage } from 'openpg
 import { describe, expect, it } from 'vitest'
 import { throughBulk } from '../../src/encryption/bulk-stage.ts'
 import { asWords, CfbEncryptor, headroomBytes } from '../../src/encryption/cfb.ts'
+import { createBulk } from '../../src/encryption/integrity-protected.ts'
 import { ByteReader, readPacketBody, readPacketHeader } from '../../src/encryption/packets.ts'
 import { collect, inChunks } from './byte-streams.ts'
 import { encryptIntegrityProtected } from './craft.ts'
@@ -102,6 +103,12 @@ describe('the modification detection code', () => {
     expect((await seal(Uint8Array.of(0xd3, 0x14))).toString()).toBe('packets')
     await expect(seal(Uint8Array.of(0xd3, 0x15))).rejects.toThrow('modification detection code')
     await expect(seal(Uint8Array.of(0xcb, 0x14))).rejects.toThrow('modification detection code')
+  })
+
+  it('an empty piece first - the version is read from the next one', () => {
+    const bulk = createBulk({ direction: 'decrypt', sessionKey: randomBytes(32) })
+    expect([...bulk.push(new Uint8Array())]).toEqual([])
+    expect(() => [...bulk.push(Uint8Array.of(2))]).toThrow('version 2')
   })
 
   it('another version of the packet - throws and names it', async () => {

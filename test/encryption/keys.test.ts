@@ -97,6 +97,17 @@ describe('recipients', () => {
     expect(failure.message).toContain(reason)
   })
 
+  it('a key of a version that OpenPGP.js does not know - KEY_UNREADABLE, not a file without keys', async () => {
+    const bytes = Buffer.from((await readKey({ armoredKey: escrow.publicKey })).toPacketList()[0]?.write() ?? [])
+    bytes[0] = 99
+    const packet = Buffer.concat([Buffer.from([0xc6, bytes.length]), bytes])
+    const failure = await failureOf(readRecipients([await keys.file('v99.gpg', packet)], now))
+    expect(failure).toMatchObject({
+      code: 'KEY_UNREADABLE',
+      message: expect.stringContaining('it holds no key that OpenPGP.js can read'),
+    })
+  })
+
   it('a missing file, a folder - KEY_UNREADABLE with the system’s reason', async () => {
     const failure = await failureOf(readRecipients([`${keys.folder}/none`], now))
     expect(failure).toMatchObject({ code: 'KEY_UNREADABLE', message: expect.stringContaining('ENOENT') })
@@ -148,6 +159,20 @@ describe('recipients that nothing can be encrypted to', () => {
     const privatePath = await keys.file('old-subkey.key.asc', pair.privateKey.armor())
     const { expiries } = await readPrivateKeys([privatePath], undefined, now)
     expect(expiries[0]?.expiresAt).toEqual(new Date('2025-03-02T00:00:00Z'))
+  })
+
+  it('two encryption subkeys, both expired - KEY_UNUSABLE names the newer one', async () => {
+    const pair = await generateKey({
+      userIDs: [{ name: 's' }],
+      subkeys: [{ keyExpirationTime: 86_400 }, { keyExpirationTime: 86_400, date: new Date('2025-03-02') }],
+      date: keysMadeAt,
+      format: 'object',
+    })
+    const path = await keys.file('old-subkeys.asc', pair.publicKey.armor())
+    const newer = pair.publicKey.subkeys[1]?.getKeyID().toHex().toUpperCase()
+    expect((await failureOf(readRecipients([path], now))).message).toContain(
+      `its encryption subkey ${newer} expired at 2025-03-03T00:00:00Z`,
+    )
   })
 
   it('its encryption subkey revoked - KEY_UNUSABLE names the subkey', async () => {
@@ -243,6 +268,17 @@ describe('private keys', () => {
     expect(failure.message).toContain(privatePath)
     expect(JSON.stringify(failure)).not.toContain('hunter2')
     expect((await failureOf(readPrivateKeys([privatePath], () => '', now))).code).toBe('PASSPHRASE_WRONG')
+  })
+
+  it('locked in an old way that OpenPGP.js refuses - KEY_UNREADABLE with its reason, the passphrase is not to blame', async () => {
+    const { privateKey } = await keys.make('locked-oddly', { passphrase: 'correct' })
+    const bytes = Buffer.from((await readPrivateKey({ armoredKey: privateKey })).write())
+    // Protected with a SHA-1, which 0xff would make a sum of two bytes; by AES-256, iterated and salted, with SHA-256.
+    const protection = Buffer.from([0xfe, 0x09, 0x03, 0x08])
+    expect(bytes.includes(protection)).toBe(true)
+    for (let at = bytes.indexOf(protection); at !== -1; at = bytes.indexOf(protection)) bytes[at] = 0xff
+    const failure = await failureOf(readPrivateKeys([await keys.file('odd.gpg', bytes)], () => 'correct', now))
+    expect(failure).toMatchObject({ code: 'KEY_UNREADABLE', message: expect.stringContaining('two-byte hash') })
   })
 
   it('locked, and no passphrase configured - KEY_NEEDED', async () => {

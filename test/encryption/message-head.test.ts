@@ -3,6 +3,7 @@ import { encryptBytes } from '../../src/encryption/encrypt.ts'
 import { type Recipients, readRecipients } from '../../src/encryption/keys.ts'
 import { assertRecipientsInMessage, readRecipientKeyIds } from '../../src/encryption/message-head.ts'
 import { wholeBytes } from '../../src/encryption/whole-bytes.ts'
+import { PgproofError } from '../../src/errors.ts'
 import { failureOf, type KeyFolder, type MadeKeys, now, openKeyFolder } from './made-keys.ts'
 
 let keys: KeyFolder
@@ -49,6 +50,14 @@ describe('the recipients of a message', () => {
     const failure = await failureOf(readRecipientKeyIds(wholeBytes(head()), 'dump.pgp'))
     expect(failure).toMatchObject({ code: 'DECRYPTION_FAILED', message: `cannot decrypt dump.pgp: ${reason}` })
   })
+})
+
+it('the store fails while the recipients are read - its own error, and not that nothing can be decrypted', async () => {
+  async function* source(): AsyncGenerator<Uint8Array> {
+    yield message.subarray(0, 50)
+    throw new PgproofError('STORE_UNREACHABLE', { store: 's3://backups', reason: 'no route' })
+  }
+  expect(await failureOf(readRecipientKeyIds(source(), 'dump.pgp'))).toMatchObject({ code: 'STORE_UNREACHABLE' })
 })
 
 describe('recipients of a message and of its manifest', () => {

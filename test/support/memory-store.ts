@@ -19,7 +19,7 @@ export type MemoryOperation = 'put' | 'write' | 'commit' | 'get' | 'read' | 'hea
 
 /** A store in memory, for tests of what uses a store. It can be made to fail, watched and tampered with. */
 export class MemoryStore implements ObjectStore {
-  readonly url = 'memory://store'
+  readonly url: string = 'memory://store'
   readonly listsInPages = true
   /** What is stored, by key; tests may change it behind the store's back. */
   readonly objects = new Map<string, { body: Buffer; modifiedAt: Date }>()
