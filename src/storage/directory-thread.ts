@@ -2,7 +2,7 @@
  * A thread that looks into folders, for FolderThreads. It waits for each call of the file system, which is several times
  * cheaper than to be told of its end; nobody else waits with it, however long a mount takes to answer.
  */
-import { lstatSync, readdirSync } from 'node:fs'
+import { lstatSync, readdirSync, type Stats } from 'node:fs'
 import { parentPort } from 'node:worker_threads'
 // The ending is that of this file: sources run as they are.
 import { type FolderEntry, plainEntries, readableEntries, type WalkRange, wantedKeys } from './directory-folder.ts'
@@ -44,8 +44,8 @@ function answerTo({ root, folders, ...range }: FolderRequest): FolderAnswer {
       const before = keys.length
       const entries = unlessAbsent(() => read(`${root}/${folder}`))
       for (const key of wantedKeys(entries ?? [], folder, range)) {
-        const stat = key.endsWith('/') ? noStat : unlessAbsent(() => lstatSync(`${root}/${key}`))
-        if (stat === undefined || (stat !== noStat && !stat.isFile())) continue
+        const stat = key.endsWith('/') ? noStat : statOfFile(`${root}/${key}`)
+        if (stat === undefined) continue
         keys.push(key)
         stats.push(stat.size, stat.mtimeMs, stat.ctimeMs)
       }
@@ -65,7 +65,12 @@ function read(path: string): readonly FolderEntry[] {
   )
 }
 
-const noStat = { size: 0, mtimeMs: 0, ctimeMs: 0, isFile: () => false }
+const noStat = { size: 0, mtimeMs: 0, ctimeMs: 0 }
+
+function statOfFile(path: string): Stats | undefined {
+  const stat = unlessAbsent(() => lstatSync(path))
+  return stat?.isFile() === true ? stat : undefined
+}
 
 function unlessAbsent<T>(look: () => T): T | undefined {
   try {

@@ -129,9 +129,8 @@ export class S3Upload {
         throw error
       }
     })
+    // An answer without one is none (s3-answers.ts).
     this.#uploadId = started.UploadId
-    if (started.UploadId === undefined)
-      throw new PgproofError('STORE_FAILED', { operation: this.#what('CreateMultipartUpload'), reason: 'no upload id' })
   }
 
   /** Fills the buffer of part `number`; the size is planned, and grows only if the stream outgrows the plan. */

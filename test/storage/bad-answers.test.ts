@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import type { PgproofError } from '../../src/errors.ts'
 import type { ObjectStore } from '../../src/storage/object-store.ts'
+import { mayHaveWorked } from '../../src/storage/s3-errors.ts'
 import type { HttpAnswer, HttpRequest } from '../support/scripted-http.ts'
-import { chunks, collect } from './object-store.suite.ts'
+import { bytesOf, chunks, collect } from './object-store.suite.ts'
 import { mebibyte, openScripted, s3Error, takingServer } from './scripted-store.ts'
 
 const { signal } = new AbortController()
@@ -78,6 +79,11 @@ describe('Object Lock that is asked for', () => {
     const error = await put(s3Error(400, 'InvalidRequest', message), { objectLock })
     expect(error.code).toBe('STORE_LOCK_MISSING')
     expect(error.message).toContain('the bucket bucket has no Object Lock')
+  })
+
+  it('in a bucket without, as a store says that has a name for it - STORE_LOCK_MISSING', async () => {
+    const error = await put(s3Error(404, 'ObjectLockConfigurationNotFoundError'), { objectLock })
+    expect(error.code).toBe('STORE_LOCK_MISSING')
   })
 
   it('another fault of the request, or no lock asked for - stays STORE_FAILED', async () => {
@@ -215,5 +221,94 @@ describe('an object in an archive', () => {
       message: expect.stringContaining('restore it there first'),
     })
     expect(server.requests).toHaveLength(1)
+  })
+})
+
+describe('answers that contradict each other', () => {
+  const object = { status: 200, headers: { etag: '"e"' }, body: 'x' }
+  const caught = async (promise: Promise<unknown>): Promise<unknown> =>
+    await promise.then(
+      () => expect.unreachable(),
+      (error: unknown) => error,
+    )
+
+  it('a HEAD is refused and the same as a GET is not - STORE_DENIED all the same', async () => {
+    await using server = await openScripted(({ method }) => (method === 'HEAD' ? { status: 403 } : object))
+    expect(await caught(server.store.head('a', { signal }))).toMatchObject({ code: 'STORE_DENIED' })
+  })
+
+  it('an object is absent, and nobody can say whether its bucket is there - the failure, not an absence', async () => {
+    await using server = await openScripted(({ path }) => ({ status: /^\/bucket\/?$/.test(path) ? 501 : 404 }))
+    expect(await caught(server.store.head('a', { signal }))).toMatchObject({
+      code: 'STORE_FAILED',
+      message: expect.stringContaining('HeadBucket'),
+    })
+  })
+
+  it('a clock that is said to be wrong by a store that does not tell its own - STORE_FAILED without a figure', async () => {
+    const answer = { ...s3Error(403, 'RequestTimeTooSkewed'), headers: { date: 'some day' } }
+    await using server = await openScripted(() => answer)
+    const error = await caught(server.store.put('a', Buffer.from('x'), { signal }))
+    expect(error).toMatchObject({
+      code: 'STORE_FAILED',
+      message: expect.stringMatching(/RequestTimeTooSkewed: because$/),
+    })
+  })
+
+  it('more bytes than the object has - STORE_FAILED, the stream does not end', async () => {
+    await using server = await openScripted(() => ({
+      status: 206,
+      headers: { etag: '"e"', 'content-range': 'bytes 400-999/1000' },
+      body: Buffer.alloc(700),
+    }))
+    const reading = server.store.read('a', { signal, offset: 400 }).then(bytesOf)
+    expect(await caught(reading)).toMatchObject({
+      code: 'STORE_FAILED',
+      message: expect.stringContaining('the store sent 1100 bytes of an object of 1000'),
+    })
+  })
+
+  it('unfinished uploads of somebody else in the bucket, from a store that lists all - left alone', async () => {
+    const upload = (key: string): string =>
+      `<Upload><Key>${key}</Key><UploadId>of ${key}</UploadId><Initiated>2026-01-01T00:00:00Z</Initiated></Upload>`
+    const body = `<ListMultipartUploadsResult>${['other/x', 'p/x', 'px'].map(upload).join('')}<IsTruncated>false</IsTruncated></ListMultipartUploadsResult>`
+    await using server = await openScripted(
+      ({ method, query }) => {
+        if (method === 'DELETE') return { status: 204 }
+        return query.has('uploadId') ? s3Error(404, 'NoSuchUpload') : { status: 200, body }
+      },
+      { provider: 'minio' },
+    )
+    expect(await server.store.sweepUnfinished(new Date('2026-02-01'), { signal })).toBe(1)
+    const aborted = server.requests.filter(({ method }) => method === 'DELETE')
+    expect(aborted.map(({ query }) => query.get('uploadId'))).toEqual(['of p/x'])
+  })
+
+  it('what was just written is absent - STORE_FAILED that says so', async () => {
+    await using server = await openScripted(({ method, path }) =>
+      method === 'HEAD' && !/^\/bucket\/?$/.test(path) ? { status: 404 } : { status: 200, headers: { etag: '"e"' } },
+    )
+    const error = await caught(server.store.write('a', chunks(10, 10), { signal }))
+    expect(error).toMatchObject({
+      code: 'STORE_FAILED',
+      message: expect.stringContaining('the object is absent right after it was written'),
+    })
+  })
+
+  it('another size of what was written, by a store that does not say whose it is - STORE_UNCERTAIN, and it stays', async () => {
+    await using server = await openScripted(({ method }) => ({
+      status: 200,
+      headers: { etag: '"e"', 'content-length': method === 'HEAD' ? '9' : '0' },
+    }))
+    const error = await caught(server.store.write('a', chunks(10, 10), { signal }))
+    expect(error).toMatchObject({ code: 'STORE_UNCERTAIN', message: expect.stringContaining('9 bytes of 10') })
+    expect(server.requests.map(({ method }) => method)).not.toContain('DELETE')
+  })
+
+  it('no connection within its time - certainly not carried out; no answer within its time - perhaps', () => {
+    const timeout = (message: string): Error => Object.assign(new Error(message), { name: 'TimeoutError' })
+    const words = 'did not establish a connection with the server within the configured timeout of 10000 ms'
+    expect(mayHaveWorked(timeout(`@smithy/node-http-handler - the request socket ${words}.`))).toBe(false)
+    expect(mayHaveWorked(timeout('socket has timed out'))).toBe(true)
   })
 })

@@ -58,6 +58,21 @@ describe('chunk reader', () => {
     expect(isEnded).toBe(true)
   })
 
+  it('closed before the end, and the source cannot be ended - closed all the same', async () => {
+    const source = (async function* () {
+      try {
+        for (;;) yield Buffer.alloc(10)
+      } finally {
+        // What the source throws while it is ended is nobody's concern any more.
+        await Promise.reject(new Error('cannot close'))
+      }
+    })()
+    const reader = new ChunkReader(source, signal, 'test')
+    await reader.fill(Buffer.alloc(15))
+    await reader.close()
+    expect(await source.next()).toEqual({ done: true, value: undefined })
+  })
+
   it('source throws - its own error, and it is known to be the source’s', async () => {
     const failure = new Error('pg_dump failed')
     const source = (async function* () {

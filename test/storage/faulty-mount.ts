@@ -20,6 +20,7 @@ const operations = {
 
 const { ENOENT, EEXIST, ENOTEMPTY, ENOSYS, EPERM } = constants.errno
 const silence = -1
+const less = -2
 const order = { operation: 0, errno: 0, skip: 0 }
 const now = BigInt(Math.floor(Date.now() / 1000))
 
@@ -66,7 +67,8 @@ function serve(message: Buffer): void {
   const isOrder = nameAt !== undefined && text(message, nameAt).startsWith('.order:')
   const errno = isOrder ? 0 : ordered(operation)
   if (errno === silence) return
-  const answer = errno === 0 ? carryOut(operation, node, message.subarray(40)) : errno
+  const answer = errno > 0 ? errno : carryOut(operation, node, message.subarray(40))
+  if (errno === less) node.body = node.body.subarray(0, -1)
   const body = typeof answer === 'number' ? Buffer.alloc(0) : answer
   const head = Buffer.alloc(16)
   head.writeUInt32LE(16 + body.length, 0)
@@ -75,7 +77,7 @@ function serve(message: Buffer): void {
   writeSync(device, Buffer.concat([head, body]))
 }
 
-/** What the test ordered for this operation: 0, an errno or `silence`. */
+/** What the test ordered for this operation: 0, an errno, `silence` or `less`. */
 function ordered(operation: number): number {
   if (order.operation !== operation) return 0
   order.skip -= 1
@@ -147,12 +149,15 @@ function carryOut(operation: number, node: Node, input: Buffer): Answer {
   }
 }
 
-/** `.order:write:EIO:3`: after three more, every write fails so; any other word for silence. `.order:none`, `.order:end`. */
+/**
+ * `.order:write:EIO:3`: after three more, every write fails so; `less` to lose the last byte of the file; any other word for
+ * silence. `.order:none`, `.order:end`.
+ */
 function take(name: string): number {
   const [, what = '', failure = '', skip = '0'] = name.split(':')
   if (what === 'end') process.exit(0)
   order.operation = (operations as Record<string, number>)[what] ?? 0
-  order.errno = (constants.errno as Record<string, number>)[failure] ?? silence
+  order.errno = (constants.errno as Record<string, number>)[failure] ?? (failure === 'less' ? less : silence)
   order.skip = Number(skip)
   return EEXIST
 }

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
 import { DirectoryStore } from '../../src/storage/directory.ts'
+import { FolderThreads, IdleThreads } from '../../src/storage/folder-threads.ts'
 import type { ObjectInfo } from '../../src/storage/object-store.ts'
 import { collect } from './object-store.suite.ts'
 
@@ -125,5 +126,29 @@ describe('a listing of many folders', () => {
     await store.close()
     expect(keysOf(await collect(store.list('top/folder-1', { signal })))).toEqual(keys.slice(1))
     await store.close()
+  })
+})
+
+describe('threads that look into folders', () => {
+  const range = { prefix: '', after: '' }
+
+  it('a folder that somebody removed meanwhile - empty, and the others are seen', async () => {
+    const idle = new IdleThreads()
+    const threads = new FolderThreads(root, range, systemClock, idle)
+    try {
+      write('here/below/file')
+      write('here/file')
+      const opened = await Promise.all(threads.open(['gone/', 'here/']))
+      expect(opened).toEqual([[[], ['here/below/', expect.objectContaining({ key: 'here/file', bytes: 1 })]]])
+    } finally {
+      threads.close()
+      idle.close()
+    }
+  })
+
+  it('asked after the listing has ended - told so', async () => {
+    const threads = new FolderThreads(root, range, systemClock, new IdleThreads())
+    threads.close()
+    await expect(Promise.all(threads.open(['a/']))).rejects.toThrow('the listing has ended')
   })
 })

@@ -59,10 +59,17 @@ if (await canMountFuse())
       ['a read gets ESTALE', 'get', 'read:ESTALE', 'STORE_UNREACHABLE'],
       ['a folder cannot be listed (EIO)', 'list', 'readdir:EIO:2', 'STORE_FAILED'],
       ['a folder may not be listed', 'list', 'opendir:EACCES:1', 'STORE_DENIED'],
+      ['a new object is not linked (EIO)', 'put another if absent', 'link:EIO', 'STORE_FAILED'],
+      ['its folder goes away again and again', 'write', 'create:ENOENT', 'STORE_UNREACHABLE'],
+      ['less is kept than was written', 'write', 'write:less', 'STORE_FAILED'],
       ['a delete gets EROFS', 'delete', 'unlink:EROFS', 'STORE_READ_ONLY'],
       ['a delete gets EIO', 'delete', 'unlink:EIO', 'STORE_FAILED'],
     ])('%s - %s after %s rejects with %s, nothing half done is left', async (_title, action, ordered, code) => {
       expect(await onFaulty('fault', [action, ordered])).toMatchObject({ code, ...untouched })
+    })
+
+    it('a folder that nobody may look into - the sweep of leftovers passes it over', async () => {
+      expect(await onFaulty('fault', ['sweep', 'opendir:EACCES:1'])).toMatchObject({ code: 'done', ...untouched })
     })
 
     it('the folder cannot be made durable after the rename - the write fails although the object is there', async () => {

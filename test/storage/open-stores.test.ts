@@ -8,6 +8,7 @@ import { createLog, silentLog } from '../../src/log.ts'
 import { toDirectoryError } from '../../src/storage/directory-errors.ts'
 import { assertDistinct } from '../../src/storage/distinct-directories.ts'
 import { openStores } from '../../src/storage/open-stores.ts'
+import { unmarkedStore } from '../../src/storage/unmarked-store.ts'
 import { storeConfig } from '../jobs/store-config.ts'
 import { startScriptedServer } from '../support/scripted-http.ts'
 import { hurriedClock } from '../support/test-bucket.ts'
@@ -39,6 +40,45 @@ describe('stores that should be different directories', () => {
     mkdirSync(join(folder, 'other'))
     await assertDistinct(at('store', 'other', 'missing', 'gone'), systemClock)
     await assertDistinct([...at('store'), { name: 'bucket', url: 's3://bucket/prefix' }], systemClock)
+  })
+
+  it('a mount that does not answer in time - not known, so nothing to say', async () => {
+    symlinkSync('store', join(folder, 'link'))
+    await assertDistinct(at('store', 'link'), { ...systemClock, sleep: async () => {} })
+  })
+})
+
+describe('a directory that is no store', () => {
+  it('and is not there either - STORE_UNMARKED that names what to look at', async () => {
+    expect(await unmarkedStore(`file://${folder}/missing/below`)).toMatchObject({
+      code: 'STORE_UNMARKED',
+      hint: expect.stringContaining('Check bucket and prefix, or the directory.'),
+    })
+  })
+
+  it.each([
+    ['ENOENT', 'STORE_NOT_FOUND'],
+    ['ELOOP', 'STORE_NOT_FOUND'],
+    ['EROFS', 'STORE_READ_ONLY'],
+  ])('%s from its file system - %s', (code, expected) => {
+    const failed = Object.assign(new Error(`${code}: because, open 'a'`), { code, syscall: 'open' })
+    expect(toDirectoryError(failed, { operation: 'read of a', key: 'a', url: 'file:///a' })).toMatchObject({
+      code: expected,
+    })
+  })
+})
+
+describe('temporary credentials', () => {
+  it('their token goes along with every request', async () => {
+    await using server = await startScriptedServer(() => ({ status: 200, headers: { etag: '"e"' } }))
+    const secret = (text: string): StoreConfig['secretAccessKey'] =>
+      ({ reveal: () => text }) as StoreConfig['secretAccessKey']
+    const keys = { accessKeyId: 'id', secretAccessKey: secret('secret'), sessionToken: secret('token') }
+    const settings = storeConfig({ url: 's3://bucket/p', endpoint: server.endpoint, region: 'us-east-1', ...keys })
+    const stores = await openStores([settings], { clock: hurriedClock, log: silentLog })
+    await stores.one('store').reader.head('a', { signal })
+    await stores.close()
+    expect(server.requests.map(({ headers }) => headers['x-amz-security-token'])).toEqual(['token'])
   })
 })
 

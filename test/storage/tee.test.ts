@@ -170,6 +170,23 @@ describe('a required sink fails', () => {
     expect(state.isClosed).toBe(true)
   })
 
+  it('and the source cannot be closed - rejects with the error of the sink, and nothing is left unhandled', async () => {
+    const source = (async function* () {
+      try {
+        for (;;) yield Buffer.from('piece')
+      } finally {
+        await Promise.reject(new Error('cannot close'))
+      }
+    })()
+    const error = failure('disk on fire')
+    const failing = collecting((index) => {
+      if (index === 3) throw error
+    })
+    expect(await caught(run(source, [collecting(), failing]))).toBe(error)
+    await settled()
+    expect(unhandled).toEqual([])
+  })
+
   it('into stores - no object and no unfinished write in the other', async () => {
     const [sound, broken] = [new MemoryStore(), new MemoryStore()]
     broken.before = (operation) => {
