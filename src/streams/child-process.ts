@@ -182,13 +182,13 @@ function start(program: Program, options: ProgramOptions, stdio: SpawnOptions['s
   })
   const stop = async (first: NodeJS.Signals = 'SIGTERM'): Promise<void> => {
     options.signal.removeEventListener('abort', onAbort)
-    if (hasEnded || child.pid === undefined) {
+    if (hasEnded || pid === undefined) {
       await ended
       return
     }
     child.stdout?.resume()
-    signalGroup(child.pid, first)
-    const timer = setTimeout(() => signalGroup(child.pid, 'SIGKILL'), graceMs)
+    signalGroup(pid, first)
+    const timer = setTimeout(() => signalGroup(pid, 'SIGKILL'), graceMs)
     await ended
     clearTimeout(timer)
   }
@@ -204,8 +204,7 @@ function assertSucceeded(program: Program, end: ProgramEnd, running: Started, si
   throw new ProgramError(nameOf(program.path), end, running.stderrTail())
 }
 
-function signalGroup(pid: number | undefined, signalName: NodeJS.Signals): void {
-  if (pid === undefined) return
+function signalGroup(pid: number, signalName: NodeJS.Signals): void {
   try {
     process.kill(-pid, signalName)
   } catch {

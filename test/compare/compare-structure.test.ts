@@ -177,6 +177,8 @@ describe('differences that are no defect, and their limits', () => {
     expect(found(null, '"the, admin=x/y"=EXECUTE')).toBe(0)
     expect(found('PUBLIC=EXECUTE/postgres', 'PUBLIC=EXECUTE')).toBe(0)
     expect(found('"o, k/=""q"=EXECUTE/clerk, postgres=EXECUTE', '"o, k/=""q"=EXECUTE/clerk')).toBe(0)
+    // A list too long to be kept says nothing of who is in it.
+    expect(found('sha256:ab', 'sha256:cd')).toBe(1)
     expect(found('clerk=EXECUTE, postgres=EXECUTE', null)).toBe(1)
     expect(found('clerk=EXECUTE/postgres', 'clerk=EXECUTE/other')).toBe(1)
     expect(found('postgres=EXECUTE', null, '"the, admin=x/y"')).toBe(1)

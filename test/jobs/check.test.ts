@@ -185,6 +185,38 @@ describe('check', () => {
     expect(await problemsOf(test)).toEqual([expect.stringMatching(/^server down: cannot connect to server "down": /)])
   })
 
+  it('every database is excluded - a warning: nothing would be backed up', async () => {
+    await using test = await testInstallation({ PGPROOF_SERVERS__0__EXCLUDE: '*' })
+    expect(await check(test)).toContainEqual(
+      expect.objectContaining({ subject: 'server main', result: 'warning', message: 'no database is covered' }),
+    )
+  })
+
+  it('objects that no dump holds - each named with the reason', async () => {
+    await using other = await testDatabase()
+    await query(other.url, 'CREATE TABLE parent (id int PRIMARY KEY)')
+    await query(other.url, 'CREATE TABLE child (id int CONSTRAINT of_parent REFERENCES parent)')
+    await query(other.url, 'ALTER TABLE child DISABLE TRIGGER ALL')
+    await using test = await testInstallation({ PGPROOF_SERVERS__0__DATABASES: other.name })
+    const findings = await check(test)
+    expect(findings.filter(({ message }) => message.startsWith('not in the backup: '))).toEqual([
+      expect.objectContaining({
+        subject: `database main/${other.name}`,
+        result: 'warning',
+        message: 'not in the backup: disabled foreign key check public.child of_parent',
+      }),
+    ])
+  })
+
+  it('a recipient that cannot be read beside a private key that can - said of the recipient alone', async () => {
+    await using test = await checkTest()
+    writeFileSync(test.installation.config.encryption.recipients[0] ?? '', 'no key')
+    const findings = await check(test)
+    const problems = findings.filter(({ result }) => result === 'problem')
+    expect(problems.map(({ subject, code }) => [subject, code])).toEqual([['keys', 'KEY_UNREADABLE']])
+    expect(findings.map(({ message }) => message).join()).not.toContain('the private key opens')
+  })
+
   it('a database that does not exist - named', async () => {
     await using test = await checkTest({ PGPROOF_SERVERS__0__DATABASES: `${source.name},nothing_here` })
     expect(await problemsOf(test)).toEqual([

@@ -206,6 +206,47 @@ describe('a prune that does not come to its end', () => {
     expect([deletesIn(test.a), manifestsIn(test.b).length]).toEqual([[], 1])
   })
 
+  it('the first store fails at its unfinished uploads - PRUNE_INCOMPLETE names it, the second is pruned', async () => {
+    await using test = await filled()
+    fail(test.a, ['sweep'])
+    expect(await caught(prune(test))).toMatchObject({
+      code: 'PRUNE_INCOMPLETE',
+      details: expect.stringMatching(/^store store: cannot reach the store/),
+    })
+    expect(manifestsIn(test.b)).toHaveLength(1)
+  })
+
+  it('an old probe of check that cannot be removed - left for the next prune, and no failure', async () => {
+    await using test = await filled()
+    for (const store of [test.a, test.b]) await store.put('checks/old/manifest.json', Buffer.from('x'), { signal })
+    test.wait(48)
+    fail(test.a, ['delete'], /^checks/)
+    await prune(test)
+    expect([test.a, test.b].map((store) => store.keys().includes('checks/old/manifest.json'))).toEqual([true, false])
+    heal(test.a)
+    await prune(test)
+    expect(test.a.keys()).not.toContain('checks/old/manifest.json')
+  })
+
+  it('an objection that comes after the first removal - all else stays, also what has no manifest', async () => {
+    await using test = await filled()
+    const [, , , newest] = four as [Manifest, Manifest, Manifest, Manifest]
+    const begun = { ...newest, label: '20261101T020000Z-4f7k' }
+    await test.a.put(`${backupFolder(begun)}dump.zst.pgp`, Buffer.alloc(9), { signal })
+    test.wait(48)
+    let isObjected = false
+    test.a.before = (operation) => {
+      if (operation === 'delete') isObjected = true
+    }
+    const objection = (server: string | null): PgproofError | null =>
+      isObjected && server !== null ? new PgproofError('PRUNE_RULES_CHANGED') : null
+    expect((await caught(prune(test, { store: 'store', objection }))).code).toBe('PRUNE_RULES_CHANGED')
+    expect([manifestsIn(test.a).length, inFolder(test.a, begun)]).toEqual([3, 1])
+    test.a.before = () => {}
+    await prune(test, { store: 'store' })
+    expect(inFolder(test.a, begun)).toBe(0)
+  })
+
   it('cancelled in the first store - the second is not begun', async () => {
     await using test = await filled()
     const abort = new AbortController()

@@ -134,6 +134,16 @@ describe('one store', () => {
     expect(new Set(settled.map((one) => one?.storeId))).toEqual(new Set(await markersOf([store])))
   })
 
+  it('a new bucket that may not be written to - STORE_DENIED, and it stays unmarked', async () => {
+    const one = storeOf('a')
+    one.store.before = (operation) => {
+      if (operation === 'put')
+        throw new PgproofError('STORE_DENIED', { operation: 'PutObject', reason: 'AccessDenied' })
+    }
+    expect(await codeOf(settle([one], writing))).toBe('STORE_DENIED')
+    expect(one.store.keys()).toEqual([])
+  })
+
   it('cancelled - CANCELLED', async () => {
     const one = storeOf('a')
     const settled = settleMarkers([one], writing, systemClock, AbortSignal.abort())
@@ -167,6 +177,17 @@ describe('several stores', () => {
       expect([settled?.storeId, settled?.faults.get('b')?.code]).toEqual([ids.one, 'STORE_FOREIGN'])
       expect(await markersOf(stores)).toEqual([ids.one, ids.other])
     }
+  })
+
+  it('marked by another installation at the same moment - STORE_FOREIGN, and its marker stays', async () => {
+    const stores = [storeOf('a', { marker: ids.one }), storeOf('b', { isRequired: false })]
+    const [, late] = stores
+    if (late === undefined) throw new Error('no store')
+    late.store.before = (operation) => {
+      if (operation === 'put') plant(late.store, { format: 1, storeId: ids.other, createdAt: '2026-11-01T00:00:00Z' })
+    }
+    expect(await codeOf(settle(stores, writing))).toBe('STORE_FOREIGN')
+    expect(await markersOf(stores)).toEqual([ids.one, ids.other])
   })
 
   it('two ids in one list - STORE_FOREIGN that names store and ids, and nothing is marked', async () => {

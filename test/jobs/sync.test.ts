@@ -201,6 +201,29 @@ describe('sync', () => {
     await sync(test)
     expect(test.b.text(key(third, 'manifest.json.sig'))).toBe('signature')
   })
+
+  it('the signature came with an interrupted sync - it is not written again, where that may be refused', async () => {
+    await using test = await filled()
+    for (const store of [test.a, test.b])
+      await store.put(key(third, 'manifest.json.sig'), Buffer.from('signature'), { signal })
+    const before = test.b.calls.length
+    await sync(test)
+    expect(manifestsIn(test.b)).toContain(third.label)
+    expect(test.b.calls.slice(before)).not.toContain(`put ${key(third, 'manifest.json.sig')}`)
+  })
+
+  it('a manifest that changes while its backup is copied - SYNC_INCOMPLETE, no such backup in the target, all others', async () => {
+    await using test = await filled()
+    test.b.before = (operation, at) => {
+      if (operation !== 'commit' || at !== key(third, third.objects.dump.name)) return
+      const body = Buffer.from(`${test.a.text(key(third, 'manifest.json'))}\n`)
+      test.a.objects.set(key(third, 'manifest.json'), { body, modifiedAt: now })
+    }
+    const error = await caught(sync(test))
+    expect(error).toMatchObject({ code: 'SYNC_INCOMPLETE' })
+    expect(error.details).toMatch(new RegExp(`^${third.label} to store b: .*it changed since the store was listed$`))
+    expect(manifestsIn(test.b).toSorted()).toEqual([first.label, second.label, roles.label].toSorted())
+  })
 })
 
 describe('stores that are not as they should be', () => {

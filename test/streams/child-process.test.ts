@@ -1,3 +1,6 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
 import { Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { describe, expect, it } from 'vitest'
@@ -271,3 +274,16 @@ async function pidsByName(...names: string[]): Promise<number[]> {
     .filter(([, name]) => name !== undefined && names.includes(name))
     .map(([pid]) => Number(pid))
 }
+
+it('this process ends at once, as at a second Ctrl-C - its programs are gone with their children', async () => {
+  const child = spawn(process.execPath, [
+    join(import.meta.dirname, 'child-process.child.ts'),
+    fixture('has-grandchildren'),
+  ])
+  const [said] = (await once(child.stdout, 'data')) as [Buffer]
+  const pids = said.toString().trim().split(' ').map(Number)
+  expect(pids.map(isRunning)).not.toContain(false)
+  child.stdin.end()
+  await once(child, 'close')
+  await eventually(() => pids.filter(isRunning)).toEqual([])
+})

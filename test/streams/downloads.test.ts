@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readdirSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -133,6 +133,18 @@ describe('opening a download', () => {
     expect(failure).toMatchObject({ code: 'SPOOL_FULL' })
     expect((failure as Error).message).toMatch(/1,099,511,627,776 MiB needed, [\d,]+ MiB free/)
     expect(files()).toEqual([])
+  })
+
+  it('a claim of a dead process that cannot be removed, a part that is no file - SPOOL_UNUSABLE, no claim left', async () => {
+    const folder = join(root, 'downloads')
+    const claim = join(folder, `${part}.${2 ** 22 + 1}-1.claim`)
+    await mkdir(claim, { recursive: true })
+    expect(await failureOf(openDownload(root, of))).toMatchObject({ code: 'SPOOL_UNUSABLE' })
+    expect(files()).toEqual([`${part}.${2 ** 22 + 1}-1.claim`])
+    await rm(claim, { recursive: true })
+    symlinkSync(part, join(folder, part))
+    expect(await failureOf(openDownload(root, of))).toMatchObject({ code: 'SPOOL_UNUSABLE' })
+    expect(files()).toEqual([part])
   })
 
   it('root below a file - SPOOL_UNUSABLE; aborted beforehand - CANCELLED, nothing made', async () => {

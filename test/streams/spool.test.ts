@@ -18,6 +18,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { showLife } from '../../src/streams/sign-of-life.ts'
 import { asSpoolError, openSpool, passwordPrefix, sweepPasswordFiles, sweepSpool } from '../../src/streams/spool.ts'
 import { eventually, failureOf } from './processes.ts'
 
@@ -90,6 +91,10 @@ describe('opening a spool', () => {
     const other = await failureOf(writeFile('/nonexistent/file', 'x'))
     expect(asSpoolError(other, '/spool')).toBe(other)
   })
+})
+
+it('a sign of life where no folder is - none, and no error', async () => {
+  expect(await showLife(join(root, 'absent', 'socket'))).toBeNull()
 })
 
 describe('sweeping a spool', () => {
@@ -212,6 +217,29 @@ describe('sweeping a spool', () => {
     }
   })
 
+  it('a postmaster.pid of a process that is gone - the leftover is removed all the same', async () => {
+    const data = join(root, 'pgproof-dead', 'data')
+    await mkdir(data, { recursive: true })
+    await writeFile(join(root, 'pgproof-dead', 'owner.json'), '{}')
+    await writeFile(join(data, 'postmaster.pid'), `${2 ** 22 + 1}\n${data}\n1\n5432\n/nonexistent\n`)
+    expect(await sweepSpool(root)).toBe(1)
+    expect(await readdir(root)).toEqual([])
+  })
+
+  it('a server of a dead drill that does not heed SIGQUIT - killed, and its folder removed', async () => {
+    const data = join(root, 'pgproof-dead', 'data')
+    await mkdir(data, { recursive: true })
+    await writeFile(join(root, 'pgproof-dead', 'owner.json'), '{}')
+    const deaf = "process.on('SIGQUIT', () => {}); setInterval(() => {}, 1000); console.log('up')"
+    const server = spawn(process.execPath, ['-e', deaf, data], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const ended = once(server, 'close')
+    await once(server.stdout, 'data')
+    await writeFile(join(data, 'postmaster.pid'), `${server.pid}\n${data}\n1\n5432\n/nonexistent\n`)
+    expect(await sweepSpool(root)).toBe(1)
+    expect(await ended).toEqual([null, 'SIGKILL'])
+    expect(await readdir(root)).toEqual([])
+  })
+
   it('no root at all - nothing to sweep', async () => {
     expect(await sweepSpool(join(root, 'absent'))).toBe(0)
   })
@@ -256,6 +284,18 @@ async function immovable(folder: string): Promise<AsyncDisposable> {
 }
 
 describe('password files', () => {
+  it('no folder for temporary files - nothing to sweep', async () => {
+    const before = process.env['TMPDIR']
+    process.env['TMPDIR'] = join(root, 'absent')
+    try {
+      await sweepPasswordFiles()
+    } finally {
+      if (before === undefined) delete process.env['TMPDIR']
+      else process.env['TMPDIR'] = before
+    }
+    expect(existsSync(join(root, 'absent'))).toBe(false)
+  })
+
   it('of a process that is dead - removed; of a living one and of anybody else - kept', async () => {
     const dead = spawnSync('true').pid
     const left = mkdtempSync(join(tmpdir(), `${passwordPrefix}${dead}-`))
