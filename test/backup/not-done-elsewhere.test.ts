@@ -5,7 +5,7 @@ import { systemClock } from '../../src/clock.ts'
 import { labelPrefix } from '../../src/domain/backup-label.ts'
 import { encodeManifest } from '../../src/domain/manifest.ts'
 import { PgproofError } from '../../src/errors.ts'
-import { silentLog } from '../../src/log.ts'
+import { createLog, silentLog } from '../../src/log.ts'
 import { backupPrefix, objectNames } from '../../src/storage/object-keys.ts'
 import type { StoreSet } from '../../src/storage/store-set.ts'
 import { manifestAt, rolesManifestAt } from '../catalog/stored.ts'
@@ -79,6 +79,19 @@ describe('a scheduled backup that another daemon may have made', () => {
     await store.put(of.replace('/other/', '/shop/'), contentsOf(of), { signal })
     await store.put(`${backupPrefix(shop)}zz/${objectNames.manifest}`, contentsOf(manifest), { signal })
     await ask(storeSetOf(store))
+  })
+
+  it('a manifest of a newer pgproof - nobody knows what it says, so it is backed up, and the log tells why', async () => {
+    const [key = ''] = keysOf(second, [objectNames.manifest])
+    const store = await holding()
+    const newer = { ...JSON.parse(Buffer.from(contentsOf(key)).toString()), format: 99 }
+    await store.put(key, Buffer.from(JSON.stringify(newer)), { signal: new AbortController().signal })
+    const lines: string[] = []
+    const log = createLog({ level: 'warn', format: 'json' }, (line) => lines.push(line))
+    await assertNotDoneElsewhere(shop, due, { stores: storeSetOf(store), log }, new AbortController().signal)
+    expect(lines.map((line) => JSON.parse(line))).toMatchObject([
+      { msg: 'whether another daemon was faster could not be asked', reason: expect.stringContaining('99') },
+    ])
   })
 
   it('objects without a manifest, and then a whole backup - done', async () => {

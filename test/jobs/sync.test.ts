@@ -263,6 +263,21 @@ describe('stores that are not as they should be', () => {
     expect(manifestsIn(test.b)).toEqual([])
   })
 
+  it('the first of two targets goes away after it was listed - nothing is written there, and the second is caught up', async () => {
+    const c = new MemoryStore(clock)
+    await using test = await filled({ c })
+    const { stores, catalog } = test.installation
+    stores.assertMarked = async ({ name }) => {
+      if (name === 'b' && catalog.lastRefreshedAt !== null)
+        throw new PgproofError('STORE_UNMARKED', { store: 'b', key: 'pgproof.json', advice: '' })
+    }
+    expect(await caught(sync(test))).toMatchObject({
+      code: 'SYNC_INCOMPLETE',
+      details: expect.stringMatching(/^anything to store b: /),
+    })
+    expect([writes(test.b), manifestsIn(c).length]).toEqual([[], 4])
+  })
+
   it('the first of two targets is not the store it should be - it stays empty, and the second is caught up', async () => {
     const c = new MemoryStore(clock)
     await using test = await filled({ c })
