@@ -16,11 +16,11 @@ export type PlaceFinder = {
  * every job of pg_restore looks for its table from the beginning of the data, row by row, and none knows which table is
  * large and should come first.
  */
-export function createPlaceFinder(): PlaceFinder {
+export function createPlaceFinder(most = mostPlaces): PlaceFinder {
   let found: readonly DataPlace[] = []
   return {
     async *stage(source) {
-      const finder = findPlaces()
+      const finder = findPlaces(most)
       let step = finder.next()
       for await (const chunk of source) {
         if (step.done !== true) step = finder.next(chunk)
@@ -66,7 +66,7 @@ type Reading<T> = Generator<undefined, T, Uint8Array>
  * Takes the bytes in pieces, and returns at the first thing that it does not understand: whether the archive is whole is
  * for the digests and pg_restore to say, and without places it is restored all the same.
  */
-function* findPlaces(): Reading<readonly DataPlace[]> {
+function* findPlaces(most: number): Reading<readonly DataPlace[]> {
   const bytes = new Pieces()
   const magic = yield* bytes.ascii(5)
   const [major, minor] = [yield* bytes.byte(), yield* bytes.byte()]
@@ -92,7 +92,7 @@ function* findPlaces(): Reading<readonly DataPlace[]> {
     yield* bytes.text()
     while (yield* bytes.text());
     if ((yield* bytes.byte()) === isNotSet) saidAt.set(id, bytes.position - 1)
-    if (saidAt.size > mostPlaces) return []
+    if (saidAt.size > most) return []
     yield* bytes.skip(offsetBytes)
   }
 

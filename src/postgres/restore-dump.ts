@@ -1,8 +1,7 @@
-import { writeFile } from 'node:fs/promises'
 import type { Evidence } from '../domain/evidence.ts'
 import { ProgramError, programOutput, runProgram } from '../streams/child-process.ts'
-import { asSpoolError } from '../streams/spool.ts'
 import { isOfEventTrigger, isRefresh, splitPostData, splitRefreshes } from './archive-contents.ts'
+import { writeUseList } from './archive-definitions.ts'
 import type { Connection } from './connect.ts'
 import { conninfoOf } from './dump.ts'
 import { programEnvironment } from './program-environment.ts'
@@ -47,7 +46,7 @@ export async function restoreDump(
   const restoring = { request, archive }
   const { refreshes, leftOut } = splitRefreshes(archive, request.evidence ?? noEvidence)
   // What is left out of the first list is no error there, so its errors are all of the backup.
-  const list = `--use-list=${await writeList(
+  const list = `--use-list=${await writeUseList(
     `${request.file}.first-stages`,
     archive.filter((line) => !isRefresh(line) && !isOfEventTrigger(line)),
   )}`
@@ -58,17 +57,17 @@ export async function restoreDump(
   const rows = early.size === 0 ? ['--section=pre-data', '--section=data', list] : await rowsAndBuilds(restoring, later)
   const messages = [...(await restoreAll(restoring, rows, signal))]
   for (const { name, lines, jobs } of stagesAfterRows(later, request.jobs)) {
-    const stageList = await writeList(`${request.file}.${name}`, lines)
+    const stageList = await writeUseList(`${request.file}.${name}`, lines)
     const stage = { archive, request: { ...request, jobs } }
     messages.push(...(await restoreAll(stage, [`--use-list=${stageList}`], signal)))
   }
   if (refreshes.length > 0) {
-    const refreshList = await writeList(`${request.file}.refreshes`, refreshes)
+    const refreshList = await writeUseList(`${request.file}.refreshes`, refreshes)
     messages.push(...(await refreshAll(restoring, [`--use-list=${refreshList}`], signal)))
   }
   const eventTriggers = archive.filter(isOfEventTrigger)
   if (eventTriggers.length > 0) {
-    const lastList = await writeList(`${request.file}.event-triggers`, eventTriggers)
+    const lastList = await writeUseList(`${request.file}.event-triggers`, eventTriggers)
     messages.push(...(await restoreAll(restoring, [`--use-list=${lastList}`], signal)))
   }
   const left = leftOut.map(({ name, why }) => `left out: REFRESH MATERIALIZED VIEW ${name}; ${why}`)
@@ -123,7 +122,7 @@ function standAlone(evidence: RestoreRequest['evidence']): boolean {
 async function rowsAndBuilds({ request, archive }: Restoring, later: readonly string[]): Promise<readonly string[]> {
   const isLater = new Set(later)
   const lines = archive.filter((line) => !isRefresh(line) && !isOfEventTrigger(line) && !isLater.has(line))
-  return [`--use-list=${await writeList(`${request.file}.rows-and-builds`, lines)}`]
+  return [`--use-list=${await writeUseList(`${request.file}.rows-and-builds`, lines)}`]
 }
 
 type Stage = { readonly name: string; readonly lines: readonly string[]; readonly jobs: number }
@@ -209,16 +208,6 @@ function leavingOut({
     ...(publications ? [] : ['--no-publications']),
     ...(subscriptions ? [] : ['--no-subscriptions']),
   ]
-}
-
-async function writeList(path: string, lines: readonly string[]): Promise<string> {
-  try {
-    // Numbers are all that pg_restore reads of it, and names may be in any encoding.
-    await writeFile(path, lines.map((line) => `${line.slice(0, line.indexOf(';') + 1)}\n`).join(''), { mode: 0o600 })
-  } catch (error) {
-    throw asSpoolError(error, path)
-  }
-  return path
 }
 
 const mostNotes = 100

@@ -48,19 +48,21 @@ export async function restoreSelected(
   const asked = isWhole ? ['--exit-on-error'] : []
 
   const before = await run(request, [...asked, '--section=pre-data', definitionList], signal)
-  if (before.error !== null && isWhole) throw asRestoreError(before, lines)
+  if (before.error !== null && isWhole) throw asRestoreError(before.error, before.messages, lines)
   await run(request, ['--exit-on-error', '--section=data', `--jobs=${request.jobs}`, rowList], signal).then((rows) => {
     if (rows.error === null) return
     // A table that is not there failed before: why it is not there says more.
     const isTableMissing = rows.messages.some(({ text }) =>
       /relation ".*" does not exist|schema ".*" does not exist/.test(text),
     )
-    throw isTableMissing && before.error !== null ? asRestoreError(before, lines) : asRestoreError(rows, lines)
+    throw isTableMissing && before.error !== null
+      ? asRestoreError(before.error, before.messages, lines)
+      : asRestoreError(rows.error, rows.messages, lines)
   })
   const afterRows = (jobs: number): Promise<Run> =>
     run(request, [...asked, '--section=post-data', `--jobs=${jobs}`, definitionList], signal)
   const after = await afterRows(isWhole ? 1 : request.jobs)
-  if (after.error !== null && isWhole) throw asRestoreError(after, lines)
+  if (after.error !== null && isWhole) throw asRestoreError(after.error, after.messages, lines)
   // Parallel jobs may lock each other out; what was made by then is there already, and refused.
   if (after.error !== null && request.jobs > 1) await afterRows(1)
   if (later.length === 0) return { lines, leftOut: [] }
@@ -120,8 +122,11 @@ async function run(request: SelectedRestore, more: readonly string[], signal: Ab
   }
 }
 
-function asRestoreError({ error, messages }: Run, archive: readonly string[]): unknown {
-  if (error === null) return null
+function asRestoreError(
+  error: ProgramError,
+  messages: readonly RestoreMessage[],
+  archive: readonly string[],
+): PgproofError {
   const errors = messages.filter(isError)
   const denied = errors.map(({ text }) => /ERROR: {2}permission denied to create extension "([^"\n]+)"/.exec(text)?.[1])
   const extension = denied.find((name) => name !== undefined)

@@ -21,7 +21,6 @@ export function chooseBackup(question: Question, catalog: Catalog): ChosenBackup
   const place = onlyPlace(question, catalog)
   const what = `${place.server}/${place.database}`
   const all = catalog.backups({ ...place, kind: 'database' })
-  if (all.length === 0) throw new PgproofError('NO_BACKUP', { what })
   const early = choice.by === 'latest' ? all : all.filter(({ snapshotTime }) => snapshotTime <= choice.at)
   const at = early.findIndex(({ faults }) => faults.length === 0)
   const backup = early[at]
@@ -44,8 +43,6 @@ function labelled(label: string, { server, database }: Question, catalog: Catalo
 }
 
 function whyNotFound(label: string, catalog: Catalog): PgproofError {
-  const damage = catalog.damageOf(label)
-  if (damage !== undefined) return damage
   const drill = catalog.drills().find((one) => one.label === label)
   if (drill === undefined) return catalog.absenceOf(label)
   const reason = `${label} is a drill, not a backup; what it restored is backup ${drill.backup.label}`

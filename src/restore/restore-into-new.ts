@@ -50,9 +50,9 @@ export async function restoreIntoNew<Database extends NewDatabase>(
 
 /** One job also needs less memory than several, where that was what pg_restore was killed for. */
 function mayBeByChance(error: unknown): error is PgproofError {
-  if (!(error instanceof PgproofError)) return false
-  const isKilled = error.cause instanceof ProgramError && isKilledFromOutside(error.cause)
-  return error.code === 'RESTORE_FAILED' || isKilled || isOutOfMemory(error)
+  const isKilled =
+    error instanceof PgproofError && error.cause instanceof ProgramError && isKilledFromOutside(error.cause)
+  return error instanceof PgproofError && (error.code === 'RESTORE_FAILED' || isKilled || isOutOfMemory(error))
 }
 
 async function restoreOnce<Database extends NewDatabase>(

@@ -26,8 +26,7 @@ export type TablesRequest = Pick<
   TableWish & { readonly place: TablesPlace }
 
 /** `copy`: from the staging database into the live one; `swap`: the database of its own gets its name. */
-export const tablesPhases = ['fetch', 'restore', 'copy', 'verify', 'swap'] as const
-export type TablesPhase = (typeof tablesPhases)[number]
+export type TablesPhase = 'fetch' | 'restore' | 'copy' | 'verify' | 'swap'
 
 export type TablesParts = Omit<RestoreParts, 'onProgress'> & {
   readonly onProgress?:

@@ -99,7 +99,7 @@ export function asTargetError(error: PgproofError): PgproofError {
   const lacks = /^the (?:scratch server|server that is restored into) lacks (.*)$/s.exec(error.message)?.[1]
   if (lacks !== undefined) return new PgproofError('TARGET_LACKS', { what: lacks, mend: error.hint }, more)
   if (error.code === 'ROLES_MISSING') {
-    const role = error.message.replace(/^.*: /s, '')
+    const role = error.message.replace(/^[^:]*: /, '')
     return new PgproofError('TARGET_ROLES_MISSING', { count: 'a role', roles: role }, more)
   }
   if (error.code === 'LIBRARY_NOT_LOADED' || error.code === 'SCRATCH_FAILED') {

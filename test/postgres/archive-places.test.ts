@@ -9,7 +9,7 @@ import { createPlaceFinder, type DataPlace, writePlaces } from '../../src/postgr
 import { testUrl } from '../support/installation.ts'
 import { useNewerPostgres } from '../support/newer-postgres.ts'
 import { query, serverBinDir } from '../support/postgres-server.ts'
-import { openSandbox } from './sandbox.ts'
+import { errorOf, openSandbox } from './sandbox.ts'
 
 let folder: string
 beforeEach(async () => {
@@ -37,8 +37,8 @@ function dumpBoth(pgDump: string, url: string, flags: readonly string[]): Dumped
   return { piped: execFileSync(pgDump, args, { maxBuffer: 1 << 28 }), written: readFileSync(file) }
 }
 
-async function placesIn(bytes: Uint8Array, pieceBytes: number): Promise<readonly DataPlace[]> {
-  const finder = createPlaceFinder()
+async function placesIn(bytes: Uint8Array, pieceBytes: number, most?: number): Promise<readonly DataPlace[]> {
+  const finder = createPlaceFinder(most)
   const passed: Uint8Array[] = []
   for await (const piece of finder.stage(piecesOf(bytes, pieceBytes))) passed.push(piece)
   expect(Buffer.concat(passed).equals(bytes)).toBe(true)
@@ -93,6 +93,20 @@ describe('an archive that pg_dump wrote into a pipe', () => {
     const { piped } = dumpBoth(pgDump(), testUrl(sandbox.database), ['--schema-only', '--no-blobs'])
     expect(await placesIn(piped, 1000)).toEqual([])
     await writePlaces(join(folder, 'none'), [])
+  })
+
+  it('more tables with rows than places are worth their memory - none at all, up to that all of them', async () => {
+    await using sandbox = await openSandbox('CREATE TABLE a (); CREATE TABLE b (); CREATE TABLE c ()')
+    const piped = execFileSync(pgDump(), ['-Fc', '-Z0', '-d', testUrl(sandbox.database)])
+    expect(await placesIn(piped, 1000, 3)).toHaveLength(3)
+    expect(await placesIn(piped, 1000, 2)).toEqual([])
+  })
+
+  it('the spool is full when its places are written - SPOOL_FULL', async () => {
+    expect(await errorOf(writePlaces('/dev/full', [{ saidAt: 0, dataAt: 1 }]))).toMatchObject({
+      code: 'SPOOL_FULL',
+      message: expect.stringContaining('/dev/full'),
+    })
   })
 
   it('cut anywhere - no places', async () => {
