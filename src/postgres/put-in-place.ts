@@ -262,7 +262,9 @@ async function swapError(server: TargetServer, swap: Swap, { old }: Names, error
   const state = sqlStateOf(error)
   const { database } = swap
   const more = { cause: error, details: (error as { detail?: string }).detail }
-  if (state === '42P04') return new PgproofError('TARGET_EXISTS', { database, server: server.address }, more)
+  // Where the old one goes aside, somebody has taken the name that it was to get.
+  if (state === '42P04')
+    return new PgproofError('TARGET_EXISTS', { database: old?.aside ?? database, server: server.address }, more)
   if (state === '42501') {
     const what = `the right to rename databases (role "${server.role}"): ${reasonOf(error)}`
     return new PgproofError(

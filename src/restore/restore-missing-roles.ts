@@ -31,7 +31,8 @@ export async function bringMissingRoles(
   signal: AbortSignal,
 ): Promise<BroughtRoles> {
   const chosen = chooseRolesBackup(manifest, catalog)
-  if (chosen === undefined) throw new PgproofError('NO_BACKUP', { what: `the roles of ${manifest.server}` })
+  if (chosen === undefined)
+    throw new PgproofError('NO_BACKUP', { what: `the roles of ${manifest.server} (\`pgproof backup --roles\`)` })
   const read = await readManifest(chosen, store, signal)
   await checkSignature(read, request.trustedSigners, store, signal)
   // It says what its manifest must say.

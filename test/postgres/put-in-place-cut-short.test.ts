@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { putInPlace } from '../../src/postgres/put-in-place.ts'
 import { testUrl } from '../support/installation.ts'
 import { query, startPostgres } from '../support/postgres-server.ts'
+import { startTcpProxy } from '../support/tcp-proxy.ts'
 import { connectionTo, errorOf, signal } from './sandbox.ts'
 import { connectTo, freshTarget, oidOf, openLogin, openSwap, serverOf, stagingFor } from './target.ts'
 
@@ -130,6 +131,30 @@ describe('cut short', () => {
       expect(await query(own.url('shop'), "SELECT FROM pg_class WHERE relname = 'restored'")).toHaveLength(1)
     } finally {
       await own.stop()
+    }
+  })
+
+  it('the connection breaks before COMMIT has reached the server, which is away for a while - found out by the names, nothing renamed', async () => {
+    await using target = freshTarget()
+    await using it = await openSwap(target.name)
+    const { hostname, port } = new URL(testUrl())
+    const proxy = await startTcpProxy({ host: hostname, port: Number(port) })
+    try {
+      let connections = Number.POSITIVE_INFINITY
+      proxy.onRequest = (chunk) => {
+        if (!chunk.includes('COMMIT')) return
+        connections = proxy.connections()
+        proxy.setMode('refuse')
+      }
+      const server = { ...it.server, admin: { ...it.server.admin, port: proxy.port } }
+      const swapping = errorOf(putInPlace(server, it.swap, signal))
+      await expect.poll(() => proxy.connections() > connections, { timeout: 60_000 }).toBe(true)
+      proxy.onRequest = undefined
+      proxy.setMode('forward')
+      expect(await swapping).toMatchObject({ code: 'TARGET_FAILED' })
+      expect([await oidOf(target.name), await oidOf(it.swap.staging)]).toEqual([it.oldOid, it.newOid])
+    } finally {
+      await proxy.stop()
     }
   })
 })

@@ -1,9 +1,11 @@
+import { execFileSync } from 'node:child_process'
 import { describe, expect, it } from 'vitest'
 import { asideName, assertMayRename, putInPlace, undoStatements } from '../../src/postgres/put-in-place.ts'
 import { dropUnfinished } from '../../src/postgres/staging-database.ts'
 import { cutToBytes, inspectTarget } from '../../src/postgres/target-database.ts'
 import { testUrl } from '../support/installation.ts'
 import { query, startPostgres } from '../support/postgres-server.ts'
+import { startTcpProxy } from '../support/tcp-proxy.ts'
 import { codeOf, connectionTo, errorOf, signal } from './sandbox.ts'
 import {
   connectTo,
@@ -125,6 +127,58 @@ describe('the swap', () => {
     }
     expect(await put('a', '')).toEqual({ isAside: false, isThere: false })
     expect(await put('b', 'CREATE TABLE old ()')).toEqual({ isAside: true, isThere: true })
+  })
+
+  it('the old one was empty, but is a template, which nobody can drop - it stays aside', async () => {
+    await using target = freshTarget()
+    await using it = await openSwap(target.name, '')
+    await query(testUrl(), `ALTER DATABASE ${target.name} IS_TEMPLATE true`)
+    expect(await putInPlace(it.server, { ...it.swap, dropAside: true }, signal)).toEqual({ aside: it.swap.asideAs })
+    expect([await oidOf(target.name), await oidOf(it.swap.asideAs ?? '')]).toEqual([it.newOid, it.oldOid])
+    await query(testUrl(), `ALTER DATABASE ${it.swap.asideAs} IS_TEMPLATE false`)
+  })
+
+  it('somebody takes the name aside while the old one is in use - TARGET_EXISTS says which name, nothing renamed', async () => {
+    await using target = freshTarget()
+    await using it = await openSwap(target.name)
+    const aside = it.swap.asideAs ?? ''
+    const session = await connectTo(testUrl(target.name))
+    const { hostname, port } = new URL(testUrl())
+    const proxy = await startTcpProxy({ host: hostname, port: Number(port) })
+    try {
+      // When it asks who is in the old one, the name aside has been decided on.
+      proxy.onRequest = (chunk) => {
+        if (!chunk.includes('pg_stat_activity')) return
+        proxy.onRequest = undefined
+        const leave = `SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = '${target.name}'`
+        execFileSync('psql', [testUrl(), '-qAtc', `CREATE DATABASE ${aside}`, '-c', leave])
+      }
+      const server = { ...it.server, admin: { ...it.server.admin, port: proxy.port } }
+      const error = await errorOf(putInPlace(server, it.swap, signal))
+      expect(error).toMatchObject({
+        code: 'TARGET_EXISTS',
+        message: expect.stringContaining(`database "${aside}" exists already`),
+      })
+      expect([await oidOf(target.name), await oidOf(it.swap.staging)]).toEqual([it.oldOid, it.newOid])
+    } finally {
+      await proxy.stop()
+      await session.end().catch(() => {})
+    }
+  })
+
+  it('this login has lost the right to rename since the restore began - TARGET_LACKS, nothing renamed', async () => {
+    await using target = freshTarget()
+    await using login = await openLogin('CREATEDB')
+    const server = await serverOf(login.connectionTo(target.name))
+    await using staging = await stagingFor(target.name, server)
+    await query(testUrl(), `ALTER ROLE ${login.name} NOCREATEDB`)
+    const swap = { asideAs: null, dropAside: false, comment: null, disconnect: false }
+    const putting = putInPlace(server, { staging: staging.name, database: target.name, ...swap }, signal)
+    expect(await errorOf(putting)).toMatchObject({
+      code: 'TARGET_LACKS',
+      message: expect.stringContaining(`the right to rename databases (role "${login.name}"): permission denied`),
+    })
+    expect(await databasesLike(target.name)).toEqual([staging.name])
   })
 
   it('a staging database without the mark, of another target, or gone - TARGET_FAILED, nothing renamed', async () => {

@@ -1,7 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { PgproofError } from '../../src/errors.ts'
-import { errorOf } from '../postgres/sandbox.ts'
+import { connect, parseConnectionUrl } from '../../src/postgres/connect.ts'
+import { createStaging, type Staging, stagingName } from '../../src/postgres/staging-database.ts'
+import { inspectTarget } from '../../src/postgres/target-database.ts'
+import { errorOf, signal } from '../postgres/sandbox.ts'
+import { rewriteEvidence } from '../support/forge.ts'
 import { testDatabase, testInstallation, testUrl } from '../support/installation.ts'
 import { query } from '../support/postgres-server.ts'
 import { databasesOf, restoreTo, targetName } from '../support/restoring.ts'
@@ -37,6 +41,25 @@ describe('a login that is no superuser', () => {
       await query(testUrl(), `ALTER ROLE ${login} RESET default_transaction_read_only`)
     }
     expect(await query(target.url, 'SELECT v FROM t')).toEqual([{ v: 1 }])
+  })
+
+  it('and a subscription, which only a superuser may create - restored without, and the result names it', async () => {
+    await using source = await testDatabase('template1')
+    await query(
+      source.url,
+      `CREATE TABLE t AS SELECT 1 AS v;
+       CREATE SUBSCRIPTION inbound CONNECTION 'host=192.0.2.1' PUBLICATION p WITH (connect = false, slot_name = NONE)`,
+    )
+    try {
+      await using test = await testInstallation()
+      await test.run('backup', source.name)
+      await using target = targetName(testUrl())
+      const result = await restoreTo(test, asLogin(target.url), { owners: false, privileges: false })
+      expect(result.notes).toContain('left out, because only a superuser may create them: subscriptions inbound')
+      expect(await query(target.url, 'SELECT v FROM t')).toEqual([{ v: 1 }])
+    } finally {
+      await query(source.url, 'DROP SUBSCRIPTION inbound')
+    }
   })
 
   it('and a publication of all tables, an event trigger - TARGET_LACKS names both before anything is fetched', async () => {
@@ -140,4 +163,61 @@ it('the label of a drill - USAGE_INVALID names the backup that it restored', asy
   const error = await errorOf(restoreTo(test, testUrl('nowhere'), { choice }))
   expect(error).toMatchObject({ code: 'USAGE_INVALID', exitCode: 2 })
   expect(String(error)).toContain(`is a drill, not a backup; what it restored is backup ${label}`)
+})
+
+describe('what an earlier restore left', () => {
+  it('somebody is at work in it - TARGET_UNFINISHED names it, and it stays', async () => {
+    await using source = await testDatabase('template1')
+    await using test = await testInstallation()
+    const { label } = await test.run('backup', source.name)
+    await using target = targetName(testUrl())
+    await using staging = await stagingOf(label ?? '', target.name)
+    staging.keep()
+    await staging[Symbol.asyncDispose]()
+    await using _session = await connect(parseConnectionUrl('main', testUrl(staging.name)), signal, 'somebody')
+    const error = await errorOf(restoreTo(test, target.url))
+    expect(error).toMatchObject({ code: 'TARGET_UNFINISHED', exitCode: 10 })
+    expect(String(error)).toContain(`database "${staging.name}", in which somebody is at work`)
+    expect(await databasesOf(testUrl(), target.name)).toEqual([staging.name])
+  })
+
+  it('of another backup - left alone, and the result says how it is removed', async () => {
+    await using source = await testDatabase('template1')
+    await using test = await testInstallation()
+    await test.run('backup', source.name)
+    await using target = targetName(testUrl())
+    await using staging = await stagingOf('20261120T020000Z-4f7k', target.name)
+    staging.keep()
+    await staging[Symbol.asyncDispose]()
+    const { notes } = await restoreTo(test, target.url)
+    expect(notes).toContain(
+      `database "${staging.name}" is what an interrupted restore of 20261120T020000Z-4f7k left; --discard removes it`,
+    )
+    expect(await databasesOf(testUrl(), target.name)).toEqual([staging.name, target.name].sort())
+  })
+})
+
+async function stagingOf(label: string, into: string): Promise<Staging> {
+  const { server, existing } = await inspectTarget(parseConnectionUrl('main', testUrl('shop_template')), signal)
+  if (existing === null) throw new Error('the template is not there')
+  const wanted = { label, into, properties: existing.properties, owner: null, tablespace: null }
+  return await createStaging(server, { name: stagingName(label, into), ...wanted }, signal)
+}
+
+it('pg_cron is in the backup, and the server was not started for it - said before anything is fetched, no database left', async () => {
+  await using source = await testDatabase('template1')
+  await using test = await testInstallation()
+  const { label } = await test.run('backup', source.name)
+  await rewriteEvidence(test, `backups/main/${source.name}/${label}/`, (evidence) => ({
+    ...evidence,
+    extensions: [...evidence.extensions, { name: 'pg_cron', version: '1.4' }],
+  }))
+  await using target = targetName(testUrl())
+  const phases: string[] = []
+  const error = await errorOf(restoreTo(test, target.url, { onPhase: (phase) => phases.push(phase) }))
+  // The one where it is installed, the other where it is not.
+  expect(error).toMatchObject({ code: expect.stringMatching(/^TARGET_(?:FAILED|LACKS)$/), exitCode: 12 })
+  expect(String(error)).toContain('pg_cron')
+  expect(phases).toEqual([])
+  expect(await databasesOf(testUrl(), target.name)).toEqual([])
 })
