@@ -107,12 +107,12 @@ export async function startEmbeddedServer(
     const details = server?.stderrTail()
     await dispose()
     signal.throwIfAborted()
-    if (error instanceof PgproofError) throw error
     const tail = error instanceof ProgramError ? error.stderrTail : details
     if (request.cronDatabase !== undefined && /could not access file "pg_cron"/.test(tail ?? '')) {
       const packages = `postgresql-${request.major}-cron`
       throw new PgproofError('EXTENSION_MISSING', { extensions: 'pg_cron', packages }, { cause: error, details: tail })
     }
+    if (error instanceof PgproofError) throw error
     const lastLine = tail?.trim().split('\n').at(-1)
     const reason = lastLine === undefined || lastLine === '' ? reasonOf(error) : `${reasonOf(error)}: ${lastLine}`
     throw new PgproofError('SCRATCH_FAILED', { reason }, { cause: error, details: tail })

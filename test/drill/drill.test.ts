@@ -106,6 +106,18 @@ describe('drill with the embedded server', () => {
     expectNothingLeft(test)
   })
 
+  it('amcheck is wanted - a rung of its own that says how much was checked', async () => {
+    await using test = await testInstallation({ PGPROOF_DRILL__AMCHECK: 'true' })
+    await test.run('roles')
+    await test.run('backup', source.name)
+    const { drill } = await test.run('drill', source.name)
+    expect(drill?.report.checks.find(({ name }) => name === 'amcheck')).toEqual({
+      name: 'amcheck',
+      result: 'passed',
+      detail: expect.stringMatching(/^\d+ tables and \d+ indexes, every page as it should be$/),
+    })
+  })
+
   it('objects of the backup gone after its manifest was read - failed, nothing left behind', async () => {
     await using test = await testInstallation()
     await test.run('roles')

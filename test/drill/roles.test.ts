@@ -100,6 +100,19 @@ describe('what a drill compares', () => {
     expect(rolesVerified(test)).toBe(false)
   })
 
+  it('a setting that the scratch server cannot have - passed, and the drill says which role it is of', async () => {
+    await using test = await installation()
+    const roles = await test.run('roles')
+    await test.run('backup', 'app')
+    const unknown = "ALTER ROLE clerk SET lc_messages TO 'tlh_KX.UTF-8';"
+    await rewriteRoles(test, rolesFolder(roles), (script) => `${script}\n${unknown}\n`)
+    const seen = await drill(test)
+    expect(seen).toMatchObject({ verdict: 'passed', rung: { result: 'passed' } })
+    expect(seen.said).toContain(
+      'a setting of role clerk is not possible here: invalid value for parameter "lc_messages"',
+    )
+  })
+
   it('a search_path as the session had it, which pg_dumpall quotes anew - passed', async () => {
     await query(
       source.url(),

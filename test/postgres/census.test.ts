@@ -1,5 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { earlierStates, readLargeObjects, readSequences, takeCensus } from '../../src/postgres/census.ts'
+import {
+  earlierStates,
+  readLargeObjects,
+  readRefreshedSequences,
+  readSequences,
+  takeCensus,
+} from '../../src/postgres/census.ts'
 import { connect } from '../../src/postgres/connect.ts'
 import { listLeftOut } from '../../src/postgres/coverage.ts'
 import { holdSnapshot, joinSnapshot } from '../../src/postgres/snapshot.ts'
@@ -286,6 +292,12 @@ describe('sequences', () => {
       { ...before[2], ...latest('1') },
       { ...after[3], ...latest('100') },
     ])
+  })
+
+  it('those that a refresh moves on cannot be asked for - QUERY_FAILED, not a fault in pgproof', async () => {
+    await using sandbox = await openSandbox()
+    await expect(sandbox.client.query('BEGIN; SELECT 1/0')).rejects.toThrow('division by zero')
+    expect(await codeOf(readRefreshedSequences(sandbox.client))).toBe('QUERY_FAILED')
   })
 
   it('one that is not to be read - QUERY_FAILED, not a fault in pgproof', async () => {

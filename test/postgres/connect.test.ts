@@ -4,6 +4,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { PgproofError } from '../../src/errors.ts'
 import { type Connection, connect, parseConnectionUrl } from '../../src/postgres/connect.ts'
 import { testUrl } from '../support/installation.ts'
 import { freePort, query } from '../support/postgres-server.ts'
@@ -65,6 +66,14 @@ describe('a connection that cannot be made', () => {
       code: 'AUTHENTICATION_FAILED',
       message: expect.stringContaining('permission denied for database'),
     })
+  })
+
+  it('its password cannot be had - that error, not one of the server', async () => {
+    const error = new PgproofError('CONFIG_INVALID', { count: '1 fault' })
+    const password = (): string => {
+      throw error
+    }
+    expect(await errorOf(connect(login({ password }), signal))).toBe(error)
   })
 
   it('no free slot - SERVER_UNREACHABLE, worth another try', async () => {

@@ -8,9 +8,10 @@ import {
   readServerFacts,
   unfinishedMark,
 } from '../../src/postgres/facts.ts'
+import { inspectTarget } from '../../src/postgres/target-database.ts'
 import { testUrl } from '../support/installation.ts'
-import { query } from '../support/postgres-server.ts'
-import { codeOf, connectionTo, openSandbox, signal } from './sandbox.ts'
+import { query, startPostgres } from '../support/postgres-server.ts'
+import { codeOf, connectionTo, errorOf, openSandbox, signal } from './sandbox.ts'
 import { major } from './spool-root.ts'
 
 describe('what a server says of itself', () => {
@@ -45,6 +46,26 @@ describe('what a server says of itself', () => {
       })
     } finally {
       await query(testUrl(), `DROP ROLE ${role}`)
+    }
+  })
+
+  it('it is older than any that can be backed up - SERVER_TOO_OLD, for a backup and for a restore', async () => {
+    const own = await startPostgres()
+    try {
+      // A server that says so of itself.
+      await query(
+        own.url(),
+        `CREATE OR REPLACE FUNCTION pg_catalog.current_setting(text) RETURNS text LANGUAGE sql STABLE AS
+         $$ SELECT CASE $1 WHEN 'server_version_num' THEN '130014' WHEN 'server_version' THEN '13.14'
+                   ELSE pg_catalog.current_setting($1, false) END $$`,
+      )
+      const connection = connectionTo('postgres', { port: own.port })
+      await using held = await connect(connection, signal)
+      const too = { code: 'SERVER_TOO_OLD', message: expect.stringContaining('13.14') }
+      expect(await errorOf(readServerFacts(held.client, connection))).toMatchObject(too)
+      expect(await errorOf(inspectTarget({ ...connection, database: 'shop' }, signal))).toMatchObject(too)
+    } finally {
+      await own.stop()
     }
   })
 

@@ -2,7 +2,7 @@ import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { findProgram, findProgramBetween, majorOf } from '../../src/postgres/programs.ts'
+import { findOnPath, findProgram, findProgramBetween, majorOf } from '../../src/postgres/programs.ts'
 import { serverBinDir } from '../support/postgres-server.ts'
 import { errorOf, signal } from './sandbox.ts'
 
@@ -69,6 +69,19 @@ describe('finding a program', () => {
     await symlink('/nonexistent', join(folder, 'b', 'pg_dump'))
     const found = await findProgram('pg_dump', major, [join(folder, 'a'), join(folder, 'b')], signal)
     expect(found.path.startsWith(folder)).toBe(false)
+  })
+
+  it('the PATH has empty parts, which mean wherever pgproof is started - passed over, its folders are searched', async () => {
+    const mine = await binDir('mine', "echo 'pg_dump (PostgreSQL) 37.1'")
+    const path = process.env['PATH'] ?? ''
+    process.env['PATH'] = `::${mine}:`
+    try {
+      expect((await findProgram('pg_dump', 37, [], signal)).path).toBe(join(mine, 'pg_dump'))
+      expect(await findOnPath('pg_dump')).toBe(join(mine, 'pg_dump'))
+      expect(await findOnPath('package.json')).toBeUndefined()
+    } finally {
+      process.env['PATH'] = path
+    }
   })
 
   it('no such major anywhere - PROGRAM_MISSING with the package to install', async () => {

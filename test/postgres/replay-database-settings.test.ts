@@ -201,7 +201,7 @@ describe('replaying what hangs on the database', () => {
 })
 
 /** Stands in for pg_restore: its list has one entry, its script is what a tampered archive would give. */
-function forgedProgram(script: string): FoundProgram {
+function forgedProgram(script: string | Buffer): FoundProgram {
   const path = join(folder, 'forged-pg_restore')
   const list = '10; 0 0 DATABASE PROPERTIES - shop postgres'
   writeFileSync(path, `#!/bin/sh\ncase "$2" in --list) echo '${list}' ;; *) cat "$0.sql" ;; esac\n`)
@@ -313,5 +313,74 @@ describe('a script that somebody tampered with - RESTORE_FAILED, and nothing of 
     const script = "SECURITY LABEL FOR selinux ON DATABASE shop IS 'x';\n"
     const error = await errorOf(replayDatabaseSettings({ ...stage, program: forgedProgram(script) }, signal))
     expect(error).toMatchObject({ code: 'LIBRARY_NOT_LOADED', message: expect.stringContaining('selinux') })
+  })
+
+  it('a limit that PostgreSQL does not take - RESTORE_FAILED with its words and the statement', async () => {
+    const script = 'ALTER DATABASE shop CONNECTION LIMIT = -5;\n'
+    expect(await errorOf(replayDatabaseSettings({ ...stage, program: forgedProgram(script) }, signal))).toMatchObject({
+      code: 'RESTORE_FAILED',
+      details: expect.stringMatching(/^invalid connection limit: -5\nALTER DATABASE shop CONNECTION LIMIT = -5$/),
+    })
+  })
+})
+
+describe('what a restore asks for', () => {
+  let stage: Stage
+  beforeAll(async () => {
+    stage = await openStage('pgproof_settings_wish', 'SELECT 1')
+  })
+  afterAll(() => stage[Symbol.asyncDispose]())
+  const from = (script: string, wish: { privileges?: boolean; isTolerant?: boolean }) =>
+    replayDatabaseSettings({ ...stage, ...wish, sourceDatabase: 'shop', program: forgedProgram(script) }, signal)
+
+  it('no rights - settings alone are brought back', async () => {
+    const script = "GRANT CREATE ON DATABASE shop TO PUBLIC;\nALTER DATABASE shop SET work_mem TO '7MB';\n"
+    expect(await from(script, { privileges: false })).toEqual({ applied: 1, refused: [] })
+    const found = 'SELECT datacl FROM pg_database WHERE datname = $1'
+    expect((await stage.admin.query(found, [stage.scratchDatabase])).rows).toEqual([{ datacl: null }])
+  })
+
+  it('what is possible - a right of a role that is not there is refused with its name, the rest applied', async () => {
+    const script =
+      "GRANT CREATE ON DATABASE shop TO nobody_of_that_name;\nALTER ROLE nobody_of_that_name IN DATABASE shop SET work_mem TO '7MB';\nALTER DATABASE shop SET enable_sort TO 'off';\n"
+    const reason = 'role "nobody_of_that_name" does not exist'
+    expect(await from(script, { isTolerant: true })).toEqual({
+      applied: 1,
+      refused: [
+        { name: 'rights on the database', reason },
+        { name: 'work_mem FOR nobody_of_that_name', reason },
+      ],
+    })
+  })
+})
+
+describe('a script that is not UTF-8', () => {
+  let stage: Stage
+  beforeAll(async () => {
+    stage = await openStage('pgproof_settings_bytes', 'SELECT 1')
+  })
+  afterAll(() => stage[Symbol.asyncDispose]())
+  const from = (script: Buffer) =>
+    replayDatabaseSettings({ ...stage, sourceDatabase: 'shop', program: forgedProgram(script) }, signal)
+  const motto = (encoding: string, bytes: readonly number[]): Buffer =>
+    Buffer.concat([
+      Buffer.from(`SET client_encoding = '${encoding}';\nALTER DATABASE shop SET "my.motto" TO '`),
+      Buffer.from(bytes),
+      Buffer.from("';\n"),
+    ])
+
+  it('made from within a database in LATIN1 - read as that', async () => {
+    expect(await from(motto('LATIN1', [0x64, 0xe9, 0x6a, 0xe0]))).toEqual({ applied: 1, refused: [] })
+    const set =
+      'SELECT setconfig FROM pg_db_role_setting s JOIN pg_database d ON d.oid = setdatabase WHERE datname = $1'
+    expect((await stage.admin.query(set, [stage.scratchDatabase])).rows).toEqual([{ setconfig: ['my.motto=déjà'] }])
+  })
+
+  it('nor in the encoding that it names - RESTORE_FAILED says which', async () => {
+    expect(await errorOf(from(motto('EUC_JP', [0xff, 0x27])))).toMatchObject({
+      code: 'RESTORE_FAILED',
+      message: expect.stringContaining('the settings of the database are not in EUC_JP'),
+      details: expect.stringContaining('invalid byte sequence'),
+    })
   })
 })

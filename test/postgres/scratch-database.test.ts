@@ -71,6 +71,12 @@ describe('creating', () => {
     expect(localeClauses({ ...icu, icuRules: null }, 15).join(' ')).not.toContain('RULES')
   })
 
+  it('the builtin provider of PostgreSQL 17 - said with its locale', () => {
+    const builtin = { ...properties, localeProvider: 'b', locale: 'C.UTF-8' } as const
+    expect(localeClauses(builtin, 17).join(' ')).toContain("LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'")
+    expect(localeClauses({ ...builtin, locale: null }, 17).join(' ')).toContain("BUILTIN_LOCALE 'C'")
+  })
+
   it('the owner of the source where there is one, ours where not', async () => {
     const made = async (owner: string): Promise<string> => {
       await using database = await createScratchDatabase(server, freshName(), { ...properties, owner }, signal)

@@ -177,6 +177,29 @@ describe('taking a snapshot', () => {
     }
   })
 
+  it('tables are created time and again - SNAPSHOT_FAILED after five attempts, nothing is held', async () => {
+    await using own = await openSandbox('CREATE TABLE a (v int)')
+    const writers = [0, 1].map(() => new pg.Client({ connectionString: testUrl(own.database) }))
+    for (const writer of writers) await writer.connect()
+    const turn = (index: number): pg.Client => writers[index % 2] as pg.Client
+    await turn(0).query('BEGIN; CREATE TABLE t0 (); LOCK TABLE a')
+    const holding = errorOf(holdSnapshot(own.connection, { lockTimeoutMs: 120_000 }, signal))
+    for (let attempt = 1; attempt <= 5; attempt += 1) {
+      // The holder waits for one of the two, and the other one waits behind it: it has the table next.
+      await eventually(() => waitingIn(own.database)).toBe(1)
+      await turn(attempt).query(`BEGIN; CREATE TABLE t${attempt} ()`)
+      const locked = turn(attempt).query('LOCK TABLE a')
+      await eventually(() => waitingIn(own.database)).toBe(2)
+      await turn(attempt - 1).query('COMMIT')
+      await locked
+    }
+    expect(await holding).toMatchObject({
+      code: 'SNAPSHOT_FAILED',
+      message: expect.stringContaining('tables kept being created or dropped during 5 attempts'),
+    })
+    for (const writer of writers) await writer.end()
+  })
+
   it('a table of thousands, more than fit into one statement - all locked', async () => {
     const many = Array.from({ length: 1100 }, (_, index) => `CREATE TABLE t${index} ()`).join(';')
     await using own = await openSandbox(many)

@@ -132,6 +132,36 @@ describe('creating', () => {
     })
   })
 
+  it('a tablespace in which this login may create - there it is', async () => {
+    const own = await startPostgres('allow_in_place_tablespaces = on')
+    try {
+      await query(own.url(), "CREATE TABLESPACE fast LOCATION ''")
+      const server = await serverOf(connectionTo('shop', { port: own.port }))
+      await using staging = await createStaging(server, wantedFor('shop', { tablespace: 'fast' }), signal)
+      const found = 'SELECT spcname FROM pg_database d JOIN pg_tablespace t ON t.oid = dattablespace WHERE datname = $1'
+      expect(await query(own.url(), found, [staging.name])).toEqual([{ spcname: 'fast' }])
+    } finally {
+      await own.stop()
+    }
+  })
+
+  it('the right to create databases, or to drop this one, has gone meanwhile - TARGET_FAILED, what is there stays', async () => {
+    await using target = freshTarget()
+    await using login = await openLogin('CREATEDB')
+    const server = await serverOf(login.connectionTo(target.name))
+    await using staging = await stagingFor(target.name)
+    expect(await errorOf(dropUnfinished(server, staging.name, signal))).toMatchObject({
+      code: 'TARGET_FAILED',
+      message: expect.stringContaining('must be owner of database'),
+    })
+    await query(testUrl(), `ALTER ROLE ${login.name} NOCREATEDB`)
+    expect(await errorOf(createStaging(server, wantedFor(`${target.name}2`), signal))).toMatchObject({
+      code: 'TARGET_FAILED',
+      message: expect.stringContaining('permission denied to create database'),
+    })
+    expect(await databasesLike(target.name)).toEqual([staging.name])
+  })
+
   it('the name is taken, marked or not - TARGET_OBSTRUCTED, and what is there stays; while it is being filled LOCKED', async () => {
     await using target = freshTarget()
     const server = await serverOf()

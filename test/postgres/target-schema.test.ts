@@ -1,3 +1,4 @@
+import pg from 'pg'
 import { expect, it } from 'vitest'
 import { parseConnectionUrl } from '../../src/postgres/connect.ts'
 import { claimSchema } from '../../src/postgres/target-schema.ts'
@@ -25,3 +26,18 @@ it('a schema of more tables than one transaction can lock, not kept - dropped al
   }
   expect(await query(database.url, left)).toEqual([])
 }, 200_000)
+
+it('a session of the copy that does not end by itself - ended, and the schema is dropped', async () => {
+  await using database = await testDatabase('template0')
+  await query(database.url, "CREATE SCHEMA half; COMMENT ON SCHEMA half IS 'mark'")
+  const applicationName = `pgproof restore ${database.name}`
+  const session = new pg.Client({ connectionString: database.url, application_name: applicationName })
+  const ended = new Promise<string>((resolve) => session.on('error', ({ message }) => resolve(message)))
+  await session.connect()
+  {
+    const connection = parseConnectionUrl('the target', database.url)
+    await using _claim = claimSchema(connection, { schema: 'half', mark: 'mark', applicationName })
+  }
+  expect(await ended).toMatch(/terminat/)
+  expect(await query(database.url, "SELECT FROM pg_namespace WHERE nspname = 'half'")).toEqual([])
+})
