@@ -21,12 +21,26 @@ export async function readKeyFile(path: string): Promise<readonly Key[]> {
     else keys.push(...(await readKeys({ binaryKeys: contents })))
   } catch (error) {
     if (error instanceof PgproofError) throw error
-    // OpenPGP.js passes over a key whose version or algorithm it does not know; that is what it says when none is left.
-    const isUnknown = reasonOf(error) === 'No key packet found'
-    throw unreadable(path, isUnknown ? 'it holds no key that OpenPGP.js can read' : 'it is not an OpenPGP key', error)
+    // OpenPGP.js passes over what it does not know, such as a key of another version; so it says when nothing is left.
+    const isLacking = reasonOf(error) === 'No key packet found'
+    throw unreadable(path, isLacking ? await whatElse(contents) : 'it is not an OpenPGP key', error)
   }
   return keys
 }
+
+/** What a file of packets is in which there was no key to be read, by the type of its first packet (RFC 9580, 4.2). */
+async function whatElse(contents: Buffer): Promise<string> {
+  const text = contents.toString('latin1')
+  const [block] = text.includes('-----BEGIN') ? armoredBlocks('', text) : []
+  const [head = 0] = block === undefined ? contents : ((await unarmor(block.armoredKeys)).data as Uint8Array)
+  const tag = (head & 0x40) === 0 ? (head >> 2) & 0x0f : head & 0x3f
+  if (tag === signaturePacket) return 'it is not an OpenPGP key but a signature, such as a revocation certificate'
+  return keyPackets.has(tag) ? 'it holds no key that OpenPGP.js can read' : 'it is not an OpenPGP key'
+}
+
+const signaturePacket = 2
+/** Secret and public key, and their subkeys. */
+const keyPackets: ReadonlySet<number> = new Set([5, 6, 7, 14])
 
 /** The file's private keys; a public key among them is an error, because somebody took the wrong file. */
 export async function readPrivateKeyFile(path: string): Promise<readonly PrivateKey[]> {

@@ -1,7 +1,8 @@
-import { statSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { testDatabase, testUrl } from '../support/installation.ts'
 import { query } from '../support/postgres-server.ts'
+import { standIn } from '../support/stand-ins.ts'
 import { cliFolder, descendantsOf, isRunning, type Started, waitFor } from './cli.ts'
 
 let database: Awaited<ReturnType<typeof testDatabase>>
@@ -94,6 +95,31 @@ describe('a signal', () => {
     expect(stdout).toMatch(/^INCONCLUSIVE {2}drill /)
     expect(processes.filter(isRunning)).toEqual([])
     expect(folder.leftovers()).toEqual([])
+  })
+})
+
+describe('a signal in the middle of a verification', () => {
+  it.each([[[]], [['--json']]])('SIGINT, %j - exit 130 with what was found until then, nothing left', async (more) => {
+    await using folder = await cliFolder([database.name])
+    const { document } = await folder.json(['backup'])
+    const [run] = [...(document['runs'] ?? [])]
+    const label = String(run?.['label'])
+    const bin = standIn(folder.path, 'pg_restore', `touch '${folder.path}/asked'; exec sleep 600`)
+    const started = folder.start(['verify', label, ...more], { env: { PGPROOF_POSTGRES__BIN_DIRS: bin } })
+    await waitFor('pg_restore', () => existsSync(`${folder.path}/asked`))
+    const processes = descendantsOf(started.child.pid ?? 0)
+    started.child.kill('SIGINT')
+    const { code, stdout, stderr } = await started.result
+    expect(code).toBe(130)
+    if (more.length > 0)
+      expect(JSON.parse(stdout)).toMatchObject({ verdict: 'inconclusive', error: { code: 'CANCELLED' } })
+    else {
+      expect(stdout).toMatch(/^INCONCLUSIVE {2}backup .+\n(?:.*\n)* {2}passed +decryption/)
+      expect(stderr).toMatch(/^error: the command was cancelled\n/)
+    }
+    expect(processes.filter(isRunning)).toEqual([])
+    expect(folder.leftovers()).toEqual([])
+    expect(folder.objects().filter((file) => file.includes('/holds/'))).toEqual([])
   })
 })
 

@@ -252,7 +252,7 @@ describe('what a newcomer types wrong', () => {
 
   it.each([
     ['the public key', 'pub.asc', [], 'it is a public key, and the private one is needed here'],
-    ['the revocation certificate', 'rev.asc', [], 'it is not an OpenPGP key'],
+    ['the revocation certificate', 'rev.asc', [], 'it is not an OpenPGP key but a signature, such as a revocation'],
     ['a wrong passphrase', 'locked.asc', ['--passphrase-file', 'wrong'], 'the passphrase does not open the key'],
     ['a locked key and nobody to ask', 'locked.asc', [], 'which is not given'],
   ])('%s - exit 13', async (_what, name, more, message) => {

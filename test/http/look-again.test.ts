@@ -35,6 +35,14 @@ describe('what another process made since the store was read', () => {
     expect(server.refreshes.count).toBe(0)
   })
 
+  it('roles whose place is named, before any database of the server - found by a look at their place', async () => {
+    await using server = await withRefresh()
+    await storeBackup(server.store, roles)
+    const answer = await server.call('GET', `/v1/backups/${roles.label}?server=main&kind=roles`)
+    expect(answer.as(backupDetailsSchema).manifest.kind).toBe('roles')
+    expect(server.refreshes.count).toBe(0)
+  })
+
   it('a label alone, of a backup and of a drill - everything is read once more, and not for each who asks', async () => {
     await using server = await withRefresh()
     await storeBackup(server.store, backup)

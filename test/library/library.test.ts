@@ -71,6 +71,12 @@ describe('the library', () => {
     expect(await rows(testUrl(name))).toBe(1000)
     expect(phases).toContain('restore')
     expect(await codeOf(restore(order, options))).toBe('TARGET_EXISTS')
+    const asOf = { ...order, backup: made.snapshotTime, create: false, force: true }
+    const again = await restore(asOf, options)
+    await using _aside = dropLater(`"${again.aside}"`)
+    expect(again).toMatchObject({ outcome: 'replaced', backup: { label: made.label } })
+    const tooEarly = { ...asOf, backup: new Date(made.snapshotTime.getTime() - 1000) }
+    expect(await codeOf(restore(tooEarly, options))).toBe('NO_BACKUP_BEFORE')
     expect((await folder.json(['list', '--drills'])).document['drills']).toMatchObject([
       { label: drilled.report.label },
     ])

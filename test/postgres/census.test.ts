@@ -115,6 +115,50 @@ describe('taking a census', () => {
     expect(progress).toEqual(Array.from({ length: 12 }, (_, index) => `${index + 1}/12`))
   })
 
+  it('one connection - the largest table first, so that none of them is the last one at work', async () => {
+    await using sandbox = await openSandbox(
+      ['small', 'large', 'middle']
+        .map((name, index) => `CREATE TABLE ${name} AS SELECT generate_series(1, ${[10, 20_000, 5_000][index]}) AS a`)
+        .join(';'),
+    )
+    const tables = await listDumpedTables(sandbox.client, false)
+    const taken: string[] = []
+    const level = ({ name }: { readonly name: string }): 'count' => {
+      taken.push(name)
+      return 'count'
+    }
+    await takeCensus([sandbox.client], { database: sandbox.database, tables, level }, signal)
+    expect(taken).toEqual(['large', 'middle', 'small'])
+  })
+
+  it('a partition that may change places with others - says below which table; any other says nothing of one', async () => {
+    await using sandbox = await openSandbox('CREATE TABLE own (); CREATE TABLE part ()')
+    const tables = (await listDumpedTables(sandbox.client, false)).map((table) => {
+      return table.name === 'part' ? { ...table, root: { schema: 'public', name: 'whole' } } : table
+    })
+    const census = await takeCensus([sandbox.client], { database: '', tables, level: () => 'off' }, signal)
+    const common = { schema: 'public', level: 'off', condition: null, rows: null, digest: null }
+    expect(census).toEqual([
+      { ...common, name: 'own' },
+      { ...common, name: 'part', root: { schema: 'public', name: 'whole' } },
+    ])
+    expect(census[0]).not.toHaveProperty('root')
+  })
+
+  it('aborted between two tables - the reason, and nothing of the second one is asked', async () => {
+    await using sandbox = await openSandbox('CREATE TABLE one (); CREATE TABLE two ()')
+    const tables = await listDumpedTables(sandbox.client, false)
+    const controller = new AbortController()
+    const taken: string[] = []
+    const onTable = (done: number): void => {
+      taken.push(String(done))
+      controller.abort(new Error('stop'))
+    }
+    const request = { database: '', tables, level: () => 'off' as const, onTable }
+    const error = await errorOf(takeCensus([sandbox.client], request, controller.signal))
+    expect({ message: (error as Error).message, taken }).toEqual({ message: 'stop', taken: ['1'] })
+  })
+
   it('a table that cannot be read to its end - QUERY_FAILED that names it, and the other connections stop', async () => {
     await using sandbox =
       await openSandbox(`CREATE TABLE good AS SELECT 1 AS a; CREATE TABLE bad AS SELECT 0 AS a; CREATE TABLE slow AS SELECT 1 AS a;
@@ -306,7 +350,11 @@ describe('sequences', () => {
     await sandbox.sql(`CREATE ROLE ${role} LOGIN PASSWORD 'x'`)
     try {
       await using held = await connect({ ...sandbox.connection, user: role, password: () => 'x' }, signal)
-      expect(await codeOf(readSequences(held.client, false))).toBe('QUERY_FAILED')
+      const error = await errorOf(readSequences(held.client, false))
+      expect(error).toMatchObject({ code: 'QUERY_FAILED', cause: { code: '42501' } })
+      expect((error as Error).message).toMatch(
+        new RegExp(`"${sandbox.database}": census of sequences: permission denied for sequence s$`),
+      )
     } finally {
       await query(testUrl(), `DROP ROLE ${role}`)
     }
