@@ -25,6 +25,7 @@ const backups = Number(process.argv[process.argv.indexOf('--backups') + 1] ?? 10
 const folder = mkdtempSync(join(tmpdir(), 'pgproof-bench-catalog-'))
 const storeId = '5b1c3c1e-6d0c-4a53-9a3b-0c8f3f3c1a11'
 const rows: string[][] = []
+const warmStarts = 5
 
 try {
   await bench()
@@ -123,8 +124,6 @@ function startOf(measured: readonly string[][]): Start {
   const awaited = measured.filter(([what = '']) => !/write the cache|once more|retention/.test(what))
   return { measured, seconds: awaited.reduce((sum, [, seconds]) => sum + Number(seconds), 0) }
 }
-
-const warmStarts = 5
 
 function indexIn(settings: object): readonly string[][] {
   const job = JSON.stringify({
