@@ -960,6 +960,11 @@ export function assertNotAborted(signal: AbortSignal, what = 'the run'): void {
     : new PgproofError('CANCELLED', { what }, { cause: signal.reason })
 }
 
+/** Hands on what was thrown unless it is of that class: who deals with one kind of failure leaves every other to its caller. */
+export function rethrowUnless<T>(thrown: unknown, kind: abstract new (...args: never[]) => T): asserts thrown is T {
+  if (!(thrown instanceof kind)) throw thrown
+}
+
 /** The short text of anything thrown, on one line. */
 export function reasonOf(thrown: unknown): string {
   if (isSuppressedError(thrown)) return reasonOf(thrown.suppressed)

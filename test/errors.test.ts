@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { PgproofError, reasonOf, toPgproofError } from '../src/errors.ts'
+import { PgproofError, reasonOf, rethrowUnless, toPgproofError } from '../src/errors.ts'
 
 describe('what was thrown, as an error of the register', () => {
   it('the work fails, and then the cleaning up after it - the failure of the work', async () => {
@@ -39,4 +39,11 @@ describe('what was thrown, as an error of the register', () => {
     expect(reasonOf(new AggregateError(each))).toBe('connect ECONNREFUSED ::1:5432')
     expect(reasonOf(new AggregateError([], 'nothing to connect to'))).toBe('nothing to connect to')
   })
+})
+
+it('who deals with one kind of failure - hands every other on as it is', () => {
+  const fault = new TypeError('x is not a function')
+  expect(() => rethrowUnless(fault, PgproofError)).toThrow(fault)
+  expect(() => rethrowUnless('no error at all', PgproofError)).toThrow('no error at all')
+  expect(() => rethrowUnless(new PgproofError('DUMP_FAILED'), PgproofError)).not.toThrow()
 })

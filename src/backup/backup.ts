@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { type Evidence, type EvidenceLevel, encodeEvidence, type TableContents } from '../domain/evidence.ts'
 import type { Omission } from '../domain/manifest.ts'
 import { settleStructure } from '../domain/structure.ts'
@@ -182,7 +183,7 @@ async function takeWholeCensus(
     },
     signal,
   )
-  if (first === undefined) throw new Error('a census needs a connection')
+  assert(first !== undefined, 'a census needs a connection')
   return { tables, largeObjects: await readLargeObjects(first, level) }
 }
 

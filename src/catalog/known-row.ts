@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { decodeDrillReport } from '../domain/drill-report.ts'
 import { decodeManifest } from '../domain/manifest.ts'
 import { decodePause } from '../domain/pause.ts'
@@ -18,7 +19,7 @@ export type Row = {
 
 /** Throws for a damaged document. */
 export function rowOf({ info, judgedBy, document }: KnownDocument): Row {
-  if (document.kind === 'damaged') throw new Error('a damaged document is not kept')
+  assert(document.kind !== 'damaged', 'a damaged document is not kept')
   const { key, bytes, modifiedAt, etag = null } = info
   return { key, bytes, modifiedAt: modifiedAt.getTime(), etag, judgedBy, document }
 }

@@ -3,7 +3,7 @@ import { type DrillReport, decodeDrillReport } from '../domain/drill-report.ts'
 import { decodeManifest, type Manifest } from '../domain/manifest.ts'
 import { decodePause, type PauseDocument } from '../domain/pause.ts'
 import { decodePruneRecord, type PruneRecord } from '../domain/prune-record.ts'
-import { PgproofError } from '../errors.ts'
+import { PgproofError, rethrowUnless } from '../errors.ts'
 import { objectNames } from '../storage/object-keys.ts'
 import type { ObjectInfo, ObjectStore } from '../storage/object-store.ts'
 import {
@@ -68,7 +68,7 @@ export async function readDocument(
       await assertTrusted(document.report, { key, bytes: stored }, judge, store, signal)
     return document
   } catch (error) {
-    if (!(error instanceof PgproofError)) throw error
+    rethrowUnless(error, PgproofError)
     if (error.code === 'STORE_NOT_FOUND') return undefined
     if (damages.has(error.code)) return { kind: 'damaged', error }
     throw error

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { assertNotAborted, PgproofError } from '../errors.ts'
+import { assertNotAborted, PgproofError, rethrowUnless } from '../errors.ts'
 import {
   backupsPrefix,
   drillsPrefix,
@@ -169,8 +169,8 @@ async function confirmFaults(
       }
     } catch (error) {
       assertNotAborted(signal)
-      if (error instanceof PgproofError) return
-      throw error
+      rethrowUnless(error, PgproofError)
+      return
     }
     backups.set(folder, { ...backup, faults: faultsOf(manifest, (name) => held.get(name)) })
   })

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { assertNotAborted, PgproofError } from '../errors.ts'
+import { assertNotAborted, PgproofError, rethrowUnless } from '../errors.ts'
 import { backupFolder, objectNames } from '../storage/object-keys.ts'
 import type { StoreReader } from '../storage/store-set.ts'
 import type { StoreContents, StoredBackup } from './contents.ts'
@@ -105,7 +105,7 @@ async function signedAmong(
       if (createHash('sha256').update(bytes).digest('hex') === backup.manifestSha256) signed.add(backup.manifestSha256)
     } catch (error) {
       assertNotAborted(signal)
-      if (!(error instanceof PgproofError)) throw error
+      rethrowUnless(error, PgproofError)
     }
   }
   return signed

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { assertNotAborted, PgproofError } from '../errors.ts'
 import { executeRun, type Finished } from '../jobs/execute.ts'
 import { databasesOf, type Installation, isConfigured, serverNamed } from '../jobs/installation.ts'
@@ -76,7 +77,7 @@ async function backUp(order: BackupOrder, installation: Installation, context: C
   try {
     using _following = followRun(run, { backup: before }, installation, context)
     const finished: Finished = await executeRun(run, {}, installation, context.signal)
-    if (finished.backup === undefined) throw new Error('a backup ended without its manifest')
+    assert(finished.backup !== undefined, 'a backup ended without its manifest')
     const { manifest } = finished.backup
     const pruned = [...new Set(finished.prune?.removed.flatMap(({ backups }) => backups))]
     const held = new Set(manifest.stores.map(({ name }) => name))

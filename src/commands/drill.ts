@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { PgproofError, toPgproofError } from '../errors.ts'
 import { type ChosenPlace, choosePlace } from '../jobs/choose-place.ts'
 import { type DrillWish, executeRun } from '../jobs/execute.ts'
@@ -49,7 +50,7 @@ export async function drillCommand(
     using _following = followRun(run, before, installation, context)
     return await executeRun(run, wishOf(flags), installation, context.signal)
   })()
-  if (drill === undefined) throw new Error('a drill ended without a report')
+  assert(drill !== undefined, 'a drill ended without a report')
 
   const { report, tables, error } = drill
   const text = drillPage({ report, tables, isFull: false }, context.paint)

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { mkdir, open } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -69,7 +70,7 @@ async function markStores(config: Config, context: CommandContext): Promise<Sett
     id: ids.get(store.name),
   }))
   const settled = await settleMarkers(stores, { mayMark: true, isInit: true }, clock, signal)
-  if (settled === null) throw new Error('an init marks every store, or says why not')
+  assert(settled !== null, 'an init marks every store, or says why not')
   return settled
 }
 

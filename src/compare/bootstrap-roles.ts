@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import type { Evidence } from '../domain/evidence.ts'
 import type { StructureObject } from '../domain/structure.ts'
 import type { Client } from '../postgres/connect.ts'
@@ -11,7 +12,7 @@ export async function readBootstrapRoles(client: Client, evidence: Evidence): Pr
     [evidence.properties.bootstrapRole],
   )
   const [roles] = rows
-  if (roles === undefined) throw new Error('a query without FROM has one row')
+  assert(roles !== undefined, 'a query without FROM has one row')
   return roles
 }
 

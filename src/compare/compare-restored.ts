@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import type { Checklist } from '../domain/checklist.ts'
 import type { DrillTables } from '../domain/drill-tables.ts'
 import { drillTablesFormat } from '../domain/drill-tables.ts'
@@ -41,7 +42,7 @@ export async function compareWithEvidence(
   // A standby has no unlogged rows: what the restore makes of those tables has nothing to be compared with.
   const { isStandby } = evidence.manifest.source
   const [first] = clients
-  if (first === undefined) throw new Error('a comparison needs a session')
+  assert(first !== undefined, 'a comparison needs a session')
   const { majors, notes } = request
   const bootstrapRoles = await readBootstrapRoles(first, evidence)
   const restoredStructure = await readStructure(first, majors.scratch)

@@ -1,9 +1,10 @@
+import assert from 'node:assert/strict'
 import { isFinished, type PlannedJob, type Run } from '../catalog/runs.ts'
 import type { Config, ServerConfig } from '../config/config.ts'
 import { covers, type PausableJob, type Pause } from '../domain/pause.ts'
 import { type NextAttempt, nextAttemptAt } from '../domain/retry.ts'
 import { type DueAnswer, type DueTimes, isDue, shareOf } from '../domain/schedule.ts'
-import { PgproofError, reasonOf } from '../errors.ts'
+import { PgproofError, reasonOf, rethrowUnless } from '../errors.ts'
 import { databasesOf, type Installation, isConfigured } from '../jobs/installation.ts'
 import type { Order, Orders } from '../jobs/orders.ts'
 import { planSync } from '../jobs/sync.ts'
@@ -226,7 +227,7 @@ export class Scheduler {
       return this.#orders.order(order)
     } catch (error) {
       // Still running since last time, or on the way down: the next tick asks again.
-      if (!(error instanceof PgproofError)) throw error
+      rethrowUnless(error, PgproofError)
       const { job, server, database } = order
       this.#installation.log.debug({ job, server, database, reason: error.message }, 'not ordered')
       return undefined
@@ -261,7 +262,7 @@ export class Scheduler {
   /** Whether somebody else has done it since it was due. A drill that found nothing out is not done. */
   #isDone({ run, dueTime, until }: Pick<Scheduled, 'run' | 'dueTime' | 'until'>): boolean {
     const { job, server, database } = run
-    if (!isTimed(job)) return false
+    assert(isTimed(job), 'only jobs with a schedule are due')
     const end = new Date(until.getTime() - 1)
     const stored = this.#installation.catalog.lastStored({ job, server, database }, end, 'conclusive')
     return stored !== null && stored >= dueTime

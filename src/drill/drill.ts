@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { type CatalogBackup, storesOf } from '../catalog/catalog.ts'
 import { compareWithEvidence } from '../compare/compare-restored.ts'
@@ -100,7 +101,7 @@ export async function runDrill(request: DrillRequest, parts: DrillParts, signal:
       ),
     ])
     const { scratch } = opened
-    if (scratch === undefined) throw new Error('together resolved without a scratch server')
+    assert(scratch !== undefined, 'together resolved without a scratch server')
 
     const program = await findProgram('pg_restore', scratch.major, request.binDirs, signal)
     const archive = { program, file: dumpFile }

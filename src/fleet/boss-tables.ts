@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import type { Db } from 'pg-boss'
 import { deadQueue, type EntryRow, type EntryState, type TakenEntry, workersQueue } from './control.ts'
 
@@ -62,7 +63,7 @@ export class BossTables {
 
   async transaction<T>(work: (db: Db) => Promise<T>): Promise<T> {
     const held = await this.#db.beginTransaction?.()
-    if (held === undefined) throw new TypeError('pg-boss has no transactions')
+    assert(held !== undefined, 'pg-boss has no transactions')
     try {
       const result = await work(held.db)
       await held.commit()

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import type { Db } from 'pg-boss'
 import type { Clock } from '../clock.ts'
 import type { Config } from '../config/config.ts'
@@ -96,7 +97,7 @@ async function checkRights(client: Client, { fleet: { schema }, findings }: Look
     [schema],
   )
   const [rights] = rows
-  if (rights === undefined) throw new Error('a query of one row gave none')
+  assert(rights !== undefined, 'a query of one row gave none')
   const { version, role, database, is_standby: isStandby, is_installed: isInstalled } = rights
   findings.ok(`control database: PostgreSQL ${version}, "${database}", as role "${role}"`)
   const missing = (what: string, mend: string): PgproofError =>

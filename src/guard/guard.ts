@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import type { Run } from '../catalog/runs.ts'
 import type { Evidence } from '../domain/evidence.ts'
@@ -102,7 +103,7 @@ async function backUp(
   const run = newRun({ job: 'backup', server, database, trigger: 'cli' }, parts)
   using _following = parts.follow(run)
   const { backup } = await executeRun(run, { prune: false }, parts, signal)
-  if (backup?.evidence === undefined) throw new Error('a backup ended without its manifest')
+  assert(backup?.evidence !== undefined, 'a backup ended without its manifest')
   const { label, snapshotTime } = backup.manifest
   const seconds = (parts.clock.monotonicMs() - startedMs) / 1000
   return { label, snapshotTime: new Date(snapshotTime), seconds, evidence: backup.evidence }

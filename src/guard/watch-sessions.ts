@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import type { Clock } from '../clock.ts'
 import { reasonOf } from '../errors.ts'
 import { type Client, type Connection, connect, openedSessions, openSeveral } from '../postgres/connect.ts'
@@ -33,7 +34,7 @@ export async function watchSessions(request: WatchRequest, clock: Clock, signal:
   try {
     // One connection asks, the others look; a connection has one question at a time.
     const [client, ...watchers] = held.clients
-    if (client === undefined) throw new Error('a watch needs a connection')
+    assert(client !== undefined, 'a watch needs a connection')
     const watch = new Watch(request, clock, client)
     await watch.begin()
     const stopping = new AbortController()

@@ -1,8 +1,9 @@
+import assert from 'node:assert/strict'
 import { z } from 'zod'
 import type { Run } from '../catalog/runs.ts'
 import { isFinished } from '../catalog/runs.ts'
 import type { TokenScope } from '../config/config.ts'
-import { type ErrorCode, PgproofError } from '../errors.ts'
+import { type ErrorCode, PgproofError, rethrowUnless } from '../errors.ts'
 import type { DrillWish } from '../jobs/execute.ts'
 import { isConfigured, serverNamed } from '../jobs/installation.ts'
 import type { Order } from '../jobs/orders.ts'
@@ -169,7 +170,7 @@ export function runRoutes(parts: HttpParts, events: RunEvents): Route[] {
   function order(wanted: Order, request: OrderRequest): Answer {
     const { runs } = once(wanted, request, () => ({ runs: [orderOrName(wanted)], refused: [] }))
     const [run] = runs
-    if (run === undefined) throw new Error('an order that was taken has a run')
+    assert(run !== undefined, 'an order that was taken has a run')
     return { status: 202, body: answer(catalog.findRun(run.id) ?? run), headers: { location: `/v1/runs/${run.id}` } }
   }
 
@@ -200,7 +201,7 @@ export function runRoutes(parts: HttpParts, events: RunEvents): Route[] {
     try {
       return { run: orderOrName(wanted) }
     } catch (error) {
-      if (!(error instanceof PgproofError)) throw error
+      rethrowUnless(error, PgproofError)
       return { database: wanted.database, error }
     }
   }

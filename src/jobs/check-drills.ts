@@ -1,7 +1,7 @@
 import { access, constants, statfs } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname } from 'node:path'
-import { PgproofError, reasonOf } from '../errors.ts'
+import { PgproofError, reasonOf, rethrowUnless } from '../errors.ts'
 import { connect } from '../postgres/connect.ts'
 import { scratchPath, unprivilegedUser } from '../postgres/embedded-server.ts'
 import { readServerFacts } from '../postgres/facts.ts'
@@ -93,7 +93,7 @@ async function checkPassage(spool: string, runAs: string, signal: AbortSignal): 
   try {
     await runProgram({ path: '/usr/bin/test', args: ['-x', folder], env: {}, user }, { signal })
   } catch (error) {
-    if (!(error instanceof ProgramError)) throw error
+    rethrowUnless(error, ProgramError)
     const reason = `user "${runAs}" (drill.runAs), as whom the scratch server runs, may not pass through to ${folder}`
     throw new PgproofError('SPOOL_UNUSABLE', { path: spool, reason }, { cause: error })
   }
@@ -150,7 +150,7 @@ async function factsOf(
     )
     return { major, systemIdentifier, largestBytes: Number(rows[0]?.bytes ?? 0) }
   } catch (error) {
-    if (error instanceof PgproofError) return undefined
-    throw error
+    rethrowUnless(error, PgproofError)
+    return undefined
   }
 }

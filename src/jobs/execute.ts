@@ -185,10 +185,10 @@ async function lookForBackups(
   signal: AbortSignal,
 ): Promise<void> {
   const { lastRefreshedAt } = catalog
-  if (lastRefreshedAt === null) return
+  const ageMs = lastRefreshedAt === null ? Infinity : Math.abs(clock.now().getTime() - lastRefreshedAt.getTime())
   const known = catalog.backups({ kind: 'database', server, database: database ?? '' })
   const isThere = known.some(({ manifest }) => backup === undefined || manifest.label === backup)
-  if (isThere && Math.abs(clock.now().getTime() - lastRefreshedAt.getTime()) < freshMs) return
+  if (isThere && ageMs < freshMs) return
   const until = AbortSignal.any([signal, AbortSignal.timeout(lookWithinMs)])
   const look = (place: Place): Promise<void> => catalog.lookAt(place, stores, until)
   try {

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import type { CatalogBackup } from '../catalog/catalog.ts'
 import { runDrill } from '../drill/drill.ts'
 import type { DrillRequest, DrillResult } from '../drill/drill-request.ts'
@@ -110,7 +111,7 @@ async function readAhead(
 function sourceOfAll(backups: readonly CatalogBackup[]): ScratchSource {
   const sources = backups.map(({ manifest }) => manifest.source)
   const [first, ...others] = sources.toSorted((one, other) => other.major - one.major)
-  if (first === undefined) throw new Error(`a full drill of ${others.length} backups`)
+  assert(first !== undefined, `a full drill of ${others.length} backups`)
   return first
 }
 

@@ -13,7 +13,7 @@ import {
   type Resume,
   toPauseLine,
 } from '../domain/pause.ts'
-import { assertNotAborted, PgproofError } from '../errors.ts'
+import { assertNotAborted, PgproofError, rethrowUnless } from '../errors.ts'
 import { newLabel } from '../parts.ts'
 import { pauseKey, pausesPrefix } from '../storage/object-keys.ts'
 import type { NamedStore } from '../storage/store-set.ts'
@@ -97,7 +97,7 @@ export async function sweepPauses(
     } catch (error) {
       assertNotAborted(signal)
       // Damaged, locked or refused: it pauses nothing any more and does no harm.
-      if (!(error instanceof PgproofError)) throw error
+      rethrowUnless(error, PgproofError)
     }
   }
 }

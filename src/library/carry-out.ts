@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { parseTarget } from '../commands/target.ts'
 import type { RestoreResult } from '../domain/restore-result.ts'
 import { PgproofError } from '../errors.ts'
@@ -17,7 +18,7 @@ export async function backUp(place: Place, installation: Installation, signal: A
   const job = place.database === null ? 'roles' : 'backup'
   const run = newRun({ job, ...place, trigger: 'cli' }, installation)
   const finished = await executeRun(run, {}, installation, signal)
-  if (finished.backup === undefined) throw new Error('a backup ended without its manifest')
+  assert(finished.backup !== undefined, 'a backup ended without its manifest')
   const { manifest } = finished.backup
   return {
     label: manifest.label,

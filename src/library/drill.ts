@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { parseTarget } from '../commands/target.ts'
 import { choosePlace } from '../jobs/choose-place.ts'
 import { executeRun } from '../jobs/execute.ts'
@@ -31,7 +32,7 @@ export async function drill(target?: string, options: DrillOptions = {}): Promis
     const wish = { backup, pick: pick ?? (seed === undefined ? undefined : ('random' as const)), seed }
     const finished = await executeRun(run, wish, installation, signal)
     signal.throwIfAborted()
-    if (finished.drill === undefined) throw new Error('a drill ended without a report')
+    assert(finished.drill !== undefined, 'a drill ended without a report')
     const { report, tables, error } = finished.drill
     return { verdict: report.verdict, report, tables, error }
   })

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { readDatabaseStatus } from '../catalog/database-status.ts'
 import { isFinished, type Run } from '../catalog/runs.ts'
 import { objectivesOf } from '../config/config.ts'
@@ -12,7 +13,7 @@ import { capitalised, instantText, oneLine, onWorker, spelled } from './wording.
 export function noticeOfRuns(told: ToldRuns, parts: ComposeParts): Notice {
   const { runs, isStored } = told
   const [first] = runs
-  if (first === undefined) throw new Error('a notice is about something')
+  assert(first !== undefined, 'a notice is about something')
   if (runs.length === 1) {
     const notice = noticeOfRun(told, first, parts)
     return isStored ? { ...notice, runId: null } : notice
@@ -42,7 +43,7 @@ export function noticeOfRuns(told: ToldRuns, parts: ComposeParts): Notice {
 /** What is told of one condition, or of several of one kind at one server. */
 export function noticeOfConditions(told: Told, conditions: readonly Condition[], parts: ComposeParts): Notice {
   const [first] = conditions
-  if (first === undefined) throw new Error('a notice is about something')
+  assert(first !== undefined, 'a notice is about something')
   if (conditions.length === 1 || first.server === null) return noticeOfCondition(told, first, parts)
   const { kind, server, job, hint } = first
   const databases = conditions.map(({ database }) => database ?? '').toSorted()

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { pluralWords } from './compose-several.ts'
 import type { Condition } from './condition.ts'
@@ -40,7 +41,7 @@ export class ConditionIncidents {
     const groups = Map.groupBy(failures, ({ condition, isReminder }) => `${likeness(condition)} ${isReminder}`)
     for (const alike of groups.values()) {
       const [first] = alike
-      if (first === undefined) continue
+      assert(first !== undefined, 'a group has a member')
       // One incident from now on, so that its end is told together, too.
       for (const { condition, incident } of alike)
         holding.set(condition.key, { condition, incident: { ...incident, id: first.incident.id } })

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { isFinished, type Run } from '../catalog/runs.ts'
 import { type Incident, isReminderDue, judgeRun } from './incident.ts'
 import { isLookedAfter, jobPlaceKey, type Surroundings, storedSuccess } from './places.ts'
@@ -157,7 +158,7 @@ export class RunIncidents {
   /** All of them are one incident from now on. */
   #tellFailing(failing: readonly Failing[], isReminder: boolean, { now }: Surroundings): void {
     const [first] = failing
-    if (first === undefined) return
+    assert(first !== undefined, 'a notice is about something')
     const ids = failing.map(({ incident }) => incident.id)
     const id = failing.length > 1 && !isReminder ? uuidOf(ids.toSorted()) : first.incident.id
     for (const { incident, run } of failing)

@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
 import { PgproofError, reasonOf } from '../errors.ts'
 import { isPasswordFileOpen, passwordFilePath, passwordFromFile } from './password-file.ts'
+import { sqlStateOf } from './sql-state.ts'
 import { type TlsSettings, tlsOptions } from './tls.ts'
 
 /** How to reach one database of one server. The password never leaves this object but for the driver and a password file. */
@@ -122,7 +123,7 @@ export async function openSeveral(
 
 /** Throws NAME_INVALID if PostgreSQL could not send a name as UTF-8: only SQL_ASCII lets any bytes in. */
 export function assertNamesReadable(client: Client, kind: string, error: unknown): void {
-  if ((error as { code?: string }).code !== '22021') return
+  if (sqlStateOf(error) !== '22021') return
   const values = { kind, database: client.database ?? '', reason: reasonOf(error) }
   throw new PgproofError('NAME_INVALID', values, { cause: error })
 }
@@ -248,8 +249,7 @@ async function applySettings(client: Client, signal: AbortSignal): Promise<void>
       await client.query(sessionSettings)
       return
     } catch (error) {
-      const isTimeout = (error as { code?: string }).code === '57014'
-      if (!isTimeout || signal.aborted || attempt === 50) throw error
+      if (sqlStateOf(error) !== '57014' || signal.aborted || attempt === 50) throw error
     }
   }
 }

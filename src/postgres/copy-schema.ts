@@ -1,4 +1,4 @@
-import { PgproofError } from '../errors.ts'
+import { PgproofError, rethrowUnless } from '../errors.ts'
 import { feedProgram, type Program, ProgramError, programOutput, runProgram } from '../streams/child-process.ts'
 import { writeUseList } from './archive-definitions.ts'
 import type { Connection } from './connect.ts'
@@ -128,7 +128,7 @@ async function asRestoreErrors(
   try {
     await run((line) => void (lines.length < mostLines && lines.push(line)))
   } catch (error) {
-    if (!(error instanceof ProgramError)) throw error
+    rethrowUnless(error, ProgramError)
     const errors = readMessages(lines).filter(isError)
     const [first] = errors.filter((message) => !isNone(message))
     if (first === undefined && errors.length > 0 && lines.length < mostLines) return

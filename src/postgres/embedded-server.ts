@@ -230,13 +230,13 @@ async function untilReady(
       return
     } catch (error) {
       signal.throwIfAborted()
-      if (hasEnded)
-        throw new PgproofError(
-          'SCRATCH_FAILED',
-          { reason: 'it ended while starting' },
-          { details: server.stderrTail() },
-        )
-      if (clock.monotonicMs() > deadline) throw error
+      const isLate = clock.monotonicMs() > deadline
+      if (hasEnded || isLate) {
+        const reason = hasEnded
+          ? 'it ended while starting'
+          : `it takes no connection within a minute: ${reasonOf(error)}`
+        throw new PgproofError('SCRATCH_FAILED', { reason }, { cause: error, details: server.stderrTail() })
+      }
     }
     await clock.sleep(50, signal)
   }

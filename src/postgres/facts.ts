@@ -1,6 +1,7 @@
 import { PgproofError, reasonOf } from '../errors.ts'
 import type { Client, Connection } from './connect.ts'
 import { oldestMajor } from './programs.ts'
+import { rethrowUnlessSqlState } from './sql-state.ts'
 
 /** What a server says about itself and about us. */
 export type ServerFacts = {
@@ -25,7 +26,7 @@ export async function readServerFacts(client: Client, connection: Connection): P
            (SELECT system_identifier::text FROM pg_catalog.pg_control_system()) AS system_identifier
       FROM pg_catalog.pg_roles r WHERE r.rolname = current_user`)
     .catch((error: unknown) => {
-      if ((error as { code?: string }).code !== '42501') throw error
+      rethrowUnlessSqlState(error, '42501')
       const { user: role, database } = connection
       const objects = 'pg_catalog.pg_control_system() (no EXECUTE)'
       throw new PgproofError('PRIVILEGE_MISSING', { role, database, objects }, { cause: error })

@@ -1,6 +1,7 @@
 import { keyOf, type QualifiedName } from '../domain/qualified-name.ts'
 import { PgproofError, reasonOf } from '../errors.ts'
 import type { Client } from './connect.ts'
+import { rethrowUnlessSqlState } from './sql-state.ts'
 import { quotedName, quoteIdentifier, quoteLiteral, tableName } from './tables.ts'
 
 /** What only the staging database knows of a table; read before it is moved. */
@@ -172,7 +173,7 @@ export async function moveTables(
       await client.query(`ALTER TABLE ${quotedName(table)} SET SCHEMA ${quoteIdentifier(schema)}`)
     await client.query('COMMIT')
   } catch (error) {
-    if ((error as { code?: string }).code === undefined) throw error
+    rethrowUnlessSqlState(error)
     throw new PgproofError('RESTORE_FAILED', { outcome: reasonOf(error) }, { cause: error })
   }
 }
@@ -187,7 +188,7 @@ export async function addForeignKeys(
     try {
       await client.query(statement)
     } catch (error) {
-      if ((error as { code?: string }).code === undefined) throw error
+      rethrowUnlessSqlState(error)
       refused.push(`foreign key ${name} of ${table} is left out of the copy: ${reasonOf(error)}`)
     }
   return refused

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { PgproofError, reasonOf } from '../errors.ts'
 import { type Client, connect, withDatabase } from './connect.ts'
+import { sqlStateOf } from './sql-state.ts'
 import { asTargetFailed, findDatabase, readMark } from './staging-database.ts'
 import { quoteIdentifier, quoteLiteral } from './tables.ts'
 import { listContents } from './target-contents.ts'
@@ -10,7 +11,6 @@ import {
   longestName,
   readSessions,
   sessionsText,
-  sqlStateOf,
   type TargetServer,
 } from './target-database.ts'
 

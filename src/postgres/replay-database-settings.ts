@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import { open, rm, writeFile } from 'node:fs/promises'
-import { PgproofError, reasonOf } from '../errors.ts'
+import { PgproofError, reasonOf, rethrowUnless } from '../errors.ts'
 import { ProgramError, programOutput } from '../streams/child-process.ts'
 import { type Client, type Connection, connect } from './connect.ts'
 import type { FoundProgram } from './programs.ts'
@@ -109,7 +109,7 @@ async function outputOf(program: FoundProgram, args: readonly string[], signal: 
   try {
     for await (const chunk of programOutput({ path: program.path, args, env }, { signal })) chunks.push(chunk)
   } catch (error) {
-    if (!(error instanceof ProgramError)) throw error
+    rethrowUnless(error, ProgramError)
     throw restoreError(error)
   }
   return Buffer.concat(chunks)

@@ -1,6 +1,7 @@
 import { PgproofError, reasonOf } from '../errors.ts'
 import type { Client } from './connect.ts'
 import { isServersFault } from './restore-errors.ts'
+import { sqlStateOf } from './sql-state.ts'
 import { quoteIdentifier } from './tables.ts'
 
 export type ReplayedRoles = {
@@ -200,7 +201,7 @@ async function failureOf(work: Promise<void>): Promise<unknown> {
 }
 
 function isRoleLacking(error: unknown): boolean {
-  return (error as { code?: string }).code === '42704' && /^role ".+" does not exist$/s.test(reasonOf(error))
+  return sqlStateOf(error) === '42704' && /^role ".+" does not exist$/s.test(reasonOf(error))
 }
 
 function rolesFailure(statement: string, error: unknown): PgproofError {

@@ -1,4 +1,5 @@
 import type { Evidence } from '../domain/evidence.ts'
+import { rethrowUnless } from '../errors.ts'
 import { ProgramError, programOutput, runProgram } from '../streams/child-process.ts'
 import { isOfEventTrigger, isRefresh, splitPostData, splitRefreshes } from './archive-contents.ts'
 import { writeUseList } from './archive-definitions.ts'
@@ -191,7 +192,7 @@ async function pgRestore(
     await runProgram({ path: program.path, args, env: environment.env }, { signal, onStderrLine })
     return { error: null, messages: readMessages(lines) }
   } catch (error) {
-    if (!(error instanceof ProgramError)) throw error
+    rethrowUnless(error, ProgramError)
     return { error, messages: readMessages(lines) }
   }
 }

@@ -1,6 +1,7 @@
 import { PgproofError } from '../errors.ts'
 import type { ProgramError } from '../streams/child-process.ts'
 import { holdsExtension } from './archive-contents.ts'
+import { sqlStateOf } from './sql-state.ts'
 
 /** One message of pg_restore: its kind and its text, which may have several lines. */
 export type RestoreMessage = { readonly kind: 'error' | 'warning'; readonly text: string }
@@ -126,9 +127,8 @@ export function isOutOfMemory({ message }: PgproofError): boolean {
  * SQLSTATE), the login may not, memory or disk ran out (53), somebody ended it (57), the system failed (58).
  */
 export function isServersFault(error: unknown): boolean {
-  const { code } = error as { code?: string }
-  const isSqlState = code !== undefined && /^[0-9][0-9A-Z]{4}$|^(?:F0|HV|P0|XX)[0-9A-Z]{3}$/.test(code)
-  return !isSqlState || code === '42501' || /^(?:08|53|57|58)/.test(code)
+  const state = sqlStateOf(error)
+  return state === '' || state === '42501' || /^(?:08|53|57|58)/.test(state)
 }
 
 /** pg_restore quotes the statement that failed: that of a subscription, a user mapping or a server may hold a password. */

@@ -1,4 +1,4 @@
-import { PgproofError } from '../errors.ts'
+import { PgproofError, rethrowUnless } from '../errors.ts'
 import { ProgramError, runProgram } from '../streams/child-process.ts'
 import { findEntries } from './archive-contents.ts'
 import { writeUseList } from './archive-definitions.ts'
@@ -117,7 +117,7 @@ async function run(request: SelectedRestore, more: readonly string[], signal: Ab
     await runProgram({ path: program.path, args, env: environment.env }, { signal, onStderrLine })
     return { error: null, messages: readMessages(lines) }
   } catch (error) {
-    if (!(error instanceof ProgramError)) throw error
+    rethrowUnless(error, ProgramError)
     return { error, messages: readMessages(lines) }
   }
 }

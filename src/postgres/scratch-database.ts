@@ -1,6 +1,7 @@
 import { PgproofError, reasonOf } from '../errors.ts'
 import { type Client, type Connection, connect, withDatabase } from './connect.ts'
 import type { DatabaseProperties } from './facts.ts'
+import { rethrowUnlessSqlState } from './sql-state.ts'
 import { quoteIdentifier, quoteLiteral } from './tables.ts'
 
 /** The throw-away database of one drill: made by it, marked, and dropped when the scope ends. */
@@ -124,8 +125,8 @@ export async function monetaryParameters(client: Client, lcMonetary: string): Pr
     return { lc_monetary: lcMonetary }
   } catch (error) {
     // invalid_parameter_value: no such locale here, which matters to a database with money only.
-    if ((error as { code?: string }).code === '22023') return {}
-    throw error
+    rethrowUnlessSqlState(error, '22023')
+    return {}
   }
 }
 

@@ -1,6 +1,8 @@
+import assert from 'node:assert/strict'
 import { PgproofError, reasonOf } from '../errors.ts'
 import { type Client, type Connection, connect, type HeldClient, isQueryFailure } from './connect.ts'
 import { isTransactionPooled, readServerFacts, type ServerFacts } from './facts.ts'
+import { sqlStateOf } from './sql-state.ts'
 import { assertAllReadable, type DumpedTable, listDumpedTables, quotedName } from './tables.ts'
 
 /** One instant of a database, held open: every importer sees exactly this, and no table in it can be rewritten. */
@@ -81,7 +83,7 @@ async function tryHold(
     )
     const inside = await listDumpedTables(client, facts.isStandby, 'measured')
     const [exported] = rows
-    if (exported === undefined) throw new Error('pg_export_snapshot returned nothing')
+    assert(exported !== undefined, 'pg_export_snapshot returned nothing')
     if (!sameTables(tables, inside)) {
       await client.query('ROLLBACK')
       return undefined
@@ -103,9 +105,10 @@ async function tryHold(
     signal.throwIfAborted()
     await client.query('ROLLBACK').catch(() => {})
     // A table was dropped, moved or renamed between the list and the lock: look again.
-    if (isSqlState(error, '42P01') || isSqlState(error, '3F000')) return undefined
-    if (error instanceof PgproofError) throw error
-    throw new PgproofError('SNAPSHOT_FAILED', { database, reason: reasonOf(error) }, { cause: error })
+    if (['42P01', '3F000'].includes(sqlStateOf(error))) return undefined
+    throw error instanceof PgproofError
+      ? error
+      : new PgproofError('SNAPSHOT_FAILED', { database, reason: reasonOf(error) }, { cause: error })
   }
 }
 
@@ -167,8 +170,4 @@ function sameTables(before: readonly DumpedTable[], inside: readonly DumpedTable
   const name = (table: DumpedTable): string => `${table.oid} ${quotedName(table)}`
   const known = new Set(before.map(name))
   return before.length === inside.length && inside.every((table) => known.has(name(table)))
-}
-
-export function isSqlState(error: unknown, state: string): boolean {
-  return error instanceof Error && (error as { code?: unknown }).code === state
 }

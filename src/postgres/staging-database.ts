@@ -3,16 +3,9 @@ import { PgproofError, reasonOf } from '../errors.ts'
 import { type Client, type Connection, connect, withDatabase } from './connect.ts'
 import { type DatabaseProperties, unfinishedMark } from './facts.ts'
 import { isLocaleFault, localeClauses, monetaryParameters } from './scratch-database.ts'
+import { sqlStateOf } from './sql-state.ts'
 import { quoteIdentifier, quoteLiteral } from './tables.ts'
-import {
-  cutToBytes,
-  isLocked,
-  longestName,
-  readSessions,
-  sqlStateOf,
-  type TargetServer,
-  takeLock,
-} from './target-database.ts'
+import { cutToBytes, isLocked, longestName, readSessions, type TargetServer, takeLock } from './target-database.ts'
 
 /** What a restore that was killed left: a marked database. */
 export type Unfinished = {

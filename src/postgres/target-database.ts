@@ -4,6 +4,7 @@ import { type Client, type Connection, connect, withDatabase } from './connect.t
 import { type DatabaseProperties, readDatabaseProperties } from './facts.ts'
 import { oldestMajor } from './programs.ts'
 import { assertDirect } from './snapshot.ts'
+import { rethrowUnlessSqlState } from './sql-state.ts'
 import { listContents } from './target-contents.ts'
 
 /** The server that is restored into, as the login sees it. */
@@ -162,7 +163,7 @@ async function connectBeside(
     return { admin, held: await connect(admin, signal, 'pgproof restore') }
   } catch (error) {
     // No such database, no right to connect to it, no line for it in pg_hba.conf; a wrong password is 28P01.
-    if (!['3D000', '42501', '28000'].includes(sqlStateOf(error))) throw error
+    rethrowUnlessSqlState(error, '3D000', '42501', '28000')
     const other = withDatabase(target, 'template1')
     const held = await connect(other, signal, 'pgproof restore').catch(() => {
       throw error
@@ -196,8 +197,8 @@ async function readIdentifier(client: Client): Promise<string | null> {
     )
     return rows[0]?.id ?? null
   } catch (error) {
-    if (sqlStateOf(error) === '42501') return null
-    throw error
+    rethrowUnlessSqlState(error, '42501')
+    return null
   }
 }
 
@@ -235,15 +236,9 @@ async function readExisting(
     return { ...described, sessions, properties, contents: await listContents(held.client) }
   } catch (error) {
     // It refuses this login: what it holds is not known, so it does not count as empty.
-    if (!['42501', '28000', '53300', '55000'].includes(sqlStateOf(error))) throw error
+    rethrowUnlessSqlState(error, '42501', '28000', '53300', '55000')
     return { ...described, sessions, properties: outside, contents: ['what this login may not see'] }
   }
-}
-
-/** The SQLSTATE of an error of PostgreSQL, or of the one that caused an error of the register; else empty. */
-export function sqlStateOf(error: unknown): string {
-  const cause = error instanceof PgproofError ? error.cause : error
-  return (cause as { code?: string } | undefined)?.code ?? ''
 }
 
 /** 64 bits, signed: what an advisory lock has for a key. */

@@ -1,6 +1,8 @@
+import assert from 'node:assert/strict'
 import type { Evidence, TableContents } from '../domain/evidence.ts'
 import { PgproofError, reasonOf } from '../errors.ts'
 import { type Client, type Connection, connect, openSeveral } from '../postgres/connect.ts'
+import { sqlStateOf } from '../postgres/sql-state.ts'
 import { listLocalTables, quotedName, tableName } from '../postgres/tables.ts'
 import { together } from '../streams/together.ts'
 import type { Phases } from './phases.ts'
@@ -80,7 +82,7 @@ export async function analyzeAndAsk(
     connect(connection, signal, 'pgproof drill'),
   )
   const [first] = sessions.clients
-  if (first === undefined) throw new Error('no session to analyze in')
+  assert(first !== undefined, 'no session to analyze in')
   const byRows = [...tables].sort((one, other) => (other.rows ?? 0) - (one.rows ?? 0))
   const notes = await phases.time('analyze', () => analyzeAll(sessions.clients, first, byRows, signal))
   const [largest] = byRows
@@ -154,8 +156,7 @@ async function noteOf(what: string, query: Promise<unknown>, signal: AbortSignal
   } catch (error) {
     signal.throwIfAborted()
     const reason = `${what}: ${reasonOf(error)}`
-    if ((error as { code?: string }).code === undefined)
-      throw new PgproofError('SCRATCH_FAILED', { reason }, { cause: error })
+    if (sqlStateOf(error) === '') throw new PgproofError('SCRATCH_FAILED', { reason }, { cause: error })
     return [reason]
   }
 }

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import type { Checklist } from '../domain/checklist.ts'
 import type { Evidence, EvidenceLevel } from '../domain/evidence.ts'
 import { keyOf, parseQualifiedName, type QualifiedName } from '../domain/qualified-name.ts'
@@ -30,7 +31,7 @@ export async function compareCopies(
 ): Promise<readonly TableComparison[]> {
   await using sessions = await openSeveral(jobs, () => connect(connection, signal, 'pgproof verify'))
   const [first] = sessions.clients
-  if (first === undefined) throw new Error('a comparison needs a session')
+  assert(first !== undefined, 'a comparison needs a session')
   const selected = new Set(selection.tables.map(keyOf))
   const original = new Map(selection.tables.map((table) => [table.name, table.schema]))
   const nameBefore = <T extends QualifiedName>(table: T): T =>

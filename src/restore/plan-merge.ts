@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import type { Evidence } from '../domain/evidence.ts'
 import type { CopiedPartition, CopiedTable, LiveTable, Merge } from '../domain/merge.ts'
 import { keyOf, parseQualifiedName, type QualifiedName } from '../domain/qualified-name.ts'
@@ -119,20 +120,18 @@ export async function planMerge(
       owner: quotedRole(root.owner),
       shape: shapeOf(root),
       live: isGone ? null : isTable(relation) ? liveOf(relation) : (kindWords[relation.kind] ?? 'relation'),
-      partitions: parts.flatMap((part): CopiedPartition[] => {
+      partitions: parts.map((part): CopiedPartition => {
         const of = stagedByKey.get(keyOf(part))
-        if (of?.partitionOf == null) return []
-        return [
-          {
-            name: part.text,
-            copy: copyOf(part),
-            owner: quotedRole(part.owner),
-            parent: of.partitionOf.parent,
-            bound: of.partitionOf.bound,
-            partitionKey: of.partitionKey,
-            isLive: there.has(keyOf(part)),
-          },
-        ]
+        assert(of?.partitionOf != null, 'a part of a partitioned table is a partition')
+        return {
+          name: part.text,
+          copy: copyOf(part),
+          owner: quotedRole(part.owner),
+          parent: of.partitionOf.parent,
+          bound: of.partitionOf.bound,
+          partitionKey: of.partitionKey,
+          isLive: there.has(keyOf(part)),
+        }
       }),
       attach: above !== null && isAboveLive ? above : null,
       inherit: root.inherits.filter((text) => parentsLive.has(keyOfText(text))),

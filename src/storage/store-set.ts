@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { Readable } from 'node:stream'
 import type { Clock } from '../clock.ts'
 import { PgproofError, toPgproofError } from '../errors.ts'
@@ -65,7 +66,7 @@ export class StoreSet {
     const all = this.named.flatMap(({ name }) => (this.#leftOut.has(name) ? [] : [name]))
     const readers = (names ?? all).map((name) => this.one(name))
     const [only] = readers
-    if (only === undefined) throw new Error('reading needs a store')
+    assert(only !== undefined, 'reading needs a store')
     return readers.length === 1 ? only.reader : new FallingOver(readers, this.#parts.log)
   }
 

@@ -112,8 +112,9 @@ async function makeFile(path: string): Promise<FileHandle> {
     return await open(path, 'wx', 0o600)
   } catch (thrown) {
     const error = asSpoolError(thrown, path)
-    if (error instanceof PgproofError) throw error
-    throw new PgproofError('SPOOL_UNUSABLE', { path, reason: reasonOf(error) }, { cause: error })
+    throw error instanceof PgproofError
+      ? error
+      : new PgproofError('SPOOL_UNUSABLE', { path, reason: reasonOf(error) }, { cause: error })
   }
 }
 

@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts'
 import { decodeHold, type Hold, hasRunOut, holdReason, saysRunOut } from '../domain/hold.ts'
-import { PgproofError } from '../errors.ts'
+import { PgproofError, rethrowUnless } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { holdsPrefix, isHoldKey } from '../storage/object-keys.ts'
 import type { NamedStore } from '../storage/store-set.ts'
@@ -39,7 +39,7 @@ export class StoreHolds {
         await this.#store.pruner.delete(key, { signal })
       } catch (error) {
         signal.throwIfAborted()
-        if (!(error instanceof PgproofError)) throw error
+        rethrowUnless(error, PgproofError)
         this.#parts.log.debug({ store: this.#store.name, reason: error.message }, `${key} could not be removed`)
       }
   }

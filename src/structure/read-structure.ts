@@ -107,7 +107,7 @@ async function readKind(
   only: readonly string[] | null = null,
 ): Promise<StructureObject[]> {
   const { rows } = await client
-    .query<{ name: string; facets: Record<string, string | null> }>(
+    .query<{ name: string; facets: Record<string, string> }>(
       only === null ? sql : `SELECT q.name, q.facets FROM (${sql}) q WHERE q.name = ANY ($1)`,
       only === null ? [] : [only],
     )
@@ -122,13 +122,12 @@ function throwQueryFailed(client: Client, what: string, error: unknown): never {
   throw new PgproofError('QUERY_FAILED', { database, reason }, { cause: error })
 }
 
-function writtenFacets(kind: string, facets: Readonly<Record<string, string | null>>): Record<string, string> {
+function writtenFacets(kind: string, facets: Readonly<Record<string, string>>): Record<string, string> {
   // The only expressions that pg_dump takes in the pretty form.
   const written = (text: string): string =>
     kind === 'extended statistics' ? flattenConditions(normaliseDeparsed(text)) : normaliseDeparsed(text)
   const result: Record<string, string> = {}
   for (const [facet, text] of Object.entries(facets)) {
-    if (text === null) continue
     result[facet] = shortened(deparsedFacets.has(facet) ? written(text) : text)
   }
   return result

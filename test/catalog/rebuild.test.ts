@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { Catalog } from '../../src/catalog/catalog.ts'
+import { encodePause } from '../../src/domain/pause.ts'
 import { PgproofError } from '../../src/errors.ts'
+import { fullDrillReportKey, pauseKey } from '../../src/storage/object-keys.ts'
 import { MemoryStore } from '../support/memory-store.ts'
 import { storeSetOf } from '../support/store-sets.ts'
 import {
@@ -186,6 +188,31 @@ describe('what does not count as a backup', () => {
     expect(catalog.newest('main', 'app')?.verifiedAt).toBeNull()
     await damagedBy('drills/main/app/nonsense.json', encode('x'))
     await damagedBy(`prunes/${labelAt('2026-11-01T00:00:00Z')}.json`, encode(recordOf([])))
+    const pause = encodePause({
+      ...{ format: 1, kind: 'pause', label: labelAt('2026-11-20T11:00:00Z', 'pa11'), server: 'main', database: null },
+      ...{ jobs: ['backup'], since: '2026-11-20T11:00:00.000Z', until: '2026-11-21T11:00:00.000Z' },
+      ...{ reason: 'new rack', by: 'ops' },
+    })
+    const other = pauseKey(labelAt('2026-11-20T11:00:00Z', 'pa12'))
+    expect((await damagedBy(other, pause)).text).toContain('another place')
+  })
+
+  it('full drills of two servers - newest first, all of them or those of one', async () => {
+    const store = new MemoryStore()
+    const [old, mid, recent] = [17, 18, 19].map((day) => labelAt(`2026-11-${day}T05:00:00Z`)) as [
+      string,
+      string,
+      string,
+    ]
+    for (const [server, drill] of [
+      ['main', old],
+      ['main', recent],
+      ['hr', mid],
+    ] as const)
+      await store.put(fullDrillReportKey(server, drill), encode({}), { signal })
+    const catalog = await refreshed(store)
+    expect(catalog.fullDrills().map(({ label }) => label)).toEqual([recent, mid, old])
+    expect(catalog.fullDrills('main').map(({ label }) => label)).toEqual([recent, old])
   })
 
   it('objects without a manifest - an orphan with its age, not a backup', async () => {

@@ -63,6 +63,20 @@ describe('a locked key, no passphrase file, and a terminal', () => {
     for (const piece of ['wrong', 'xy', 'horse', 'hors']) expect(shown()).not.toContain(piece)
   })
 
+  it('a locked signing key and backups of two databases - asked once for both', async () => {
+    await using other = await testDatabase('template1')
+    await using signing = await cliFolder([database.name, other.name])
+    const key = await generateKeyPair({ name: 'signer', kind: 'ecc', use: 'signing', passphrase, now: new Date() })
+    await signing.write('signer.key.asc', key.privateKey)
+    await signing.configure({ encryption: { recipients: ['pub.asc'], signingKeyFile: 'signer.key.asc' } })
+    const { shown, type, ended } = atTerminal(['--config', `${signing.path}/pgproof.yaml`, 'backup'])
+    await waitFor('the question', () => asked(shown()) === 1)
+    type(`${passphrase}\r`)
+    expect(await ended).toBe(0)
+    expect(asked(shown())).toBe(1)
+    expect(signing.objects().filter((name) => name.endsWith('/manifest.json.sig'))).toHaveLength(2)
+  })
+
   it('with --store and --key, wrong once - asked again, then right', async () => {
     const args = ['show', label, '--store', `${folder.path}/store`, '--key', `${folder.path}/locked.key.asc`]
     const { shown, type, ended } = atTerminal(args)

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -114,6 +114,28 @@ describe('pgproof restore of single tables', () => {
     expect(await query(target.url, 'SELECT count(*)::int FROM shop.customer')).toEqual([{ count }])
     expect(await query(target.url, 'SELECT count(*)::int FROM shop.event')).toEqual([{ count: 0 }])
     expect(folder.leftovers()).toEqual([])
+  })
+})
+
+describe('downloads that no restore went on with', () => {
+  it('of three weeks ago - removed by the next restore, which says so; that of yesterday stays', async () => {
+    await using target = targetName(testUrl())
+    const downloads = join(folder.path, 'spool', 'downloads')
+    mkdirSync(downloads, { recursive: true })
+    for (const [name, days] of [
+      ['old.part', 21],
+      ['recent.part', 1],
+    ] as const) {
+      writeFileSync(join(downloads, name), 'x')
+      const time = new Date(Date.now() - days * 86_400_000)
+      utimesSync(join(downloads, name), time, time)
+    }
+    const env = { PGPROOF_DRILL__SPOOL: join(folder.path, 'spool') }
+    const { code, stderr } = await folder.run(['restore', 'latest', '--to', target.url, '--create'], { env })
+    expect(code).toBe(0)
+    expect(stderr).toContain('removed downloads that no restore went on with (downloads: 1)')
+    expect(readdirSync(downloads)).toEqual(['recent.part'])
+    rmSync(downloads, { recursive: true })
   })
 })
 

@@ -164,6 +164,29 @@ describe('run queue', () => {
     expect(test.begun).toEqual(['backup app'])
   })
 
+  it('closed while a run is still asked whether it is wanted - cancelled, and nothing of it begins', async () => {
+    const asked = Promise.withResolvers<void>()
+    const answer = Promise.withResolvers<boolean>()
+    await using test = await heldQueue(one, {
+      databases: [app.name],
+      nameOf: ({ job }) => job,
+      isWanted: async () => {
+        asked.resolve()
+        return await answer.promise
+      },
+    })
+    const { id } = test.order('backup', app.name)
+    await asked.promise
+    const closed = test.queue.close(60_000)
+    answer.resolve(true)
+    await closed
+    expect(test.installation.catalog.findRun(id)).toMatchObject({
+      state: 'cancelled',
+      error: { code: 'SHUTTING_DOWN' },
+    })
+    expect(test.begun).toEqual([])
+  })
+
   it('closed while pg_dump sleeps - aborted after the grace, nothing left anywhere', async () => {
     await using folder = await testInstallation()
     const bin = standIn(

@@ -11,7 +11,7 @@ import { signal } from '../catalog/stored.ts'
 import { startPgBouncer } from '../postgres/pgbouncer.ts'
 import { type TestInstallation, testDatabase, testInstallation, testUrl } from '../support/installation.ts'
 import { MemoryStore } from '../support/memory-store.ts'
-import { query } from '../support/postgres-server.ts'
+import { query, startPostgres } from '../support/postgres-server.ts'
 
 type Source = Awaited<ReturnType<typeof testDatabase>>
 
@@ -41,6 +41,14 @@ async function addKey(test: TestInstallation, name: string, changes: Partial<Par
   writeFileSync(join(test.folder, `${name}.pub.asc`), pair.publicKey)
   writeFileSync(join(test.folder, `${name}.key.asc`), pair.privateKey, { mode: 0o600 })
   return { publicKey: join(test.folder, `${name}.pub.asc`), privateKey: join(test.folder, `${name}.key.asc`) }
+}
+
+/** Makes a server say, in one of its databases, that it is of another major. */
+function saysThatItIs(major: number): string {
+  return `SET allow_system_table_mods = on;
+    ALTER FUNCTION pg_catalog.current_setting(text) RENAME TO real_setting;
+    CREATE FUNCTION pg_catalog.current_setting(text) RETURNS text LANGUAGE sql STABLE AS
+      $$ SELECT CASE WHEN $1 = 'server_version_num' THEN '${major}0002' ELSE pg_catalog.real_setting($1) END $$`
 }
 
 describe('check', () => {
@@ -272,13 +280,7 @@ describe('check', () => {
     const others = real >= 17 ? [99] : [16, 15, 14].filter((one) => !existsSync(`/usr/lib/postgresql/${one}`))
     const major = others[0] ?? 0
     // One database in which the server says that it is another version.
-    await query(
-      odd.url,
-      `SET allow_system_table_mods = on;
-       ALTER FUNCTION pg_catalog.current_setting(text) RENAME TO real_setting;
-       CREATE FUNCTION pg_catalog.current_setting(text) RETURNS text LANGUAGE sql STABLE AS
-         $$ SELECT CASE WHEN $1 = 'server_version_num' THEN '${major}0002' ELSE pg_catalog.real_setting($1) END $$`,
-    )
+    await query(odd.url, saysThatItIs(major))
     await using test = await checkTest({ PGPROOF_SERVERS__0__URL: odd.url })
     const findings = (await check(test)).filter(({ result }) => result === 'problem')
     expect(findings.map(({ subject, message }) => `${subject}: ${message}`)).toEqual([
@@ -286,6 +288,66 @@ describe('check', () => {
       ...['initdb', 'postgres', 'pg_restore'].map((name) => `drills: no ${name} of PostgreSQL ${major} found`),
     ])
     expect(findings[0]?.hint).toContain(`postgresql-client-${major}`)
+  })
+
+  it('more tables than its locks hold for a backup - warned of', async () => {
+    const own = await startPostgres('max_locks_per_transaction = 10\nmax_connections = 10')
+    try {
+      const tables = Array.from({ length: 40 }, (_, index) => `CREATE TABLE t${index} ()`).join(';')
+      await query(own.url(), `CREATE DATABASE wide`)
+      await query(own.url('wide'), tables)
+      await using test = await checkTest({
+        PGPROOF_SERVERS__0__URL: own.url(),
+        PGPROOF_SERVERS__0__DATABASES: 'wide',
+      })
+      expect(await check(test)).toContainEqual(
+        expect.objectContaining({
+          ...{ result: 'warning', subject: 'database main/wide' },
+          message: '40 tables need more locks than the server has room for (100)',
+          hint: expect.stringContaining('max_locks_per_transaction'),
+        }),
+      )
+    } finally {
+      await own.stop()
+    }
+  })
+
+  it('a kept scratch server that is older than the source - named, with both', async () => {
+    const kept = await startPostgres()
+    try {
+      const [row] = await query(kept.url(), "SELECT current_setting('server_version_num')::int / 10000 AS major")
+      const major = Number(row?.['major'])
+      await query(kept.url(), saysThatItIs(14))
+      await using test = await checkTest({ PGPROOF_DRILL__SCRATCH: kept.url() })
+      expect(await problemsOf(test)).toContainEqual(
+        expect.stringContaining(`it runs PostgreSQL 14, server "main" ${major}`),
+      )
+    } finally {
+      await kept.stop()
+    }
+  })
+
+  it('a system that makes no namespaces - warned of what a dump could get at', async () => {
+    await using test = await checkTest()
+    const bin = join(test.folder, 'bin')
+    mkdirSync(bin)
+    writeFileSync(join(bin, 'unshare'), '#!/bin/sh\necho "unshare failed: Operation not permitted" >&2\nexit 1\n', {
+      mode: 0o755,
+    })
+    const before = process.env['PATH']
+    process.env['PATH'] = `${bin}:${before}`
+    try {
+      expect(await check(test)).toContainEqual(
+        expect.objectContaining({
+          result: 'warning',
+          message:
+            'what a dump brings along can get at this machine’s network, files, processes while a drill restores it',
+          hint: expect.stringContaining('docs/security.md'),
+        }),
+      )
+    } finally {
+      process.env['PATH'] = before
+    }
   })
 
   it('a spool without a free byte, and one where a file is in the way - named', async () => {

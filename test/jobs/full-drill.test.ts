@@ -7,6 +7,7 @@ import { generateKeyPair } from '../../src/encryption/generate.ts'
 import type { FullDrillResult } from '../../src/jobs/full-drill-request.ts'
 import { executeFullDrill } from '../../src/jobs/order-full-drill.ts'
 import { runPrune } from '../../src/jobs/prune.ts'
+import { createLog } from '../../src/log.ts'
 import { measureBytes } from '../../src/streams/measure.ts'
 import { bytesOf, forgeDump, rewriteManifest } from '../support/forge.ts'
 import { startGpg } from '../support/gpg.ts'
@@ -147,6 +148,36 @@ ls -d ${path}/spool/*/data/base/* | wc -l >> ${seen}`
       ['passed', true],
       ['passed', false],
     ])
+  })
+
+  it('evidence that cannot be read, a restore time to keep, reports that nobody signs - inconclusive, unmeasured, and said to prove nothing', async () => {
+    await using folder = await testInstallation()
+    const signer = await generateKeyPair({ name: 'signer', kind: 'ecc', use: 'signing', now: new Date() })
+    writeFileSync(join(folder.folder, 'signer.key.asc'), signer.privateKey, { mode: 0o600 })
+    writeFileSync(join(folder.folder, 'signer.pub.asc'), signer.publicKey)
+    const signing = { PGPROOF_ENCRYPTION__SIGNING_KEY_FILE: join(folder.folder, 'signer.key.asc') }
+    const trusting = { PGPROOF_ENCRYPTION__TRUSTED_SIGNERS: join(folder.folder, 'signer.pub.asc') }
+    await using source = await backedUp({ ...signing, ...trusting }, [crm.name, shop.name])
+    // Drills happen elsewhere, without the key that signs.
+    const rto = {
+      PGPROOF_SERVERS__0__OBJECTIVES__RTO: '10m',
+      PGPROOF_SERVERS__0__DATABASES: `${crm.name},${shop.name}`,
+    }
+    await using test = await testInstallation({ ...rto, ...trusting }, { store: source.store })
+    const key = source.store.keys().find((name) => name.includes(`/${shop.name}/`) && name.includes('/evidence')) ?? ''
+    const damaged = Buffer.from(bytesOf(source, key))
+    damaged[damaged.length >> 1] = (damaged[damaged.length >> 1] ?? 0) ^ 1
+    source.store.objects.set(key, { body: damaged, modifiedAt: new Date() })
+    const lines: string[] = []
+    const log = createLog({ level: 'warn', format: 'json' }, (line) => lines.push(line))
+    const { installation } = test
+    await installation.catalog.refresh(storeSetOf(test.store), new AbortController().signal)
+    const asked = { server: 'main', trigger: 'cli' } as const
+    const { report } = await executeFullDrill(asked, { ...installation, log }, new AbortController().signal)
+    const verdict = Object.fromEntries(report.databases.map(({ database, verdict }) => [database, verdict]))
+    expect(verdict).toEqual({ [crm.name]: 'passed', [shop.name]: 'failed' })
+    expect(report).toMatchObject({ verdict: 'failed', objective: 'unmeasured', signer: null, rtoSeconds: 600 })
+    expect(lines.join('')).toContain('the report of this full drill proves nothing: no trusted signer signed it')
   })
 
   it('no backup of the roles - failed, and why; none of any database - NO_BACKUP and no report', async () => {

@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises'
+import { chmod, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { backup, drill, migrationAdapter, PgproofError, restore } from '../../src/index.ts'
@@ -93,6 +93,30 @@ describe('the library', () => {
     await writeFile(dump, body)
     const { verdict, error } = await drill(`main/${crm.name}`, { ...options, backup: label })
     expect([verdict, error?.code]).toEqual(['failed', 'OBJECT_MISMATCH'])
+  })
+
+  it('a restore of a damaged backup - thrown as it is, with nothing made', async () => {
+    const { folder, options } = await configured()
+    await using _folder = folder
+    const { label } = await backup(`main/${crm.name}`, options)
+    const dump = folder.objects().find((file) => file.endsWith('dump.zst.pgp')) ?? ''
+    const body = await readFile(dump)
+    body[body.length - 100] = (body[body.length - 100] ?? 0) ^ 1
+    await writeFile(dump, body)
+    const name = `${crm.name}_copy`
+    await using _copy = dropLater(name)
+    expect(await codeOf(restore({ backup: label, to: testUrl(name), create: true }, options))).toBe('OBJECT_MISMATCH')
+    expect(await query(testUrl(), 'SELECT FROM pg_database WHERE datname = $1', [name])).toEqual([])
+  })
+
+  it('a configuration that is worth a warning - in the log of the caller', async () => {
+    const { folder, options } = await configured()
+    await using _folder = folder
+    await chmod(join(folder.path, 'key.asc'), 0o644)
+    const lines: string[] = []
+    await backup(`main/${crm.name}`, { ...options, log: (line) => lines.push(line) })
+    const warnings = lines.map((line) => JSON.parse(line) as { level: string; msg: string })
+    expect(warnings[0]).toMatchObject({ level: 'warn', msg: expect.stringContaining('other users may read') })
   })
 
   it('two databases at once - both backed up; one database twice at once - one of them is LOCKED', async () => {

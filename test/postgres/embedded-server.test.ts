@@ -164,6 +164,26 @@ describe('a server that cannot be started', () => {
     expect(readdirSync(spool.folder)).toEqual(['owner.json', 'owner.sock'])
   })
 
+  it('it takes no connection for a minute - why not, and nothing left', async () => {
+    const binDir = await standIn('postgres', 'exec sleep 600')
+    let minutes = 0
+    const clock = { ...systemClock, monotonicMs: () => 61_000 * minutes++ }
+    const request = {
+      folder: spool.folder,
+      major,
+      binDirs: [binDir],
+      bootstrapRole: 'postgres',
+      runAs: 'nobody',
+      jobs: 2,
+    }
+    expect(await errorOf(startEmbeddedServer(request, clock, signal))).toMatchObject({
+      code: 'SCRATCH_FAILED',
+      message: expect.stringContaining('it takes no connection within a minute: '),
+    })
+    expect(processesOf(spool.folder)).toEqual([])
+    expect(readdirSync(spool.folder)).toEqual(['owner.json', 'owner.sock'])
+  })
+
   it('initdb fails - SCRATCH_FAILED with its last words, nothing left', async () => {
     const binDir = await standIn('initdb', 'echo "initdb: error: invalid locale settings" >&2; exit 1')
     expect(await errorOf(start({ binDirs: [binDir] }))).toMatchObject({

@@ -4,6 +4,9 @@ import { appendFileSync, chownSync, mkdtempSync, readFileSync, rmSync, writeFile
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { systemClock } from '../../src/clock.ts'
+import { checkFleet } from '../../src/fleet/check-fleet.ts'
+import { runCheck } from '../../src/jobs/check.ts'
 import { readSequences } from '../../src/postgres/census.ts'
 import { type Connection, connect, parseConnectionUrl } from '../../src/postgres/connect.ts'
 import { listLeftOut } from '../../src/postgres/coverage.ts'
@@ -112,6 +115,36 @@ describe('a standby as the source', () => {
     const { drill } = await test.run('drill', 'shop')
     expect(drill).toMatchObject({ error: null, report: { verdict: 'passed' } })
     expect(drill?.tables?.tables.map(({ name, result }) => `${name} ${result}`)).toEqual(['last equal', 't equal'])
+  })
+})
+
+describe('what check says of a standby', () => {
+  const url = (database: string): string =>
+    primary.url(database).replace(`:${primary.port}/`, `:${standby.connection.port}/`)
+
+  it('as the source - a warning: unlogged rows are missing, and recovery can cancel a dump', async () => {
+    await using test = await testInstallation({ PGPROOF_SERVERS__0__URL: url('shop') })
+    const warnings = (await runCheck(test.installation, signal)).filter(({ result }) => result === 'warning')
+    expect(warnings).toContainEqual(
+      expect.objectContaining({
+        subject: 'server main',
+        message: expect.stringContaining('it is a standby: rows of unlogged tables are not in its backups'),
+        hint: expect.stringContaining('hot_standby_feedback'),
+      }),
+    )
+  })
+
+  it('as the control database - FLEET_RIGHTS_MISSING: nobody can write there', async () => {
+    await using test = await testInstallation({ PGPROOF_FLEET__URL: url('postgres') })
+    const { config } = test.installation
+    if (config.fleet === undefined) throw new Error('no fleet')
+    expect(await checkFleet(config.fleet, { config, clock: systemClock }, signal)).toContainEqual(
+      expect.objectContaining({
+        ...{ result: 'problem', code: 'FLEET_RIGHTS_MISSING' },
+        message: expect.stringContaining('it is a standby'),
+        hint: expect.stringContaining('Name the primary'),
+      }),
+    )
   })
 })
 
