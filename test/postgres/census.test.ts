@@ -338,10 +338,17 @@ describe('sequences', () => {
     ])
   })
 
-  it('those that a refresh moves on cannot be asked for - QUERY_FAILED, not a fault in pgproof', async () => {
+  it('neither those that a refresh moves on nor large objects can be asked for - QUERY_FAILED that names the database', async () => {
     await using sandbox = await openSandbox()
     await expect(sandbox.client.query('BEGIN; SELECT 1/0')).rejects.toThrow('division by zero')
-    expect(await codeOf(readRefreshedSequences(sandbox.client))).toBe('QUERY_FAILED')
+    for (const [what, asked] of [
+      ['sequences', readRefreshedSequences(sandbox.client)],
+      ['large objects', readLargeObjects(sandbox.client, 'digest')],
+    ] as const)
+      expect(await errorOf(asked)).toMatchObject({
+        code: 'QUERY_FAILED',
+        message: expect.stringContaining(`"${sandbox.database}": census of ${what}: current transaction is aborted`),
+      })
   })
 
   it('one that is not to be read - QUERY_FAILED, not a fault in pgproof', async () => {
