@@ -1,7 +1,7 @@
 import { labelTime } from '../domain/backup-label.ts'
 import type { DrillReport } from '../domain/drill-report.ts'
 import type { PruneRecord } from '../domain/prune-record.ts'
-import { backupFolder, drillReportKey, fullDrillReportKey, objectNames } from '../storage/object-keys.ts'
+import { backupFolder, drillReportKey, fullDrillReportKey, objectNames, tablesKeyOf } from '../storage/object-keys.ts'
 import type { CatalogBackup, OrderedBackups } from './backup-order.ts'
 import type { DamagedObject, OrphanFolder, StoreContents } from './contents.ts'
 import { onceForEach } from './once-for-each.ts'
@@ -21,6 +21,8 @@ export type StoreView = {
   readonly fullDrills: readonly FullDrillPlace[]
   /** Keys of the reports of drills and of full drills. */
   readonly reports: ReadonlySet<string>
+  /** Those of them that lack nothing of what they say is beside them. */
+  readonly wholeReports: ReadonlySet<string>
   readonly orphans: readonly OrphanFolder[]
   /** Keys of manifests, reports and records that are not what they should be. */
   readonly damagedKeys: ReadonlySet<string>
@@ -47,6 +49,7 @@ export function viewStore(contents: StoreContents, ordered: () => OrderedBackups
   let totals: readonly StoreTotals[] | undefined
   let prunedFolders: ReadonlySet<string> | undefined
   let reports: ReadonlySet<string> | undefined
+  let wholeReports: ReadonlySet<string> | undefined
   return {
     backups: (filter = {}) => backupsIn(backups(), filter),
     totals: () => {
@@ -60,6 +63,10 @@ export function viewStore(contents: StoreContents, ordered: () => OrderedBackups
     get reports() {
       reports ??= new Set(reportsOf(contents).map(({ key }) => key))
       return reports
+    },
+    get wholeReports() {
+      wholeReports ??= new Set([...this.reports].filter((key) => !contents.damaged.has(tablesKeyOf(key))))
+      return wholeReports
     },
     prunes: [...contents.prunes.values()],
     drills: [...contents.drills.values()],

@@ -121,6 +121,7 @@ export async function storeReport(
   const signal = AbortSignal.timeout(120_000)
   const { server, database, label } = report
   let tablesSha256: string | null = null
+  const objects: { readonly key: string; readonly body: Uint8Array }[] = []
   const { error } = found
   const errorDetails = error === null ? null : [error.message, error.details ?? ''].join('\n').trim()
   if (found.tables !== null || errorDetails !== null) {
@@ -136,7 +137,7 @@ export async function storeReport(
     }
     const tables = { ...(found.tables ?? none), errorDetails }
     const encrypted = await encryptBytes(encodeDrillTables(tables), request.recipients, parts.clock.now())
-    await parts.stores.put(drillTablesKey(server, database, label), encrypted, { signal })
+    objects.push({ key: drillTablesKey(server, database, label), body: encrypted })
     tablesSha256 = measureBytes(encrypted).sha256
   }
   const { signingKey, trustedSigners } = request
@@ -144,9 +145,10 @@ export async function storeReport(
   const bytes = encodeDrillReport(stored)
   if (signingKey !== null) {
     const signature = await signDetached(bytes, signingKey, parts.clock.now())
-    await parts.stores.put(drillSignatureKey(server, database, label), signature, { signal })
+    objects.push({ key: drillSignatureKey(server, database, label), body: signature })
   }
-  const names = await parts.stores.put(drillReportKey(server, database, label), bytes, { signal, ifAbsent: true })
+  objects.push({ key: drillReportKey(server, database, label), body: bytes })
+  const names = await parts.stores.putInOrder(objects, signal)
   const distrust = distrustOf(stored, trustedSigners)
   if (distrust !== null) parts.log.warn({ reason: distrust.message }, 'the report of this drill proves nothing')
   parts.catalog.addDrill(stored, names, distrust)

@@ -100,9 +100,9 @@ export async function storeFullReport(
   const stored = { ...report, signer }
   const bytes = encodeFullDrillReport(stored)
   const key = fullDrillReportKey(report.server, report.label)
-  if (signingKey !== null)
-    await stores.put(`${key}.sig`, await signDetached(bytes, signingKey, clock.now()), { signal })
-  await stores.put(key, bytes, { signal, ifAbsent: true })
+  const signature =
+    signingKey === null ? [] : [{ key: `${key}.sig`, body: await signDetached(bytes, signingKey, clock.now()) }]
+  await stores.putInOrder([...signature, { key, body: bytes }], signal)
   if (trustedSigners !== null && (signer === null || !trustedSigners.fingerprints.includes(signer)))
     log.warn({ key }, 'the report of this full drill proves nothing: no trusted signer signed it')
   return stored

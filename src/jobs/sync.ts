@@ -5,7 +5,7 @@ import type { RunProgress } from '../catalog/runs.ts'
 import { retentionIn } from '../config/retention-in.ts'
 import type { StoredObject } from '../domain/manifest.ts'
 import { PgproofError, reasonOf } from '../errors.ts'
-import { objectNames } from '../storage/object-keys.ts'
+import { objectNames, tablesKeyOf } from '../storage/object-keys.ts'
 import type { NamedStore, StoreReader, StoreSet } from '../storage/store-set.ts'
 import { createMeasure, measureBytes } from '../streams/measure.ts'
 import type { Installation } from './installation.ts'
@@ -110,10 +110,13 @@ export function planSync(store: string, { catalog, config, clock, stores }: Inst
   const now = clock.now()
   const policyOf = retentionIn(store, config)
   const backups = lackingIn({ store, policyOf, now, timezone: config.timezone }, catalog)
-  const held = catalog.inStore(store).reports
+  const { reports: held, wholeReports: whole } = catalog.inStore(store)
+  const others = stores.named.filter(({ name }) => name !== store).map(({ name }) => catalog.inStore(name))
+  const isLacking = (key: string): boolean =>
+    !held.has(key) || (!whole.has(key) && others.some((other) => other.wholeReports.has(key)))
   // Old ones were pruned there, or would be next.
   const isYoung = (at: Date): boolean => now.getTime() - at.getTime() < config.drill.keepReportsMs
-  const reports = catalog.reports().filter(({ key, at }) => !held.has(key) && isYoung(at))
+  const reports = catalog.reports().filter(({ key, at }) => isLacking(key) && isYoung(at))
   return { store, backups, reports: reports.map(({ key }) => key) }
 }
 
@@ -224,17 +227,18 @@ async function sha256Of(key: string, store: StoreReader, signal: AbortSignal): P
   return measure.result().sha256
 }
 
-/** A store may refuse that what it has is written over, so what is the same already is left alone. */
+/** A store may refuse that what it has is written over, so what is the same already is left alone. Returns whether it was not. */
 async function copySmall(
   key: string,
   source: StoreReader,
   { reader, writer }: NamedStore,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
   const bytes = await source.get(key, { signal })
   const held = await reader.head(key, { signal })
-  if (held?.bytes === bytes.length && Buffer.compare(await reader.get(key, { signal }), bytes) === 0) return
+  if (held?.bytes === bytes.length && Buffer.compare(await reader.get(key, { signal }), bytes) === 0) return false
   await writer.put(key, bytes, { signal })
+  return true
 }
 
 /** A report with its signature and its tables, itself last. Returns how many objects that were. */
@@ -245,14 +249,15 @@ async function copyReport(
   signal: AbortSignal,
 ): Promise<number> {
   // Not from one where it is damaged, or where nobody signed it who is trusted.
-  const sources = stores.named.filter(({ name }) => name !== target.name && catalog.inStore(name).reports.has(key))
-  const source = stores.reading(sources.map(({ name }) => name))
-  const beside = [`${key}.sig`, key.replace(/\.json$/, '.tables.json.pgp')]
+  const others = stores.named.filter(({ name }) => name !== target.name)
+  const holders = others.filter(({ name }) => catalog.inStore(name).reports.has(key))
+  const whole = holders.filter(({ name }) => catalog.inStore(name).wholeReports.has(key))
+  const source = stores.reading((whole.length > 0 ? whole : holders).map(({ name }) => name))
+  const beside = [`${key}.sig`, tablesKeyOf(key)]
   let copied = 0
   for (const one of [...beside, key]) {
     if (one !== key && (await source.head(one, { signal })) === undefined) continue
-    await copySmall(one, source, target, signal)
-    copied += 1
+    if (await copySmall(one, source, target, signal)) copied += 1
   }
   return copied
 }

@@ -71,6 +71,11 @@ export function drillTablesKey(server: string, database: string, label: string):
   return `${drillsPrefix}${escapeName(server)}/${escapeName(database)}/${label}.tables.json.pgp`
 }
 
+/** The same, from the key of the report. */
+export function tablesKeyOf(reportKey: string): string {
+  return reportKey.replace(/\.json$/, '.tables.json.pgp')
+}
+
 /** The report of a full drill: of a whole server. Its detached signature is beside it, with `.sig` at the end. */
 export function fullDrillReportKey(server: string, label: string): string {
   return `${fullDrillsPrefix}${escapeName(server)}/${label}.json`

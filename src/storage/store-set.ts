@@ -79,8 +79,34 @@ export class StoreSet {
     body: Uint8Array,
     options: { signal: AbortSignal; ifAbsent?: boolean },
   ): Promise<readonly string[]> {
+    return await this.#putInto(this.named, key, body, options)
+  }
+
+  /**
+   * Small objects that belong together, the one that makes them count last. A store that did not take one of them gets
+   * none after it: a document that lacks what belongs to it would never be caught up. Throws as `put` does. Returns the
+   * names of the stores that have them all.
+   */
+  async putInOrder(
+    objects: readonly { readonly key: string; readonly body: Uint8Array }[],
+    signal: AbortSignal,
+  ): Promise<readonly string[]> {
+    let names = this.named.map(({ name }) => name)
+    for (const [index, { key, body }] of objects.entries()) {
+      const among = this.named.filter(({ name }) => names.includes(name))
+      names = [...(await this.#putInto(among, key, body, { signal, ifAbsent: index === objects.length - 1 }))]
+    }
+    return names
+  }
+
+  async #putInto(
+    among: readonly NamedStore[],
+    key: string,
+    body: Uint8Array,
+    options: { signal: AbortSignal; ifAbsent?: boolean },
+  ): Promise<readonly string[]> {
     const ends = await Promise.allSettled(
-      this.named.map(async (store) => {
+      among.map(async (store) => {
         const error = this.#leftOut.get(store.name)
         if (error !== undefined) throw error
         await soonEnough(store, this.#parts, options.signal, (signal) =>
@@ -90,11 +116,11 @@ export class StoreSet {
     )
     for (const [index, end] of ends.entries()) {
       if (end.status === 'fulfilled') continue
-      const store = this.named[index]
+      const store = among[index]
       if (store?.isRequired === true) throw end.reason
       this.#parts.log.warn({ store: store?.name, reason: toPgproofError(end.reason).message }, `no copy of ${key}`)
     }
-    return this.named.flatMap(({ name }, index) => (ends[index]?.status === 'fulfilled' ? [name] : []))
+    return among.flatMap(({ name }, index) => (ends[index]?.status === 'fulfilled' ? [name] : []))
   }
 
   /**

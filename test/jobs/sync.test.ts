@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import type { Manifest } from '../../src/domain/manifest.ts'
 import { PgproofError } from '../../src/errors.ts'
@@ -307,6 +308,19 @@ describe('reports of drills', () => {
     const order = writes(test.b).filter((call) => call.startsWith('put drills/'))
     expect(order.at(-1)).toBe(`put ${reportKey}`)
     expect(test.installation.catalog.inStore('b').backups()[0]?.verifiedAt).not.toBeNull()
+  })
+
+  it('there without its tables, which the other store has - they are copied, and the next sync finds nothing', async () => {
+    await using test = await filled()
+    await sync(test)
+    const tables = Buffer.from('encrypted')
+    const withTables = { ...report, tablesSha256: createHash('sha256').update(tables).digest('hex') }
+    for (const store of [test.a, test.b]) await storeReport(store, withTables)
+    await test.a.put(reportKey.replace('.json', '.tables.json.pgp'), tables, { signal })
+    expect((await sync(test)).copied.map(({ reports }) => reports)).toEqual([0, 1])
+    expect(bodies(test.b)).toEqual(bodies(test.a))
+    expect((await sync(test, { isDryRun: true })).plans.map(({ reports }) => reports)).toEqual([[], []])
+    expect(test.installation.catalog.damaged()).toEqual([])
   })
 
   it('damaged in the first, sound in the third - the sound one is copied, to the second', async () => {

@@ -178,6 +178,20 @@ describe('drills and restores of two copies', () => {
     expect(bodies(test.b)).toEqual(bodies(test.a))
   })
 
+  it('the second store is optional and away for a moment, when the tables are written - it gets the report with them, by a sync', async () => {
+    await using test = await twoStores({ isRequired: false })
+    await test.run('roles')
+    await test.run('backup', source.name)
+    fail(test.b, ['put'], /tables/)
+    const { drill } = await test.run('drill', source.name)
+    expect(drill).toMatchObject({ error: null, report: { verdict: 'passed' } })
+    expect([reportsIn(test.a).length, reportsIn(test.b).length]).toEqual([1, 0])
+    heal(test.b)
+    expect((await sync(test)).copied[1]).toEqual({ store: 'b', labels: [], reports: 2 })
+    expect(bodies(test.b)).toEqual(bodies(test.a))
+    expect(test.installation.catalog.damaged()).toEqual([])
+  })
+
   it('one copy damaged - its drill fails and the other one passes; the damaged copy does not become good by that', async () => {
     await using test = await twoStores()
     await test.run('roles')
