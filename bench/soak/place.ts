@@ -148,7 +148,7 @@ export async function openSoakPlace(databaseCount: number): Promise<SoakPlace> {
         return startSoakDaemon(child, `http://127.0.0.1:${port}`, token)
       },
       spoolFiles: () =>
-        [...filesIn(file('spool')), ...filesIn(file('tmp'))].filter((name) => !name.includes('/spool/known')),
+        [...filesIn(file('spool')), ...filesIn(file('tmp'))].filter((name) => !/\/spool\/catalog-[^/]*$/.test(name)),
       objects: () => filesIn(file('near')),
       unfinished: async () => [
         ...filesIn(file('near')).filter((name) => name.endsWith('.part')),
