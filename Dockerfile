@@ -55,7 +55,9 @@ COPY package.json LICENSE ./
 COPY deploy/image/healthcheck.mjs ./
 COPY config ./config
 COPY --from=build /build/dist ./dist
+# Two arenas: glibc keeps what the threads of each backup have freed in as many as eight for each core.
 ENV NODE_ENV=production \
+    MALLOC_ARENA_MAX=2 \
     LANG=C.UTF-8 \
     LOG_FORMAT=json \
     PGPROOF_DRILL__SPOOL=/var/lib/pgproof/spool \

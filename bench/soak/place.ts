@@ -143,7 +143,8 @@ export async function openSoakPlace(databaseCount: number): Promise<SoakPlace> {
       run,
       configure,
       start: () => {
-        const child = launch(['serve'])
+        // As in the image and in the unit of systemd.
+        const child = launch(['serve'], { MALLOC_ARENA_MAX: '2' })
         opened.push(() => child.kill('SIGKILL'))
         return startSoakDaemon(child, `http://127.0.0.1:${port}`, token)
       },
