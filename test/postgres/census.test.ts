@@ -342,10 +342,10 @@ describe('sequences', () => {
     await using sandbox = await openSandbox()
     await expect(sandbox.client.query('BEGIN; SELECT 1/0')).rejects.toThrow('division by zero')
     for (const [what, asked] of [
-      ['sequences', readRefreshedSequences(sandbox.client)],
-      ['large objects', readLargeObjects(sandbox.client, 'digest')],
+      ['sequences', () => readRefreshedSequences(sandbox.client)],
+      ['large objects', () => readLargeObjects(sandbox.client, 'digest')],
     ] as const)
-      expect(await errorOf(asked)).toMatchObject({
+      expect(await errorOf(asked())).toMatchObject({
         code: 'QUERY_FAILED',
         message: expect.stringContaining(`"${sandbox.database}": census of ${what}: current transaction is aborted`),
       })
