@@ -1,4 +1,5 @@
 import type { CopiedPartition, CopiedTable, LiveSequence, LiveTable, Merge, TableColumn, TableShape } from './merge.ts'
+import { schemaOf } from './qualified-name.ts'
 
 export type MergeScript = {
   readonly purpose: 'look' | 'bring back' | 'undo changes' | 'clean up'
@@ -333,11 +334,6 @@ function inTransaction(statements: readonly string[]): string {
 
 function literal(text: string): string {
   return `'${text.replaceAll("'", "''")}'`
-}
-
-/** The first part of a qualified name. */
-function schemaOf(name: string): string {
-  return /^(?:"(?:[^"]|"")*"|[^".]+)/.exec(name)?.[0] ?? name
 }
 
 /** A name may have a line break, at which a comment would end. */

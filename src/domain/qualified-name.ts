@@ -29,6 +29,11 @@ export function keyOf({ schema, name }: QualifiedName): string {
   return JSON.stringify([schema, name])
 }
 
+/** The schema of a qualified name, quoted as it is there. */
+export function schemaOf(text: string): string {
+  return /^(?:"(?:[^"]|"")*"|[^".]+)/.exec(text)?.[0] ?? text
+}
+
 /** PostgreSQL folds what is ASCII, whatever the encoding. */
 function foldCase(text: string): string {
   return text.replaceAll(/[A-Z]/g, (letter) => letter.toLowerCase())

@@ -1,6 +1,6 @@
 import { PgproofError } from '../errors.ts'
 import type { Evidence } from './evidence.ts'
-import { keyOf, parseIdentifiers, parseQualifiedName, type QualifiedName } from './qualified-name.ts'
+import { keyOf, parseIdentifiers, parseQualifiedName, type QualifiedName, schemaOf } from './qualified-name.ts'
 import type { StructureObject } from './structure.ts'
 
 /** Which tables are wanted: `schema.table` each, or whole schemas; as SQL writes names. */
@@ -27,7 +27,8 @@ export type TableSelection = {
 
 /**
  * The tables of a backup that are meant: a partitioned table brings its partitions and a parent of inheritance its
- * children, at any depth, because a query of it shows their rows. Throws USAGE_INVALID for what is no name or holds no rows, TABLE_UNKNOWN.
+ * children, at any depth, because a query of it shows their rows. Notes name what has rows that no restore of tables brings.
+ * Throws USAGE_INVALID for what is no name or holds no rows, TABLE_UNKNOWN.
  */
 export function selectTables(wish: TableWish, evidence: Pick<Evidence, 'tables' | 'structure'>): TableSelection {
   const relations = readRelations(evidence)
@@ -42,10 +43,7 @@ export function selectTables(wish: TableWish, evidence: Pick<Evidence, 'tables' 
   const chosen = new Map<string, Relation>()
   const choose = (relation: Relation): void => {
     if (chosen.has(relation.key)) return
-    if (relation.kind === 'foreign table') {
-      notes.push(`${relation.text} is a foreign table: its rows are on another server, and not in the backup`)
-      return
-    }
+    // A foreign table stays out, but tables may inherit from it.
     chosen.set(relation.key, relation)
     for (const child of relations.values()) if (child.parents.includes(relation.key)) choose(child)
   }
@@ -56,13 +54,14 @@ export function selectTables(wish: TableWish, evidence: Pick<Evidence, 'tables' 
       return above !== undefined && (wanted.has(key) || isBelowWanted(above))
     })
   for (const relation of wanted.values()) if (!isBelowWanted(relation)) choose(relation)
+  const all = [...chosen.values()]
   return {
-    tables: [...chosen.values()].map(({ schema, name, text, isPartitioned, partitionOf, parents, owner }) => {
+    tables: all.filter(isTable).map(({ schema, name, text, isPartitioned, partitionOf, parents, owner }) => {
       const above = partitionOf === null ? undefined : chosen.get(partitionOf)
       const inherits = partitionOf === null ? parents.flatMap((key) => relations.get(key)?.text ?? []) : []
       return { schema, name, text, isPartitioned, owner, partitionOf: above ?? null, inherits }
     }),
-    notes,
+    notes: [...notes, ...all.flatMap(({ kind, text }) => (kind in whyNot ? `${text} ${whyNot[kind]}` : []))],
   }
 }
 
@@ -121,7 +120,7 @@ function relationOf({
   kind,
   facets,
 }: StructureObject): Pick<Relation, 'kind' | 'isPartitioned' | 'partitionOf' | 'parents' | 'owner'> {
-  const names = (facets['inherits'] ?? '').match(/(?:"(?:[^"]|"")*"|[^",])+/g) ?? []
+  const names = facets['inherits']?.match(/(?:"(?:[^"]|"")*"|[^",])+/g) ?? []
   const parents = names.flatMap((name) => parseQualifiedName(name.trim()) ?? []).map(keyOf)
   return {
     kind,
@@ -136,10 +135,10 @@ function findTable(text: string, relations: ReadonlyMap<string, Relation>): Rela
   const identifiers = parseIdentifiers(text)
   if (identifiers === null || identifiers.length > 2)
     throw new PgproofError('USAGE_INVALID', { reason: `"${text}" is no name of a table; write it as schema.table` })
-  const [schema = '', name] = identifiers
-  const found = name === undefined ? undefined : relations.get(keyOf({ schema, name }))
+  const named = parseQualifiedName(text)
+  const found = named === null ? undefined : relations.get(keyOf(named))
   if (found === undefined) {
-    const known = nearNames(identifiers.at(-1) ?? '', [...relations.values()])
+    const known = nearNames(identifiers.at(-1) as string, [...relations.values()])
     throw new PgproofError('TABLE_UNKNOWN', { table: text, known })
   }
   const why = whyNot[found.kind]
@@ -161,24 +160,31 @@ function tablesOfSchema(text: string, relations: ReadonlyMap<string, Relation>, 
   if (identifiers?.length !== 1) throw new PgproofError('USAGE_INVALID', { reason: `"${text}" is no name of a schema` })
   const [schema] = identifiers
   const within = [...relations.values()].filter((relation) => relation.schema === schema)
-  const tables = within.filter(({ kind }) => kind === 'table')
-  if (tables.length === 0) {
-    const schemas = [...new Set([...relations.values()].map((relation) => relation.schema))]
-    const known = schemas.length === 0 ? '' : `Schemas with tables: ${schemas.slice(0, 10).join(', ')}.`
+  if (!within.some(isTable)) {
+    const schemas = [...new Set([...relations.values()].filter(isTable).map((relation) => schemaOf(relation.text)))]
+    const known = schemas.length === 0 ? '' : `Schemas with tables: ${schemas.slice(0, mostSchemas).join(', ')}.`
     throw new PgproofError('TABLE_UNKNOWN', { table: `in schema ${text}`, known })
   }
   const without = within.filter(({ kind }) => kind === 'view' || kind === 'materialized view')
   if (without.length > 0)
     notes.push(`views have no rows of their own and stay out: ${without.map((one) => one.text).join(', ')}`)
-  return tables
+  return within.filter(({ kind }) => withRows.has(kind))
+}
+
+/** Each has rows that a query of its schema shows; only those of a table can be brought back alone. */
+const withRows = new Set(['table', 'foreign table', 'extension'])
+
+function isTable({ kind }: Relation): boolean {
+  return kind === 'table'
 }
 
 const mostNames = 5
+const mostSchemas = 10
 
 /** A sentence with those that may have been meant: the same name in another schema first. */
 function nearNames(name: string, relations: readonly Relation[]): string {
   const near = relations
-    .filter(({ kind }) => kind === 'table')
+    .filter(isTable)
     .map((relation) => ({ text: relation.text, distance: distanceOf(name.toLowerCase(), relation.name.toLowerCase()) }))
     .filter(({ distance }) => distance <= Math.max(1, Math.floor(name.length / 3)))
     .sort((one, other) => one.distance - other.distance || (one.text < other.text ? -1 : 1))
