@@ -27,6 +27,21 @@ describe('which one', () => {
         label: 'middle',
         reason: 'longest without a drill (none since it was taken, 2026-01-11T00:00:00.000Z)',
       })
+    const drilled = [candidate('old', 1, 20), candidate('older', 0, 15)]
+    expect(pickBackup({ candidates: drilled, rule: 'random', seed: 0 })).toEqual({
+      label: 'older',
+      reason: 'longest without a drill (last drilled 2026-01-16T00:00:00.000Z)',
+    })
+  })
+
+  it('two of the same instant, in whatever order they come - the first by its label', () => {
+    const [a, b] = [candidate('a', 5), candidate('b', 5)]
+    for (const rule of ['latest', 'random'] as const)
+      for (const pair of [
+        [a, b],
+        [b, a],
+      ])
+        expect(pickBackup({ candidates: pair, rule, seed: 0 }).label).toBe('a')
   })
 
   it('a drill that failed or was inconclusive - counts as a turn, so that one bad backup does not hold up the rest', () => {
@@ -49,11 +64,12 @@ describe('which one', () => {
     expect(pickBackup({ candidates: old, rule: 'random', seed: 0, withinMs }).label).toBe('old')
   })
 
-  it('random with an odd seed - drawn, and says with which seed', () => {
-    const { label, reason } = pickBackup({ candidates, rule: 'random', seed: 7 })
-    expect(reason).toBe(
-      `drawn with seed 7 (1 of 4, ${label === 'middle' || label === 'new' ? 'never verified' : 'verified before'})`,
-    )
+  it('random with an odd seed - drawn, and says with which seed, of how many, and whether it was verified before', () => {
+    const one = (drilled: number | null) =>
+      pickBackup({ candidates: [candidate('one', 1, drilled)], rule: 'random', seed: 7 }).reason
+    expect(one(null)).toBe('drawn with seed 7 (1 of 1, never verified)')
+    expect(one(20)).toBe('drawn with seed 7 (1 of 1, verified before)')
+    expect(pickBackup({ candidates, rule: 'random', seed: 9 }).reason).toMatch(/^drawn with seed 9 \(1 of 4, /)
   })
 
   it('the same seed and candidates in another order - the same backup', () => {
@@ -79,7 +95,10 @@ describe('which one', () => {
 
   it('no candidates - NO_BACKUP', () => {
     expect(() => pickBackup({ candidates: [], rule: 'random', seed: 1 })).toThrow(
-      expect.objectContaining({ code: 'NO_BACKUP' }),
+      expect.objectContaining({
+        code: 'NO_BACKUP',
+        message: 'there is no backup of this database in the store yet',
+      }),
     )
   })
 })

@@ -65,11 +65,29 @@ describe('tried again', () => {
       expect(nextAttemptAt(ending({ ...drill, state: 'failed', code }), rule), code).toBeNull()
   })
 
+  it('a backup or roles backup that ends with what is a verdict of a drill - again, since it is none', () => {
+    for (const job of ['backup', 'roles'] as const)
+      for (const code of ['OBJECT_MISMATCH', 'ROLES_FAILED', 'VERIFY_FAILED'])
+        expect(nextAttemptAt(ending({ job, code }), rule), `${job} ${code}`).toMatchObject({ attempt: 2 })
+  })
+
   it('found locked - waits without using up an attempt, longer each time, an hour at most', () => {
     const locked = (runs: number) => nextAttemptAt(ending({ code: 'LOCKED', attempt: 3, runs }), rule)
     expect(locked(1)).toEqual({ at: at('2026-11-20T02:15Z'), attempt: 3 })
     expect(locked(3)).toEqual({ at: at('2026-11-20T02:30Z'), attempt: 3 })
     expect(locked(50)).toEqual({ at: at('2026-11-20T03:10Z'), attempt: 3 })
+  })
+
+  it('the fleet’s queue lost what had not begun - does not use up an attempt, either', () => {
+    expect(nextAttemptAt(ending({ code: 'FLEET_QUEUE_LOST', attempt: 3 }), rule)).toEqual({
+      at: at('2026-11-20T02:15Z'),
+      attempt: 3,
+    })
+  })
+
+  it('for no reason of the register, or one that this version does not know - as any other failure', () => {
+    for (const code of [null, 'OF_A_NEWER_VERSION', 'toString'])
+      expect(nextAttemptAt(ending({ code }), rule), `${code}`).toMatchObject({ attempt: 2 })
   })
 
   it('cancelled, or succeeded - never', () => {
@@ -93,6 +111,15 @@ describe('tried again', () => {
       at: reloadedAt,
       attempt: 1,
     })
+  })
+
+  it('reloaded at the instant at which it ended - counts; at the next due time - is left to that', () => {
+    const end = ending({ code: 'KEY_UNREADABLE' })
+    const reloaded = (reloadedAt: Date) => nextAttemptAt(end, { ...rule, reloadedAt })
+    expect(reloaded(end.endedAt)).toEqual({ at: end.endedAt, attempt: 1 })
+    expect(reloaded(at('2026-11-21T01:59:59.999Z'))).not.toBeNull()
+    expect(reloaded(rule.until)).toBeNull()
+    expect(reloaded(at('2026-11-21T08:00Z'))).toBeNull()
   })
 
   it('a worker of a fleet lacks a key - another one may have it, and tries as after any other failure', () => {
