@@ -5,7 +5,7 @@ import type { ErrorCode } from '../errors.ts'
  * of tables, faults of the program. What is cut is in the log, and in the encrypted part of a drill report.
  */
 export function publicMessage(code: string, message: string): string {
-  return namesMoreThanItMay.has(code) ? message.replace(/: .*$/s, '') : message
+  return namesMoreThanItMay.has(code) ? message.replace(/: .*/s, '') : message
 }
 
 const namesMoreThanItMay = new Set<string>([

@@ -35,6 +35,27 @@ it('rolesNeeded: the roles backup that a restore takes is bad - needed, and so i
   expect([...rolesNeeded([rolesOf('2026-11-20')], damaged).keys()]).toEqual(['2026-11-15', '2026-11-08'])
 })
 
+it('rolesNeeded: labels in another order than the snapshots, as by clocks that differ - by the snapshots', () => {
+  const one = { ...rolesOf('2026-11-15'), label: 'a' }
+  const databases = [
+    { ...rolesOf('2026-11-20'), label: 'x' },
+    { ...rolesOf('2026-11-19'), label: 'y' },
+  ]
+  for (const older of ['b', '2026-11-08'])
+    expect([...rolesNeeded(databases, [{ ...rolesOf('2026-11-08'), label: older }, one])]).toEqual([
+      ['a', 'by 2 backups, the newest x'],
+    ])
+})
+
+it('rolesNeeded: two of one instant, in whatever order they come - the later label is the newer one', () => {
+  const twins = (...labels: readonly string[]) => labels.map((label) => ({ ...rolesOf('2026-11-15'), label }))
+  for (const [one, other] of [
+    ['p', 'q'],
+    ['q', 'p'],
+  ] as const)
+    expect([...rolesNeeded(twins(one, other), twins(one, other))]).toEqual([['q', 'by 2 backups, the newest q']])
+})
+
 it('rolesNeeded: no database backup, or no roles - nothing is needed', () => {
   expect(rolesNeeded([], roles).size).toBe(0)
   expect(rolesNeeded([rolesOf('2026-11-20')], []).size).toBe(0)
