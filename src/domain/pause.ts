@@ -48,11 +48,9 @@ const resumeSchema = z.strictObject({
   by: line,
 })
 
-const documentSchema = z.union([pauseSchema, resumeSchema])
-
 export type Pause = z.infer<typeof pauseSchema>
 export type Resume = z.infer<typeof resumeSchema>
-export type PauseDocument = z.infer<typeof documentSchema>
+export type PauseDocument = Pause | Resume
 
 /** Throws where a field is not what it should be. */
 export function encodePause(document: PauseDocument): Uint8Array {
@@ -75,7 +73,8 @@ export function isPauseLine(text: string): boolean {
 
 /** Any text as `by` takes it. */
 export function toPauseLine(text: string): string {
-  return text.replaceAll(/[\p{C}\p{Zl}\p{Zp}]/gu, '-').slice(0, 200) || 'unknown'
+  // By whole characters: half of one is no line.
+  return [...text.replaceAll(/[\p{C}\p{Zl}\p{Zp}]/gu, '-')].slice(0, 200).join('') || 'unknown'
 }
 
 /** The pauses that count at `now`, the one that ends last first. */

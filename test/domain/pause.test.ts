@@ -5,6 +5,7 @@ import {
   decodePause,
   encodePause,
   isForgettable,
+  isPauseLine,
   isWithin,
   type Pause,
   type PauseDocument,
@@ -44,25 +45,45 @@ describe('pause', () => {
       pause(),
       pause({ server: null }),
       pause({ database: 'My shop', jobs: ['drill'] }),
+      pause({ until: '2026-12-20T02:00:00.000Z' }),
       resume(),
+      resume({ ends: ['20261120T020000Z-4f7k', '20261120T021500Z-8h3m'] }),
     ])
       expect(decodePause(encodePause(document), 'pauses/x.json')).toEqual(document)
   })
 
   it.each([
-    ['is longer than 30 days', { until: '2026-12-21T02:00:00.000Z' }],
-    ['ends before it begins', { until: '2026-11-20T01:00:00.000Z' }],
-    ['is of a database without a server', { server: null, database: 'app' }],
-    ['is of no job', { jobs: [] }],
-    ['is of a job that cannot be paused', { jobs: ['prune'] }],
-    ['has no reason', { reason: '' }],
-    ['has a reason of two lines', { reason: 'a\nb' }],
-    ['has a field more', { added: true }],
-    ['has no label', { label: 'x' }],
-    ['is of another kind', { kind: 'rest' }],
-  ])('one that %s - STORE_FORMAT_INVALID, it pauses nothing', (_, changes) => {
+    ['is longer than 30 days', { until: '2026-12-20T02:00:00.001Z' }, 'document: it is longer than 30 days'],
+    ['ends before it begins', { until: '2026-11-20T01:00:00.000Z' }, 'document: it ends before it begins'],
+    ['ends when it begins', { until: '2026-11-20T02:00:00.000Z' }, 'document: it ends before it begins'],
+    ['is of a database alone', { server: null, database: 'app' }, 'document: a database without its server'],
+    ['is of a server without a name', { server: '' }, 'server: '],
+    ['is of no job', { jobs: [] }, 'jobs: '],
+    ['is of a job that cannot be paused', { jobs: ['prune'] }, 'jobs.0: '],
+    ['has no reason', { reason: '' }, 'reason: not a line of 1 to 200 characters'],
+    ['has a reason of two lines', { reason: 'a\nb' }, 'reason: not a line of 1 to 200 characters'],
+    ['has a reason that is too long', { reason: 'x'.repeat(201) }, 'reason: not a line of 1 to 200 characters'],
+    ['has a field more', { added: true }, 'document: '],
+    ['has no label', { label: 'x' }, 'label: not a label'],
+    ['is of another kind', { kind: 'rest' }, 'kind: '],
+  ])('one that %s - STORE_FORMAT_INVALID with the reason, it pauses nothing', (_, changes, reason) => {
     const bytes = Buffer.from(JSON.stringify({ ...pause(), ...changes }))
-    expect(() => decodePause(bytes, 'pauses/x.json')).toThrow(expect.objectContaining({ code: 'STORE_FORMAT_INVALID' }))
+    expect(() => decodePause(bytes, 'pauses/x.json')).toThrow(
+      expect.objectContaining({ code: 'STORE_FORMAT_INVALID', message: expect.stringContaining(`: ${reason}`) }),
+    )
+  })
+
+  it.each([
+    ['ends nothing', { ends: [] }],
+    ['ends what is no label', { ends: ['x'] }],
+    ['has a field of a pause', { until: '2026-11-20T06:00:00.000Z' }],
+    ['was asked for by nobody', { by: '' }],
+  ])('a resume that %s - STORE_FORMAT_INVALID, and it is not written, either', (_, changes) => {
+    const document = { ...resume(), ...changes }
+    expect(() => decodePause(Buffer.from(JSON.stringify(document)), 'x')).toThrow(
+      expect.objectContaining({ code: 'STORE_FORMAT_INVALID' }),
+    )
+    expect(() => encodePause(document)).toThrow()
   })
 
   it('one of a newer format - STORE_FORMAT_NEWER', () => {
@@ -93,14 +114,20 @@ describe('pause', () => {
     expect(inForce('2026-11-20T05:59:59.999Z')).toBe(1)
     expect(inForce('2026-11-20T06:00Z')).toBe(0)
     expect(inForce('2026-11-20T01:30Z')).toBe(1)
-    expect(inForce('2026-11-20T00:30Z')).toBe(0)
+    expect(inForce('2026-11-20T01:00Z')).toBe(1)
+    expect(inForce('2026-11-20T00:59:59.999Z')).toBe(0)
     expect(inForce('2026-11-20T04:00Z', resume())).toBe(0)
     expect(inForce('2026-11-20T04:00Z', resume({ ends: ['20261119T020000Z-aaaa'] }))).toBe(1)
   })
 
   it('of several - the one that ends last comes first', () => {
     const later = pause({ label: '20261120T020100Z-4f7k', until: '2026-11-20T08:00:00.000Z' })
-    expect(pausesInForce([pause(), later], at('2026-11-20T03:00Z'))).toEqual([later, pause()])
+    const ofOneEnd = pause({ label: '20261120T015900Z-4f7k', until: later.until })
+    for (const all of [
+      [pause(), ofOneEnd, later],
+      [later, ofOneEnd, pause()],
+    ])
+      expect(pausesInForce(all, at('2026-11-20T03:00Z'))).toEqual([later, ofOneEnd, pause()])
   })
 
   it('covers what it names, and nothing else', () => {
@@ -126,8 +153,10 @@ describe('pause', () => {
   })
 
   it('forgotten a month after its end; a resume never before what it ends', () => {
-    expect(isForgettable(pause(), at('2026-12-20T05:00Z'))).toBe(false)
-    expect(isForgettable(pause(), at('2026-12-20T07:00Z'))).toBe(true)
+    expect(isForgettable(pause(), at('2026-12-20T06:00Z'))).toBe(false)
+    expect(isForgettable(pause(), at('2026-12-20T06:00:00.001Z'))).toBe(true)
+    expect(isForgettable(resume(), at('2027-01-19T03:00Z'))).toBe(false)
+    expect(isForgettable(resume(), at('2027-01-19T03:00:00.001Z'))).toBe(true)
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 30 * 86_400 }),
@@ -148,6 +177,19 @@ describe('pause', () => {
 
   it('in words - until when, by whom and why', () => {
     expect(pauseText(pause())).toBe('paused until 2026-11-20 06:00 UTC by ops@db2: move to the new rack')
+  })
+
+  it('who asked for it, whatever they are called - a line of a document', () => {
     expect(toPauseLine('a\u001b[31m\nb')).toBe('a-[31m-b')
+    expect(toPauseLine('')).toBe('unknown')
+    expect(toPauseLine('ops@db2'.padEnd(300, 'x'))).toBe('ops@db2'.padEnd(200, 'x'))
+    // The 200th character is two of UTF-16.
+    expect(toPauseLine(`${'x'.repeat(199)}😀😀`)).toBe(`${'x'.repeat(199)}😀`)
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', maxLength: 300 }), (text) => {
+        expect(isPauseLine(toPauseLine(text))).toBe(true)
+      }),
+    )
+    for (const text of ['', 'a\nb', 'a\u2028b', 'x'.repeat(201)]) expect(isPauseLine(text), text).toBe(false)
   })
 })
