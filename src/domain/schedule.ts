@@ -163,7 +163,8 @@ function parse(expression: string): CronExpression {
   // cron-parser fills up missing fields from the left and draws a new random number for `H` at each parse.
   if (trimmed.split(/\s+/).length < 5 && !trimmed.startsWith('@'))
     throw wrong(expression, 'a schedule has five fields: minute, hour, day of month, month, day of week')
-  if (/\bH\b/.test(trimmed)) throw wrong(expression, '`H` is not supported')
+  // It does so within a word, too: `1H` would be another day from 10 to 19 each time.
+  if (trimmed.replaceAll(/thu/gi, '').includes('H')) throw wrong(expression, '`H` is not supported')
   try {
     const cron = CronExpressionParser.parse(trimmed, { tz: 'UTC' })
     parsed.set(expression, cron)

@@ -9,6 +9,7 @@ import {
   nextDue,
   previousDue,
   scheduleIntervalSeconds,
+  shareOf,
 } from '../../src/domain/schedule.ts'
 import { changesOf, dueTimes, schedules, walkBackward, walkForward } from './due-times.ts'
 
@@ -161,22 +162,30 @@ describe('next and previous', () => {
 
   it('an expression or zone that makes no sense - USAGE_INVALID with the reason', () => {
     for (const [expression, reason] of [
-      ['', 'five fields'],
-      ['0 2 * *', 'five fields'],
-      ['0 25 * * *', '0-23'],
-      ['0 2 30 2 *', 'day of month'],
-      ['H 2 * * *', 'not supported'],
-      ['nightly at two', 'five fields'],
-      ['@sometimes', ''],
+      ['', 'a schedule has five fields: minute, hour, day of month, month, day of week'],
+      ['0 2 * *', 'a schedule has five fields'],
+      ['  0  2  * * ', 'a schedule has five fields'],
+      ['0 25 * * *', 'Constraint error, got value 25 expected range 0-23'],
+      ['0 2 30 2 *', 'Invalid explicit day of month definition'],
+      ['H 2 * * *', '`H` is not supported'],
+      ['0 2 1H * *', '`H` is not supported'],
+      ['0 2 H/7 * THU', '`H` is not supported'],
+      ['0 2 * JANH *', '`H` is not supported'],
+      ['nightly at two', 'a schedule has five fields'],
+      ['@sometimes', 'Validation error'],
     ] as const)
       expect(() => assertSchedule(expression, 'UTC'), expression).toThrow(
-        expect.objectContaining({ code: 'USAGE_INVALID', message: expect.stringContaining(reason) }),
+        expect.objectContaining({
+          code: 'USAGE_INVALID',
+          message: expect.stringContaining(`schedule "${expression}": ${reason}`),
+        }),
       )
     expect(() => assertSchedule('0 2 * * *', 'Mars/Olympus')).toThrow(
       expect.objectContaining({ code: 'USAGE_INVALID' }),
     )
-    for (const expression of ['0 2 * * *', '30 1 * * MON-THU', '0 0 2 * * *', '@weekly'])
+    for (const expression of ['0 2 * * *', '30 1 * * MON-THU', '0 2 * * thu', '0 0 2 * * *', '@weekly', ' @hourly'])
       assertSchedule(expression, 'Europe/Berlin')
+    expect(nextDue('\t0   2 * * * ', 'UTC', at('2026-11-20T12:00Z'))).toEqual(at('2026-11-21T02:00:00Z'))
   })
 })
 
@@ -252,6 +261,61 @@ describe('due', () => {
   }, 120_000)
 })
 
+describe('with a jitter', () => {
+  const hour = { mostMs: hourMs, share: 0.5 }
+  const nightly = { expression: '0 2 * * *', timezone: 'UTC', since: at('2026-11-01T12:00Z'), jitter: hour }
+
+  it('before its start - not due yet; from then on - due', () => {
+    const lastStart = at('2026-11-19T02:30Z')
+    const tonight = { dueTime: at('2026-11-20T02:00Z'), startsAt: at('2026-11-20T02:30Z') }
+    expect(ask({ ...nightly, now: at('2026-11-20T02:29:59.999Z'), lastStart })).toEqual({ due: false, ...tonight })
+    expect(ask({ ...nightly, now: at('2026-11-20T02:30Z'), lastStart })).toEqual({ due: true, ...tonight })
+  })
+
+  it('missed the night before - due at once, for that one; and what then runs stands for both', () => {
+    const now = at('2026-11-20T02:10Z')
+    expect(ask({ ...nightly, now, lastStart: at('2026-11-18T02:30Z') })).toEqual({
+      due: true,
+      dueTime: at('2026-11-19T02:00Z'),
+      startsAt: at('2026-11-19T02:30Z'),
+    })
+    const tomorrow = { due: false, dueTime: at('2026-11-21T02:00Z'), startsAt: at('2026-11-21T02:30Z') }
+    expect(ask({ ...nightly, now, lastStart: now })).toEqual(tomorrow)
+    expect(ask({ ...nightly, now: at('2026-11-20T02:30Z'), lastStart: now })).toEqual(tomorrow)
+  })
+
+  it('due times nearer to each other than the jitter - each starts before the next, on a whole second', () => {
+    const often = { ...nightly, expression: '*/10 * * * *', jitter: { mostMs: hourMs, share: 0.999 } }
+    const { startsAt } = ask({ ...often, now: at('2026-11-20T02:05Z'), lastStart: at('2026-11-20T02:00Z') })
+    expect(startsAt).toEqual(at('2026-11-20T02:19:59Z'))
+    const before = ask({ ...often, now: at('2026-11-20T02:05Z'), lastStart: at('2026-11-20T01:45Z') })
+    expect(before).toEqual({ due: true, dueTime: at('2026-11-20T01:50Z'), startsAt: at('2026-11-20T01:59:59Z') })
+  })
+
+  it('the clock put back behind the last start - that start stands for its due time', () => {
+    const { jitter: _, ...atOnce } = nightly
+    const answer = ask({ ...atOnce, now: at('2026-11-20T02:00:01Z'), lastStart: at('2026-11-20T02:00:05Z') })
+    const next = at('2026-11-21T02:00Z')
+    expect(answer).toEqual({ due: false, dueTime: next, startsAt: next })
+  })
+
+  it('the share of a text - the same in every process and version, so that workers agree and a restart moves nothing', () => {
+    expect(['', 'main/app', 'main/app1', 'main/app2', 'größe'].map(shareOf)).toEqual([
+      0.6689221884589642, 0.6418864312581718, 0.41943805129267275, 0.9007721045054495, 0.803248836658895,
+    ])
+  })
+
+  it('the shares of many names - spread evenly, also of those that differ in the last character only', () => {
+    const tenths = Array.from({ length: 10 }, () => 0)
+    for (let index = 0; index < 10_000; index += 1) {
+      const share = shareOf(`main/tenant_${String(index).padStart(5, '0')}`)
+      expect(share).toBeGreaterThanOrEqual(0)
+      tenths[Math.floor(share * 10)] = (tenths[Math.floor(share * 10)] ?? 0) + 1
+    }
+    for (const count of tenths) expect(Math.abs(count - 1000)).toBeLessThan(150)
+  })
+})
+
 describe('longest interval', () => {
   const now = at('2026-11-20T12:00Z')
   it.each([
@@ -265,6 +329,19 @@ describe('longest interval', () => {
     ['30 2 * * *', 86_400],
   ])('%s - %d seconds', (expression, seconds) => {
     expect(scheduleIntervalSeconds(expression, 'UTC', now)).toBe(seconds)
+  })
+
+  it('a long one that begins within eight days - counts; one that begins later - does not', () => {
+    // The last of a month's are at 23:30 on the 27th.
+    const seconds = (from: string) => scheduleIntervalSeconds('*/30 * 1-27 * *', 'UTC', at(from))
+    expect(seconds('2026-11-20T00:31Z')).toBe(72.5 * 3600)
+    expect(seconds('2026-11-19T23:31Z')).toBe(1800)
+  })
+
+  it('rare due times - the next five intervals count, and not the sixth', () => {
+    // From 1 May to 1 July are 61 days, from then to 1 January 184.
+    expect(scheduleIntervalSeconds('0 0 1 1,2,3,4,5,7 *', 'UTC', at('2026-01-10T00:00Z'))).toBe(61 * 86_400)
+    expect(scheduleIntervalSeconds('0 0 1 1,2,3,4,5,7 *', 'UTC', at('2026-02-10T00:00Z'))).toBe(184 * 86_400)
   })
 
   it('the night on which clocks are put back - an hour more', () => {
