@@ -172,7 +172,7 @@ function insertAll(pairs: readonly Pair[]): string[] {
     ...pairs.flatMap(({ table, live }) => (live.isPartitioned ? table.partitions.flatMap(makePartition) : [])),
     ...circlesFirst(pairs, refersTo).flatMap((circle) => {
       const inserts = circle.map(insertGone)
-      const last = inserts.pop() ?? ''
+      const last = inserts.pop() as string
       // Foreign keys are looked at when the whole statement has ended.
       const withOthers = inserts.map(
         (insert, index) => `${index === 0 ? 'WITH ' : '     '}"${index + 1}" AS (\n${insert})`,
@@ -262,7 +262,6 @@ function setSequence(table: string, live: LiveTable, { name, column, isDescendin
 /** Groups of what leads back to itself, each after those that it leads to (Tarjan). */
 function circlesFirst<T>(all: readonly T[], leadsTo: (one: T) => readonly T[]): readonly (readonly T[])[] {
   const order = new Map<T, number>()
-  const lowest = new Map<T, number>()
   const open: T[] = []
   const circles: T[][] = []
   const visit = (one: T): number => {
@@ -275,7 +274,6 @@ function circlesFirst<T>(all: readonly T[], leadsTo: (one: T) => readonly T[]): 
       if (known === undefined) low = Math.min(low, visit(next))
       else if (open.includes(next)) low = Math.min(low, known)
     }
-    lowest.set(one, low)
     if (low === at) circles.push(open.splice(open.indexOf(one)))
     return low
   }

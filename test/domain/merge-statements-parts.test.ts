@@ -96,6 +96,7 @@ describe('scripts of merging, to the letter', () => {
     ['only the live table has one', null, ['id']],
     ['each has another', ['id'], ['a']],
     ['the key has a column of another type now', ['b'], ['b']],
+    ['one of the two columns of the key has another type now', ['id', 'b'], ['id', 'b']],
   ])('%s - equal rows are counted, and it is said', (_what, key, liveKey) => {
     const columns = [column('id'), column('a')]
     const then = { columns: [...columns, column('b')], key }
@@ -113,9 +114,24 @@ describe('scripts of merging, to the letter', () => {
       ' WHERE r."pgproof number" > COALESCE(l."pgproof count", 0);',
     ])
     expect(sql['undo changes']).toBeUndefined()
-    expect(notes).toContain(
+    expect(notes).toEqual([
+      'column b of public.t was integer and is text: its values stay in the copy',
       'public.t has no primary key that the backup has, too: which row was changed cannot be told, so a changed row comes back beside what it was changed to',
-    )
+    ])
+  })
+
+  it('a key of two columns, and values - a row is the same by both, wherever it is looked for', () => {
+    const both = { columns: [column('id'), column('no'), column('a')], key: ['id', 'no'] }
+    const { sql } = merged([table('t', { shape: both, live: live({ shape: both }) })])
+    const same = 'l.id = r.id AND l.no = r.no'
+    expect(sql['bring back']?.at(-2)).toBe(` WHERE NOT EXISTS (SELECT FROM ONLY public.t l WHERE ${same});`)
+    expect(sql['undo changes']?.at(-2)).toBe(` WHERE ${same} AND ROW(l.a)::record *<> ROW(r.a)::record;`)
+  })
+
+  it('two tables - a query of each, on lines of their own', () => {
+    const { look = [] } = merged([table('t'), table('u')]).sql
+    expect(look.filter((line) => line.startsWith('SELECT'))).toHaveLength(2)
+    expect(look).toHaveLength(8)
   })
 
   it('no column in common - nothing to be done, and it is said', () => {
@@ -241,6 +257,10 @@ describe('scripts of merging, to the letter', () => {
       'the owner of public.p is no role of this server: it stays the login’s',
       'public.p is gone, but its partition public.p1 is still there: rename that first',
     ])
+  })
+
+  it('a table that is gone with an owner who is there - nothing to be said', () => {
+    expect(merged([table('p', { live: null, partitions: [partition('p1')] })]).notes).toEqual([])
   })
 
   it('only tables that are gone - no look, no copy left; the title counts them', () => {
