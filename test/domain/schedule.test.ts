@@ -112,6 +112,29 @@ describe('around changes of the clocks', () => {
     )
   }, 120_000)
 
+  it('asked at any instant around a change, the due time itself and between both passes too - next and previous', () => {
+    const expressions = ['30 1 * * *', '30 2 * * *', '0 0 * * *', '0 * * * *', '15 * * * *', '*/20 * * * *']
+    expressions.push('10,40 1,2,3 * * *', '0 */2 * * *')
+    const changes = ['Europe/Berlin', 'America/New_York', 'Australia/Lord_Howe', 'America/Havana'].flatMap((zone) =>
+      changesOf(zone, 2026).map((time) => ({ zone, time })),
+    )
+    expect(changes).toHaveLength(8)
+    const wrong: string[] = []
+    for (const { zone, time } of changes)
+      for (const expression of expressions) {
+        const [from, to] = [new Date(time - 40 * hourMs), new Date(time + 40 * hourMs)]
+        const due = dueTimes(expression, zone, from, to).map(Date.parse)
+        for (let shift = -5 * hourMs; shift <= 5 * hourMs; shift += 600_000)
+          for (const now of [time + shift - 1, time + shift, time + shift + 1]) {
+            const [previous, next] = [due.findLast((one) => one <= now), due.find((one) => one > now)]
+            const asked = `${expression} ${zone} ${new Date(now).toISOString()}`
+            if (previousDue(expression, zone, new Date(now)).getTime() !== previous) wrong.push(`before ${asked}`)
+            if (nextDue(expression, zone, new Date(now)).getTime() !== next) wrong.push(`after ${asked}`)
+          }
+      }
+    expect(wrong).toEqual([])
+  })
+
   it('a daily expression, in every zone, over two years - exactly once on each local day', () => {
     for (const zone of zones) {
       for (const expression of ['0 0 * * *', '30 2 * * *', '59 1 * * *']) {
