@@ -11,7 +11,7 @@ export function parseIdentifiers(text: string): readonly string[] | null {
   for (;;) {
     const found = pattern.exec(text)
     if (found === null) return null
-    identifiers.push(found[1]?.replaceAll('""', '"') ?? foldCase(found[2] ?? ''))
+    identifiers.push(found[1]?.replaceAll('""', '"') ?? foldCase(found[2] as string))
     if (pattern.lastIndex === text.length) return identifiers
     if (text[pattern.lastIndex] !== '.') return null
     pattern.lastIndex += 1
@@ -21,7 +21,7 @@ export function parseIdentifiers(text: string): readonly string[] | null {
 /** The first two of them; null where there are none. */
 export function parseQualifiedName(text: string): QualifiedName | null {
   const [schema, name] = parseIdentifiers(text) ?? []
-  return schema === undefined || name === undefined ? null : { schema, name }
+  return name === undefined ? null : { schema: schema as string, name }
 }
 
 /** The same for the same name, however it was quoted. */
@@ -31,7 +31,7 @@ export function keyOf({ schema, name }: QualifiedName): string {
 
 /** The schema of a qualified name, quoted as it is there. */
 export function schemaOf(text: string): string {
-  return /^(?:"(?:[^"]|"")*"|[^".]+)/.exec(text)?.[0] ?? text
+  return /"(?:[^"]|"")*"|[^".]+/.exec(text)?.[0] ?? text
 }
 
 /** PostgreSQL folds what is ASCII, whatever the encoding. */

@@ -65,7 +65,7 @@ describe('pause', () => {
     ['has a reason that is too long', { reason: 'x'.repeat(201) }, 'reason: not a line of 1 to 200 characters'],
     ['has a field more', { added: true }, 'document: '],
     ['has no label', { label: 'x' }, 'label: not a label'],
-    ['is of another kind', { kind: 'rest' }, 'kind: '],
+    ['is of another kind', { kind: 'rest' }, 'kind: Invalid option: expected one of "pause"|"resume"'],
   ])('one that %s - STORE_FORMAT_INVALID with the reason, it pauses nothing', (_, changes, reason) => {
     const bytes = Buffer.from(JSON.stringify({ ...pause(), ...changes }))
     expect(() => decodePause(bytes, 'pauses/x.json')).toThrow(

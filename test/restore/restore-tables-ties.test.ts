@@ -64,6 +64,25 @@ describe('tables that inherit', () => {
     psql(live.url, scriptFor(result, 'clean up'))
     expect(await query(live.url, 'SELECT name FROM person ORDER BY id')).toHaveLength(4)
   })
+
+  it('a child of a foreign table that is a child itself - its rows come back with the top’s, and the foreign one is named', async () => {
+    await using live = await made(
+      `CREATE FOREIGN DATA WRAPPER none; CREATE SERVER far FOREIGN DATA WRAPPER none; CREATE TABLE top (id int PRIMARY KEY);
+       CREATE FOREIGN TABLE away () INHERITS (top) SERVER far; CREATE TABLE below () INHERITS (away); INSERT INTO top VALUES (1); INSERT INTO below VALUES (2), (3)`,
+    )
+    await query(live.url, 'DELETE FROM ONLY top; DELETE FROM below')
+    const result = await restoreTables(test, live.name, { tables: ['public.top'] })
+    psql(live.url, scriptFor(result, 'bring back'))
+    const rows = "SELECT 'top' AS of, id FROM ONLY top UNION ALL SELECT 'below', id FROM below ORDER BY id"
+    expect(await query(live.url, rows)).toEqual([
+      { of: 'top', id: 1 },
+      { of: 'below', id: 2 },
+      { of: 'below', id: 3 },
+    ])
+    expect(result.notes).toContain(
+      'public.away is a foreign table: its rows are on another server, and not in the backup',
+    )
+  })
 })
 
 describe('what a table that is gone had around it', () => {
