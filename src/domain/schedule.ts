@@ -124,7 +124,7 @@ function startAfter(dueTime: Date, next: Date, jitter: DueQuestion['jitter']): D
 export function shareOf(text: string): number {
   // FNV-1a, stirred once more: names that differ in their last character only must not end up side by side.
   let hash = 0x811c9dc5
-  for (const byte of Buffer.from(text, 'utf8')) hash = Math.imul(hash ^ byte, 0x01000193)
+  for (const byte of Buffer.from(text)) hash = Math.imul(hash ^ byte, 0x01000193)
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
   return ((hash ^ (hash >>> 16)) >>> 0) / 2 ** 32

@@ -99,7 +99,7 @@ describe('scripts of merging, to the letter', () => {
     ['one of the two columns of the key has another type now', ['id', 'b'], ['id', 'b']],
   ])('%s - equal rows are counted, and it is said', (_what, key, liveKey) => {
     const columns = [column('id'), column('a')]
-    const then = { columns: [...columns, column('b')], key }
+    const then = { columns: [...columns, column('b', { type: 'bigint' })], key }
     const now = { columns: [...columns, column('b', { type: 'text' })], key: liveKey }
     const { sql, notes } = merged([table('t', { shape: then, live: live({ shape: now }) })])
     expect(sql['look']).toEqual([
@@ -115,7 +115,7 @@ describe('scripts of merging, to the letter', () => {
     ])
     expect(sql['undo changes']).toBeUndefined()
     expect(notes).toEqual([
-      'column b of public.t was integer and is text: its values stay in the copy',
+      'column b of public.t was bigint and is text: its values stay in the copy',
       'public.t has no primary key that the backup has, too: which row was changed cannot be told, so a changed row comes back beside what it was changed to',
     ])
   })

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
@@ -162,6 +163,15 @@ describe('next and previous', () => {
     expect(nextDue('0 3 1 * *', 'Asia/Kathmandu', at('2026-11-20T12:00Z'))).toEqual(at('2026-11-30T21:15:00Z'))
     expect(nextDue('0 3 29 2 *', 'UTC', at('2026-11-20T12:00Z'))).toEqual(at('2028-02-29T03:00:00Z'))
     expect(nextDue('@daily', 'UTC', at('2026-11-20T12:00Z'))).toEqual(at('2026-11-21T00:00:00Z'))
+  })
+
+  it('a machine whose own clocks are in another zone - the same due times', () => {
+    const script = `import { nextDue } from './src/domain/schedule.ts'
+      console.log(nextDue('30 2 * * *', 'Europe/Berlin', new Date('2026-03-28T12:00Z')).toISOString())`
+    for (const TZ of ['UTC', 'America/New_York', 'Europe/Berlin'])
+      expect(
+        execFileSync(process.execPath, ['--input-type=module', '-e', script], { env: { TZ }, encoding: 'utf8' }),
+      ).toBe('2026-03-29T01:00:00.000Z\n')
   })
 
   it('previous and next enclose any instant', () => {
