@@ -161,15 +161,20 @@ async function open(
     if (state.hasEnded) return
     state.hasEnded = true
     signal.removeEventListener('abort', onAbort)
-    // Its backend would go on with a query that nobody waits for, and keep its snapshot and locks.
-    if (isBusy()) await cancelQuery(connection, ssl, state.pid)
+    // Its backend would go on with a query that nobody waits for, and keep its snapshot and locks. What is cancelled may be
+    // a query that has just ended, with the next one on its way.
+    for (let attempt = 0; isBusy() && attempt < mostCancels; attempt += 1) {
+      if (!(await cancelQuery(connection, ssl, state.pid))) break
+      for (let wait = 0; isBusy() && wait < 10; wait += 1) await delay(10)
+    }
     await endClient(client)
   }
   // An abort ends the running query, and its backend's work with it. A cancel that arrives between two queries is lost,
   // so this goes on until the scope ends; a connection on which it does not help is cut.
   const onAbort = async (): Promise<void> => {
     for (let attempt = 0; !state.hasEnded; attempt += 1) {
-      const isStuck = !state.isOpen || (isBusy() && (attempt > 40 || !(await cancelQuery(connection, ssl, state.pid))))
+      const isStuck =
+        !state.isOpen || (isBusy() && (attempt > mostCancels || !(await cancelQuery(connection, ssl, state.pid))))
       if (isStuck) return void socketOf(client).destroy()
       await delay(250)
     }
@@ -193,6 +198,9 @@ async function open(
   }
   return { client, lost, [Symbol.asyncDispose]: end }
 }
+
+/** A backend that does not end its query after so many does not hear them. */
+const mostCancels = 40
 
 function clientConfig(connection: Connection, ssl: pg.ClientConfig['ssl']): pg.ClientConfig {
   const { host, port, user, database } = connection

@@ -19,12 +19,9 @@ afterAll(async () => {
   await source[Symbol.asyncDispose]()
 })
 
-/** Somebody who can write to the store puts another manifest in the place of the oldest. */
-async function replaceOldest(store: MemoryStore): Promise<string> {
-  const [key = ''] = store
-    .keys()
-    .filter((one) => one.endsWith('/manifest.json'))
-    .toSorted()
+/** Somebody who can write to the store puts another manifest in the place of that one. Two of one second have no order by their names. */
+async function replaceManifest(store: MemoryStore, label: string | null): Promise<string> {
+  const key = store.keys().find((one) => one.endsWith(`/${label}/manifest.json`)) ?? ''
   const manifest = decodeManifest(Buffer.from(store.text(key)), key)
   await store.put(key, encodeManifest({ ...manifest, startedAt: '2020-01-01T00:00:00.000Z' }), { signal })
   return manifest.label
@@ -34,8 +31,8 @@ describe('two stores with different manifests of one backup', () => {
   it('nothing tells which is true - a restore refuses and says how to go on; a store named decides', async () => {
     await using test = await twoStores()
     await using target = targetName(testUrl())
-    await test.run('backup', source.name)
-    const label = await replaceOldest(test.a)
+    const made = await test.run('backup', source.name)
+    const label = await replaceManifest(test.a, made.label)
     await test.installation.catalog.refresh(test.installation.stores, signal)
     const error = await caught(restoreTo(test, target.url, { choice: { by: 'label', label } }))
     expect(error).toMatchObject({ code: 'MANIFESTS_DIFFER', hint: expect.stringContaining('--from') })
@@ -49,9 +46,9 @@ describe('two stores with different manifests of one backup', () => {
   it('the backup after it tells - a restore takes the true one by itself, a sync writes over neither', async () => {
     await using test = await twoStores()
     await using target = targetName(testUrl())
+    const first = await test.run('backup', source.name)
     await test.run('backup', source.name)
-    await test.run('backup', source.name)
-    const label = await replaceOldest(test.a)
+    const label = await replaceManifest(test.a, first.label)
     const replaced = bodies(test.a)
     await runSync({ isDryRun: false }, test.installation, signal)
     expect(bodies(test.a)).toEqual(replaced)

@@ -153,6 +153,17 @@ describe('the end of the scope', () => {
     await eventually(() => sessionsOf('pgproof left')).toBe(0)
   })
 
+  it('while one query follows another, at one moment after another - no backend goes on', async () => {
+    for (let moment = 0; moment < 80; moment += 1) {
+      const held = await connect(sandbox.connection, signal, 'pgproof between')
+      const first = held.client.query(`SELECT pg_sleep(${0.002 + moment * 0.0004})`)
+      const both = errorOf(first.then(() => held.client.query('SELECT pg_sleep(60)')))
+      await held[Symbol.asyncDispose]()
+      await both
+    }
+    await eventually(() => sessionsOf('pgproof between')).toBe(0)
+  })
+
   it('twice, or after the server has ended the connection - no error', async () => {
     const held = await connect(sandbox.connection, signal, 'pgproof ended')
     await sandbox.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgproof ended'")
