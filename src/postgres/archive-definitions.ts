@@ -1,4 +1,5 @@
 import { writeFile } from 'node:fs/promises'
+import { rethrowUnless } from '../errors.ts'
 import { ProgramError, programOutput } from '../streams/child-process.ts'
 import { asSpoolError } from '../streams/spool.ts'
 import type { FoundProgram } from './programs.ts'
@@ -45,8 +46,8 @@ export async function readDefinitions(
     const env = { PATH: '/usr/bin:/bin', LC_ALL: 'C.UTF-8' }
     for await (const chunk of programOutput({ path: program.path, args, env }, { signal })) chunks.push(chunk)
   } catch (error) {
-    if (error instanceof ProgramError) throw restoreError(error)
-    throw error
+    rethrowUnless(error, ProgramError)
+    throw restoreError(error)
   }
   const text = decoderOf(encoding).decode(Buffer.concat(chunks))
   return splitStatements(text).filter((statement) => /^(?:CREATE|ALTER|GRANT|REVOKE|COMMENT) /.test(statement))

@@ -93,8 +93,8 @@ export async function listArchive(
     for await (const chunk of programOutput({ path: program.path, args: ['--list', ...choice, file], env }, { signal }))
       chunks.push(chunk)
   } catch (error) {
-    if (error instanceof ProgramError) throw restoreError(error)
-    throw error
+    rethrowUnless(error, ProgramError)
+    throw restoreError(error)
   }
   const lines = Buffer.concat(chunks).toString('utf8').split('\n')
   return lines.filter((line) => line !== '' && !line.startsWith(';'))
@@ -106,8 +106,8 @@ export async function readWholeArchive(program: FoundProgram, file: string, sign
   try {
     await runProgram({ path: program.path, args: ['--file=/dev/null', file], env }, { signal })
   } catch (error) {
-    if (error instanceof ProgramError) throw restoreError(error)
-    throw error
+    rethrowUnless(error, ProgramError)
+    throw restoreError(error)
   }
 }
 

@@ -3,6 +3,7 @@ import { Catalog } from '../../src/catalog/catalog.ts'
 import { encodePause } from '../../src/domain/pause.ts'
 import { PgproofError } from '../../src/errors.ts'
 import { fullDrillReportKey, pauseKey } from '../../src/storage/object-keys.ts'
+import type { ListOptions, ObjectInfo } from '../../src/storage/object-store.ts'
 import { MemoryStore } from '../support/memory-store.ts'
 import { storeSetOf } from '../support/store-sets.ts'
 import {
@@ -195,6 +196,21 @@ describe('what does not count as a backup', () => {
     })
     const other = pauseKey(labelAt('2026-11-20T11:00:00Z', 'pa12'))
     expect((await damagedBy(other, pause)).text).toContain('another place')
+  })
+
+  it('objects that are listed twice, as where a page begins anew - counted once', async () => {
+    class Twice extends MemoryStore {
+      override async *list(prefix: string, options: ListOptions): AsyncGenerator<ObjectInfo, void> {
+        for await (const one of super.list(prefix, options)) {
+          yield one
+          yield one
+        }
+      }
+    }
+    const store = new Twice()
+    await storeBackup(store, manifestAt('2026-11-19T02:00:00Z'))
+    const catalog = await refreshed(store)
+    expect([labels(catalog).length, catalog.backups()[0]?.faults, catalog.orphans()]).toEqual([1, [], []])
   })
 
   it('full drills of two servers - newest first, all of them or those of one', async () => {
