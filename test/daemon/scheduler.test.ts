@@ -4,7 +4,8 @@ import { PgproofError } from '../../src/errors.ts'
 import type { Orders } from '../../src/jobs/orders.ts'
 import { newRun } from '../../src/jobs/run-job.ts'
 import { manifestAt, signal, storeBackup } from '../catalog/stored.ts'
-import { testDatabase } from '../support/installation.ts'
+import { testDatabase, testUrl } from '../support/installation.ts'
+import { query } from '../support/postgres-server.ts'
 import { storeSetOf } from '../support/store-sets.ts'
 import { backupAt2, ofBackups, World } from './world.ts'
 
@@ -160,6 +161,15 @@ describe('scheduler', () => {
     expect(daemon.scheduler.vanished()).not.toContainEqual({ server: 'main', database: source.name })
     world.now = new Date('2026-11-22T02:00:00Z')
     expect(mine(await daemon.tick())).toEqual([source.name])
+    // It comes back, and goes again.
+    const lost = (): boolean => daemon.scheduler.vanished().some(({ database }) => database === added.name)
+    const seen: boolean[] = []
+    for (const change of ['CREATE DATABASE', 'DROP DATABASE']) {
+      await query(testUrl(), `${change} ${added.name}`)
+      await daemon.scheduler.discover(signal)
+      seen.push(lost())
+    }
+    expect(seen).toEqual([false, true])
   })
 
   it('the server does not answer since the start - the databases known to the store are due all the same', async () => {

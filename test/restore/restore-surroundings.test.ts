@@ -7,7 +7,7 @@ import { inspectTarget } from '../../src/postgres/target-database.ts'
 import { errorOf, signal } from '../postgres/sandbox.ts'
 import { rewriteEvidence } from '../support/forge.ts'
 import { testDatabase, testInstallation, testUrl } from '../support/installation.ts'
-import { query } from '../support/postgres-server.ts'
+import { query, startPostgres } from '../support/postgres-server.ts'
 import { databasesOf, restoreTo, targetName } from '../support/restoring.ts'
 import { standIn } from '../support/stand-ins.ts'
 
@@ -220,4 +220,25 @@ it('pg_cron is in the backup, and the server was not started for it - said befor
   expect(String(error)).toContain('pg_cron')
   expect(phases).toEqual([])
   expect(await databasesOf(testUrl(), target.name)).toEqual([])
+})
+
+it('pg_cron is in the backup, and so it is in the database that it is to take the place of - refused, that one stays', async () => {
+  const server = await startPostgres(
+    "shared_preload_libraries = 'pg_cron'\ncron.database_name = 'jobs'\ncron.launch_active_jobs = off",
+  )
+  try {
+    await query(server.url(), 'CREATE DATABASE jobs')
+    await query(server.url('jobs'), 'CREATE EXTENSION pg_cron; CREATE TABLE kept AS SELECT 1 AS v')
+    await using test = await testInstallation({ PGPROOF_SERVERS__0__URL: server.url() })
+    await test.run('backup', 'jobs')
+    const error = await errorOf(restoreTo(test, server.url('jobs'), { mode: 'replace' }))
+    expect(error).toMatchObject({
+      code: 'TARGET_FAILED',
+      message: expect.stringContaining('"jobs" must be restored under its own name'),
+    })
+    expect(await query(server.url('jobs'), 'SELECT v FROM kept')).toEqual([{ v: 1 }])
+    expect(await databasesOf(server.url(), 'jobs')).toEqual(['jobs'])
+  } finally {
+    await server.stop()
+  }
 })

@@ -92,6 +92,8 @@ describe('Object Lock that is asked for', () => {
     const missing = 'Bucket is missing Object Lock Configuration'
     expect((await put(s3Error(400, 'InvalidRequest', checksum), { objectLock })).code).toBe('STORE_FAILED')
     expect((await put(s3Error(400, 'InvalidRequest', missing), {})).code).toBe('STORE_FAILED')
+    const denied = s3Error(403, 'AccessDenied', 'Access Denied because of Object Lock')
+    expect((await put(denied, { objectLock })).code).toBe('STORE_DENIED')
   })
 })
 
