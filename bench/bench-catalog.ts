@@ -3,7 +3,8 @@
  * [--keep FOLDER]`. Fills a directory, and a bucket where PGPROOF_TEST_S3_ENDPOINT and its like name a server; reads both
  * without and with the cache, each in a process of its own; runs the commands; prints one table, and removes everything.
  */
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -60,6 +61,9 @@ async function benchBucket(objects: readonly ManyObject[]): Promise<void> {
     await mapInParallel(objects, 48, signal, ({ key, body }) => store.put(key, body, { signal }))
     add(['bucket', `put ${objects.length} objects, 48 at a time`, seconds(performance.now() - start), '', '', ''])
     measureIndex('bucket', settings)
+    const replay = await startReplay(settings.endpoint ?? '')
+    measureIndex('bucket, its answers replayed', { ...settings, endpoint: replay.endpoint })
+    replay.stop()
   } finally {
     for (let index = 0; index < objects.length; index += 1000) {
       const Objects = objects.slice(index, index + 1000).map(({ key }) => ({ Key: `some/prefix/${key}` }))
@@ -69,6 +73,15 @@ async function benchBucket(objects: readonly ManyObject[]): Promise<void> {
     await store.close()
     await bucket.remove()
   }
+}
+
+/** A server of which the answers take next to no time: those of another one, from memory. */
+async function startReplay(origin: string): Promise<{ readonly endpoint: string; stop(): void }> {
+  const child = spawn(process.execPath, [join(root, 'bench', 'replay-server.child.ts'), origin], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
+  const [port] = await once(child.stdout, 'data')
+  return { endpoint: `http://127.0.0.1:${String(port).trim()}`, stop: () => child.stdin.end() }
 }
 
 async function* storeObjects(count: number): AsyncGenerator<ManyObject> {
