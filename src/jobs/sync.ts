@@ -254,6 +254,10 @@ async function copyReport(
   const whole = holders.filter(({ name }) => catalog.inStore(name).wholeReports.has(key))
   const source = stores.reading((whole.length > 0 ? whole : holders).map(({ name }) => name))
   const beside = [`${key}.sig`, tablesKeyOf(key)]
+  // One that is there already and says something else is not for a sync to write over.
+  const held = catalog.inStore(target.name).reports.has(key) ? await target.reader.get(key, { signal }) : null
+  if (held !== null && Buffer.compare(held, await source.get(key, { signal })) !== 0)
+    throw new PgproofError('STORE_EXISTS', { key: `${key}, with other contents,` })
   let copied = 0
   for (const one of [...beside, key]) {
     if (one !== key && (await source.head(one, { signal })) === undefined) continue

@@ -265,7 +265,11 @@ async function linkNew(temporary: string, target: string, key: string, calls: Fi
       .run(() => lstat(target))
       .then(
         () => true,
-        () => false,
+        (failure: unknown) => {
+          // What cannot be looked at may be there.
+          if (codeOf(failure) === 'ENOENT') return false
+          throw failure
+        },
       )
     if (isTaken) throw new PgproofError('STORE_EXISTS', { key })
     await calls.run(() => rename(temporary, target))

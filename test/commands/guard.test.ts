@@ -167,7 +167,7 @@ describe('guard around a command', () => {
 describe('signals to guard', () => {
   const waiting = (name: string): string[] =>
     node(
-      `process.on('${name}',()=>{console.log('got ${name}');setTimeout(()=>process.exit(5),50)});console.log('here');setInterval(()=>{},1000)`,
+      `process.on('${name}',()=>{process.stdout.write('got ${name}\\n',()=>process.exit(5))});console.log('here');setInterval(()=>{},1000)`,
     )
 
   it.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)(

@@ -171,7 +171,7 @@ describe('output', () => {
 
   it('a fault that nobody waited for, and another one while everything is being released - exit 1 at once', async () => {
     const script =
-      "import fs from 'node:fs/promises';import{syncBuiltinESMExports}from'node:module';fs.readFile=()=>{for(const what of ['one','two'])setTimeout(()=>{throw new Error(what)});return new Promise(()=>{})};syncBuiltinESMExports()"
+      "import fs from 'node:fs/promises';import{syncBuiltinESMExports}from'node:module';fs.readFile=()=>{for(const what of ['one','two'])setImmediate(()=>{throw new Error(what)});return new Promise(()=>{})};syncBuiltinESMExports()"
     const env = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(script)}` }
     expect(await folder.run(['list'], { env })).toMatchObject({ code: 1, stdout: '' })
   })

@@ -323,6 +323,22 @@ describe('reports of drills', () => {
     expect(test.installation.catalog.damaged()).toEqual([])
   })
 
+  it('there without its tables, and another one in the other store - told, and neither is written over', async () => {
+    await using test = await filled()
+    await sync(test)
+    const tables = Buffer.from('encrypted')
+    const withTables = { ...report, tablesSha256: createHash('sha256').update(tables).digest('hex') }
+    await storeReport(test.b, withTables)
+    await storeReport(test.a, { ...withTables, restoreTimeSeconds: 1 })
+    await test.a.put(reportKey.replace('.json', '.tables.json.pgp'), tables, { signal })
+    const before = [bodies(test.a), bodies(test.b)]
+    expect(await caught(sync(test))).toMatchObject({
+      code: 'SYNC_INCOMPLETE',
+      details: expect.stringContaining(`${reportKey}, with other contents, already exists`),
+    })
+    expect([bodies(test.a), bodies(test.b)]).toEqual(before)
+  })
+
   it('damaged in the first, sound in the third - the sound one is copied, to the second', async () => {
     const c = new MemoryStore(clock)
     await using test = await filled({ c })

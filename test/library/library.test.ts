@@ -31,6 +31,14 @@ async function configured(settings: object = {}): Promise<{
   return { folder, options: { config: 'pgproof.yaml', cwd: folder.path, env: {} } }
 }
 
+/** One bit near the end of the only dump. */
+async function damageDump(folder: CliFolder): Promise<void> {
+  const dump = folder.objects().find((file) => file.endsWith('dump.zst.pgp')) ?? ''
+  const body = await readFile(dump)
+  body[body.length - 100] = (body[body.length - 100] ?? 0) ^ 1
+  await writeFile(dump, body)
+}
+
 const codeOf = (promise: Promise<unknown>): Promise<string> =>
   promise.then(
     () => 'none',
@@ -87,10 +95,7 @@ describe('the library', () => {
     const { folder, options } = await configured()
     await using _folder = folder
     const { label } = await backup(`main/${crm.name}`, options)
-    const dump = folder.objects().find((file) => file.endsWith('dump.zst.pgp')) ?? ''
-    const body = await readFile(dump)
-    body[body.length - 100] = (body[body.length - 100] ?? 0) ^ 1
-    await writeFile(dump, body)
+    await damageDump(folder)
     const { verdict, error } = await drill(`main/${crm.name}`, { ...options, backup: label })
     expect([verdict, error?.code]).toEqual(['failed', 'OBJECT_MISMATCH'])
   })
@@ -99,10 +104,7 @@ describe('the library', () => {
     const { folder, options } = await configured()
     await using _folder = folder
     const { label } = await backup(`main/${crm.name}`, options)
-    const dump = folder.objects().find((file) => file.endsWith('dump.zst.pgp')) ?? ''
-    const body = await readFile(dump)
-    body[body.length - 100] = (body[body.length - 100] ?? 0) ^ 1
-    await writeFile(dump, body)
+    await damageDump(folder)
     const name = `${crm.name}_copy`
     await using _copy = dropLater(name)
     expect(await codeOf(restore({ backup: label, to: testUrl(name), create: true }, options))).toBe('OBJECT_MISMATCH')

@@ -94,6 +94,7 @@ if (await canMountFuse())
       const { code, kept } = await onFaulty('fault', ['put if absent', 'none'], ['nolinks'])
       expect({ code, kept }).toEqual({ code: 'STORE_EXISTS', kept: 'old' })
       expect(await onFaulty('fault', ['write', 'none'], ['nolinks'])).toMatchObject({ code: 'done' })
+      expect(await onFaulty('fault', ['put another if absent', 'none'], ['nolinks'])).toMatchObject({ code: 'done' })
     })
 
     it('names that fold case - databases that differ only by case stay apart', async () => {
