@@ -7,7 +7,7 @@ import type { Connection } from './connect.ts'
 import { conninfoOf } from './dump.ts'
 import { programEnvironment } from './program-environment.ts'
 import type { FoundProgram } from './programs.ts'
-import { isError, judgeRefreshes, type RestoreMessage, readMessages, restoreError } from './restore-errors.ts'
+import { areWhole, isError, judgeRefreshes, type RestoreMessage, readMessages, restoreError } from './restore-errors.ts'
 
 export type RestoreRequest = {
   readonly connection: Connection
@@ -162,7 +162,11 @@ async function refreshAll(
   signal: AbortSignal,
 ): Promise<readonly RestoreMessage[]> {
   const { error, messages } = await pgRestore(request, args, signal)
-  return error === null ? messages : judgeRefreshes(error, messages, { jobs: request.jobs, archive })
+  if (error === null) return messages
+  // Of jobs that failed at the same time the messages may be mixed up; one job has no other to write into its own.
+  if (request.jobs > 1 && !areWhole(messages, request.jobs))
+    return await refreshAll({ request: { ...request, jobs: 1 }, archive }, args, signal)
+  return judgeRefreshes(error, messages, { jobs: request.jobs, archive })
 }
 
 /** More lines than so many are dropped, and then the errors are not as many as pg_restore has counted. */

@@ -47,8 +47,18 @@ export function readMessages(lines: readonly string[]): RestoreMessage[] {
 }
 
 /**
+ * Whether these are as many errors as pg_restore itself has counted. Fewer are there where jobs that fail at the same
+ * time write into each other's lines: each writes `pg_restore: `, `error: ` and the rest by turns (pg_log_generic_v).
+ */
+export function areWhole(messages: readonly RestoreMessage[], jobs: number): boolean {
+  const counted = messages.map(({ text }) => countPattern.exec(text)?.[1]).filter((count) => count !== undefined)
+  // Of parallel jobs each worker counts its errors, and the leader counts every entry that had some: one error is two.
+  return counted.length === 1 && Number(counted[0]) === messages.filter(isError).length * (jobs > 1 ? 2 : 1)
+}
+
+/**
  * Judges a stage of refreshes that ended with errors. Returns the messages if each is allowed, else throws as
- * `restoreError`: also if what was read is not as many errors as pg_restore itself has counted.
+ * `restoreError`: also if they are not whole.
  */
 export function judgeRefreshes(
   error: ProgramError,
@@ -57,7 +67,6 @@ export function judgeRefreshes(
 ): RestoreMessage[] {
   const errors = messages.filter(isError)
   const rest = messages.filter(({ kind, text }) => kind === 'warning' && !countPattern.test(text))
-  const counted = messages.map(({ text }) => countPattern.exec(text)?.[1]).filter((count) => count !== undefined)
   const found = errors.map(({ text }) => {
     const said = /^error: could not execute query: ERROR: {2}(.*)/.exec(text)?.[1]
     return allowedRefreshErrors.find(({ pattern }) => said !== undefined && pattern.test(said))
@@ -67,9 +76,7 @@ export function judgeRefreshes(
   // As where a restore ends at its first error, the first one tells: after it may come lines that only look like one.
   const details = bad.map(({ text }) => `pg_restore: ${text}`).join('\n')
   if (bad.length > 0) throw restoreError(error, { messages: bad.slice(0, 1), details, archive })
-  // Of parallel jobs each worker counts its errors, and the leader counts every entry that had some: one error is two.
-  const isWhole = counted.length === 1 && Number(counted[0]) === errors.length * (jobs > 1 ? 2 : 1)
-  if (!isWhole) throw restoreError(error, { messages: errors.slice(0, 1), archive })
+  if (!areWhole(messages, jobs)) throw restoreError(error, { messages: errors.slice(0, 1), archive })
   return [...errors, ...rest]
 }
 

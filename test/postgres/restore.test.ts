@@ -207,6 +207,30 @@ describe('refreshes that read another server', () => {
     expect(await copy.sql('SELECT v FROM near')).toEqual([{ v: 1 }])
   })
 
+  it('two that fail at the same time, their messages mixed up - two notes, as one job tells them', async () => {
+    const file = await archiveOf([...fdw(), 'CREATE MATERIALIZED VIEW mv2 AS SELECT v + 1 AS v FROM far'])
+    const mixing = join(folder, 'mixing_pg_restore')
+    writeFileSync(
+      mixing,
+      `#!/bin/bash
+${program.path} "$@" 2> ${folder}/said
+ended=$?
+case "$*" in
+  *.refreshes*--jobs=2*) sed 's/^pg_restore: error: /pg_restore: pg_restore:error: /' ${folder}/said ;;
+  *) cat ${folder}/said ;;
+esac >&2
+exit $ended
+`,
+      { mode: 0o755 },
+    )
+    await using copy = await openSandbox()
+    const mixed = { ...program, path: mixing }
+    const { notes } = await restoreDump({ connection: copy.connection, program: mixed, file, jobs: 2 }, signal)
+    expect(notes).toEqual(
+      ['mv', 'mv2'].map((name) => expect.stringContaining(`REFRESH MATERIALIZED VIEW public.${name};`)),
+    )
+  })
+
   it('every entry of the list says why, and stands at the beginning of a line', () => {
     for (const { pattern, why } of allowedRefreshErrors)
       expect([pattern.source[0], why.length > 20]).toEqual(['^', true])
