@@ -1,4 +1,4 @@
-import type { Browser } from 'playwright-core'
+import type { Browser, Page } from 'playwright-core'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { startTestServer, type TestServer } from '../http/test-server.ts'
 import { launchChromium, type Visit, visit } from './browser.ts'
@@ -17,18 +17,17 @@ describe('the page that stays open, in Chromium with a clock that the test moves
     await using visited = await open(browser, server)
     const { page, complaints } = visited
     const { id } = server.orders.order({ job: 'backup', server: 'main', database: 'crm', trigger: 'schedule' })
+    const shown = (): Promise<string> => page.locator(`#run-${id}`).innerText()
     await page.clock.runFor(31_000)
-    await expect.poll(() => page.locator(`#run-${id}`).innerText()).toContain('the next to start')
+    await expect.poll(shown).toContain('the next to start')
     const startedAt = server.clock.now()
     const progress = { dumpBytes: 5_000_000, tablesDone: 3, tablesTotal: 12 }
     server.catalog.updateRun(id, { state: 'running', startedAt, progress })
-    await page.clock.runFor(3100)
-    await expect.poll(() => page.locator(`#run-${id}`).innerText()).toContain('4.8 MiB dumped, 3 of 12 tables counted')
+    await asTimePasses(page, shown).toContain('4.8 MiB dumped, 3 of 12 tables counted')
     expect(await page.locator(`#run-${id} progress`).getAttribute('value')).toBe('0.25')
     const error = { code: 'DUMP_FAILED', message: 'pg_dump failed', hint: 'Read its output in the log.' }
     server.catalog.updateRun(id, { state: 'failed', finishedAt: server.clock.now(), error })
-    await page.clock.runFor(3100)
-    await expect.poll(() => page.title()).toBe('1 thing needs you soon · pgproof')
+    await asTimePasses(page, () => page.title()).toBe('1 thing needs you soon · pgproof')
     expect(await page.locator('.worries').innerText()).toContain('pg_dump failed')
     expect(await page.locator('#said').innerText()).toBe('1 thing needs you soon.')
     expect(complaints).toEqual([])
@@ -64,11 +63,22 @@ describe('the page that stays open, in Chromium with a clock that the test moves
     await page.clock.runFor(200_000)
     await expect.poll(() => page.locator('#stale').innerText()).toMatch(/does not answer.* 3 minutes old/)
     await page.unroute('**/*')
-    await page.clock.runFor(31_000)
-    await expect.poll(() => page.isVisible('#stale')).toBe(false)
+    await asTimePasses(page, () => page.isVisible('#stale')).toBe(false)
     await server.close()
   })
 })
+
+/**
+ * What is shown while the page's clock goes on, three seconds at a time. Until the answer that is on its way has come, the
+ * page waits for no clock, so one step may be too early.
+ */
+function asTimePasses<Shown>(page: Page, shown: () => Promise<Shown>): ReturnType<typeof expect.poll<Shown>> {
+  const look = async (): Promise<Shown> => {
+    await page.clock.runFor(3100)
+    return await shown()
+  }
+  return expect.poll(look, { timeout: 20_000 })
+}
 
 async function open(browser: Browser, server: TestServer): Promise<Visit> {
   return await visit(browser, server.url, {}, (page) => page.clock.install())
