@@ -45,6 +45,8 @@ export default defineConfig({
     // One more than most machines of a CI have cores: a test waits for other programs half of the time.
     maxWorkers: 3,
     sequence: { sequencer: SlowestFirst },
+    // A second is soon over where three files at a time have two cores; what never comes is still noticed.
+    expect: { poll: { timeout: 15_000 * patience } },
     ...(isCounting && {
       experimental: { viteModuleRunner: false, nodeLoader: false },
       setupFiles: 'test/support/take-coverage.ts',
