@@ -29,6 +29,12 @@ export type Swap = {
   readonly lastLook?: (() => Promise<void>) | undefined
 }
 
+/** How often a server is asked, and after which pauses, what became of a swap whose connection broke. */
+type Patience = { readonly questions: number; readonly betweenMs: number }
+
+/** A server that starts again after a crash is away for a while. */
+const halfAMinute: Patience = { questions: 60, betweenMs: 500 }
+
 /**
  * The swap, all or nothing: an abort or a crash takes effect before it or after it. `aside` is the name under which the
  * old database still exists; null if it does not. An old one that was empty is dropped afterwards, if it still is; that
@@ -39,12 +45,13 @@ export async function putInPlace(
   server: TargetServer,
   swap: Swap,
   signal: AbortSignal,
+  patience: Patience = halfAMinute,
 ): Promise<{ readonly aside: string | null }> {
   signal.throwIfAborted()
   const names = await decideNames(server, swap, signal)
   if (names.old !== null && !swap.disconnect) await waitUntilUnused(server, swap.database, signal)
   try {
-    await renameBoth(server, swap, names, signal)
+    await renameBoth(server, { ...swap, ...names, patience }, signal)
   } catch (error) {
     if (signal.aborted && error === signal.reason) throw error
     throw await swapError(server, swap, names, error)
@@ -128,6 +135,8 @@ type Names = {
   readonly old: { readonly oid: number; readonly aside: string } | null
 }
 
+type DecidedSwap = Swap & Names & { readonly patience: Patience }
+
 const never = new AbortController().signal
 const application = 'pgproof restore'
 
@@ -166,13 +175,13 @@ async function waitUntilUnused(server: TargetServer, database: string, signal: A
  * Two renames in one transaction. Each keeps new sessions out from its beginning on, so whoever is ended meanwhile does
  * not come back before the end; a session that waits then finds the new database at its next try.
  */
-async function renameBoth(server: TargetServer, swap: Swap, names: Names, signal: AbortSignal): Promise<void> {
+async function renameBoth(server: TargetServer, swap: DecidedSwap, signal: AbortSignal): Promise<void> {
   await using held = await connect(server.admin, never, application)
   await using helper = await connect(server.admin, never, application)
   const { client } = held
   const { rows } = await client.query<{ pid: number }>('SELECT pg_catalog.pg_backend_pid() AS pid')
   // Nobody but a monitoring tool that looks into every database has any business in the staging database.
-  const cleared = [names.stagingOid, ...(names.old !== null && swap.disconnect ? [names.old.oid] : [])]
+  const cleared = [swap.stagingOid, ...(swap.old !== null && swap.disconnect ? [swap.old.oid] : [])]
   const done = new AbortController()
   const pid = rows[0]?.pid ?? 0
   const clearing = clearTheWay(helper.client, pid, swap.staging === swap.database ? [] : cleared, {
@@ -182,7 +191,7 @@ async function renameBoth(server: TargetServer, swap: Swap, names: Names, signal
   clearing.catch(() => {})
   try {
     await client.query("BEGIN; SET LOCAL lock_timeout = '10s'")
-    for (const statement of renames(swap, names)) await client.query(statement)
+    for (const statement of renames(swap)) await client.query(statement)
     await swap.lastLook?.()
   } catch (error) {
     signal.throwIfAborted()
@@ -199,13 +208,14 @@ async function renameBoth(server: TargetServer, swap: Swap, names: Names, signal
     // The server refused it, and has undone everything; 57P01 to 57P03 come from a backend that ended.
     const state = sqlStateOf(error)
     const isAnswer = /^[0-9A-Z]{5}$/.test(state) && !/^(?:57P0|08)/.test(state)
-    if (!isAnswer && (await isDone(server, swap, names, pid, error))) return
+    if (!isAnswer && (await isDone(server, swap, pid, error))) return
     signal.throwIfAborted()
     throw error
   }
 }
 
-function renames(swap: Swap, { old }: Names): string[] {
+function renames(swap: DecidedSwap): string[] {
+  const { old } = swap
   const database = quoteIdentifier(swap.database)
   const staging = quoteIdentifier(swap.staging)
   const comment = swap.comment === null ? 'NULL' : quoteLiteral(swap.comment)
@@ -235,15 +245,9 @@ async function clearTheWay(
 }
 
 /** A connection that breaks at COMMIT leaves open whether it was made: the names tell, once its backend has ended. */
-async function isDone(
-  server: TargetServer,
-  swap: Swap,
-  { stagingOid }: Names,
-  pid: number,
-  error: unknown,
-): Promise<boolean> {
-  // A server that starts again after a crash is away for a while.
-  for (let attempt = 0; attempt < 60; attempt += 1) {
+async function isDone(server: TargetServer, swap: DecidedSwap, pid: number, error: unknown): Promise<boolean> {
+  const { stagingOid, patience } = swap
+  for (let question = 0; question < patience.questions; question += 1) {
     try {
       await using held = await connect(server.admin, never, application)
       const { rowCount } = await held.client.query('SELECT FROM pg_catalog.pg_stat_activity WHERE pid = $1', [pid])
@@ -251,7 +255,7 @@ async function isDone(
       const found = await findDatabase(held.client, swap.database)
       return found?.oid === stagingOid && readMark(swap.database, found.comment) === null
     } catch {
-      await delay(500)
+      await delay(patience.betweenMs)
     }
   }
   const reason = `the connection broke at the very end (${reasonOf(error)}), so it is not known whether "${swap.database}" is the restored database; if "${swap.staging}" is there, it is not`

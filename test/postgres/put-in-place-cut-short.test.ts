@@ -1,10 +1,17 @@
-import { describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Connection } from '../../src/postgres/connect.ts'
 import { putInPlace } from '../../src/postgres/put-in-place.ts'
 import { testUrl } from '../support/installation.ts'
-import { query, startPostgres } from '../support/postgres-server.ts'
+import { type Befall, type PostgresProxy, startPostgresProxy } from '../support/postgres-proxy.ts'
+import { query, startPostgres, type TestServer } from '../support/postgres-server.ts'
 import { startTcpProxy } from '../support/tcp-proxy.ts'
 import { connectionTo, errorOf, signal } from './sandbox.ts'
-import { connectTo, freshTarget, oidOf, openLogin, openSwap, serverOf, stagingFor } from './target.ts'
+import { connectTo, freshTarget, oidOf, openLogin, openSwap, quoted, serverOf, stagingFor } from './target.ts'
+
+/** The same server, by way of a proxy. */
+function through<T extends { readonly admin: Connection }>(server: T, proxy: PostgresProxy): T {
+  return { ...server, admin: { ...server.admin, host: '127.0.0.1', port: proxy.port } }
+}
 
 describe('cut short', () => {
   it('aborted at any moment - either all old and the reason, or all new', async () => {
@@ -111,29 +118,6 @@ describe('cut short', () => {
     }
   })
 
-  it('the connection breaks while COMMIT is under way - found out by the names, and said to be done', async () => {
-    const own = await startPostgres('max_wal_senders = 2')
-    try {
-      const server = await serverOf(connectionTo('shop', { port: own.port }))
-      await using staging = await stagingFor('shop', server, {}, own.url())
-      // A COMMIT that waits for a standby that there is not.
-      await query(own.url(), "ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
-      await query(own.url(), 'SELECT pg_reload_conf()')
-      await expect
-        .poll(() => query(own.url(), 'SHOW synchronous_standby_names'), { timeout: 15_000 })
-        .toEqual([{ synchronous_standby_names: 'nobody' }])
-      const swap = { staging: staging.name, database: 'shop', asideAs: null, dropAside: false, comment: null }
-      const swapping = putInPlace(server, { ...swap, disconnect: false }, signal)
-      const kill =
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query = 'COMMIT'"
-      await expect.poll(async () => (await query(own.url(), kill)).length, { timeout: 15_000 }).toBe(1)
-      expect(await swapping).toEqual({ aside: null })
-      expect(await query(own.url('shop'), "SELECT FROM pg_class WHERE relname = 'restored'")).toHaveLength(1)
-    } finally {
-      await own.stop()
-    }
-  })
-
   it('the connection breaks before COMMIT has reached the server, which is away for a while - found out by the names, nothing renamed', async () => {
     await using target = freshTarget()
     await using it = await openSwap(target.name)
@@ -156,5 +140,125 @@ describe('cut short', () => {
     } finally {
       await proxy.stop()
     }
+  })
+})
+
+describe('a COMMIT that waits for a standby that there is not', () => {
+  let own: TestServer
+  beforeAll(async () => {
+    own = await startPostgres('max_wal_senders = 2')
+  })
+  afterAll(() => own?.stop())
+
+  async function setStandbys(names: string): Promise<void> {
+    await query(own.url(), `ALTER SYSTEM SET synchronous_standby_names = '${names}'`)
+    await query(own.url(), 'SELECT pg_reload_conf()')
+    await expect
+      .poll(() => query(own.url(), 'SHOW synchronous_standby_names'), { timeout: 15_000 })
+      .toEqual([{ synchronous_standby_names: names }])
+  }
+
+  it('the connection breaks while it is under way - found out by the names, and said to be done', async () => {
+    const server = await serverOf(connectionTo('shop', { port: own.port }))
+    await using staging = await stagingFor('shop', server, {}, own.url())
+    await setStandbys('nobody')
+    const swap = { staging: staging.name, database: 'shop', asideAs: null, dropAside: false, comment: null }
+    const swapping = putInPlace(server, { ...swap, disconnect: false }, signal)
+    const kill =
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query = 'COMMIT'"
+    await expect.poll(async () => (await query(own.url(), kill)).length, { timeout: 15_000 }).toBe(1)
+    expect(await swapping).toEqual({ aside: null })
+    expect(await query(own.url('shop'), "SELECT FROM pg_class WHERE relname = 'restored'")).toHaveLength(1)
+    await setStandbys('')
+  })
+
+  it('its session outlives the connection - nothing is said before that has ended, and then that it is done', async () => {
+    const server = await serverOf(connectionTo('second', { port: own.port }))
+    await using staging = await stagingFor('second', server, {}, own.url())
+    await setStandbys('nobody')
+    let questions = 0
+    await using proxy = await startPostgresProxy(own.url(), ({ text }) => {
+      if (text.startsWith('SELECT FROM pg_catalog.pg_stat_activity WHERE pid =')) questions += 1
+      return text === 'COMMIT' ? 'lose the answer' : undefined
+    })
+    const swap = { staging: staging.name, database: 'second', asideAs: null, dropAside: false, comment: null }
+    const patience = { questions: 10_000, betweenMs: 10 }
+    const swapping = putInPlace(through(server, proxy), { ...swap, disconnect: false }, signal, patience)
+    // With the second question the first one was answered: the session is there.
+    await expect.poll(() => questions, { timeout: 15_000, interval: 10 }).toBeGreaterThan(1)
+    const databases = "SELECT datname FROM pg_database WHERE datname = 'second'"
+    expect(await query(own.url(), databases)).toEqual([])
+    await setStandbys('')
+    expect(await swapping).toEqual({ aside: null })
+    expect(await query(own.url(), databases)).toEqual([{ datname: 'second' }])
+  })
+})
+
+describe('between two questions', () => {
+  it('the server goes away with COMMIT and does not come back - TARGET_FAILED: it is not known which database it is', async () => {
+    await using target = freshTarget()
+    await using it = await openSwap(target.name)
+    await using proxy = await startPostgresProxy(testUrl(), ({ text }) => {
+      if (text === 'COMMIT') proxy.setAway(true)
+      return undefined
+    })
+    const patience = { questions: 3, betweenMs: 1 }
+    expect(await errorOf(putInPlace(through(it.server, proxy), it.swap, signal, patience))).toMatchObject({
+      code: 'TARGET_FAILED',
+      message: expect.stringContaining(`it is not known whether "${target.name}" is the restored database`),
+    })
+    expect([await oidOf(target.name), await oidOf(it.swap.staging)]).toEqual([it.oldOid, it.newOid])
+  })
+
+  const inUse = { sqlState: '55006', message: 'database is being accessed by other users' }
+  it.each<readonly [string, Befall, string]>([
+    [
+      'whoever was in the way has gone',
+      ({ text }) =>
+        /^ALTER DATABASE .* RENAME/.test(text) ? { ...inUse, detail: 'There was 1 other session.' } : undefined,
+      'There was 1 other session.',
+    ],
+    [
+      'the server does not say who is in the way',
+      ({ text }) => {
+        if (text.includes('pg_prepared_xacts')) return 'cut'
+        return /^ALTER DATABASE .* RENAME/.test(text) ? inUse : undefined
+      },
+      'sessions that came and went',
+    ],
+  ])('the rename is refused, and %s - TARGET_IN_USE all the same, nothing is renamed', async (_, befall, users) => {
+    await using target = freshTarget()
+    await using it = await openSwap(target.name)
+    const sessions = "SELECT FROM pg_stat_activity WHERE datname = ANY ($1) AND backend_type <> 'autovacuum worker'"
+    await expect
+      .poll(() => query(testUrl(), sessions, [[target.name, it.swap.staging]]), { timeout: 15_000 })
+      .toEqual([])
+    await using proxy = await startPostgresProxy(testUrl(), befall)
+    expect(await errorOf(putInPlace(through(it.server, proxy), it.swap, signal))).toMatchObject({
+      code: 'TARGET_IN_USE',
+      message: `database "${target.name}" is in use by ${users}`,
+    })
+    expect([await oidOf(target.name), await oidOf(it.swap.staging)]).toEqual([it.oldOid, it.newOid])
+  })
+
+  it('somebody puts another database where the empty old one went - that one is not dropped', async () => {
+    await using target = freshTarget()
+    await using it = await openSwap(target.name, '')
+    const aside = it.swap.asideAs ?? ''
+    let looks = 0
+    await using proxy = await startPostgresProxy(testUrl(), async ({ text, values }) => {
+      if (!text.includes('FROM pg_catalog.pg_database WHERE datname = $1') || values[0] !== aside) return undefined
+      looks += 1
+      // The first look was whether the name is free.
+      if (looks === 2) {
+        await query(testUrl(), `ALTER DATABASE ${quoted(aside)} RENAME TO ${quoted(`${target.name}_moved`)}`)
+        await query(testUrl(), `CREATE DATABASE ${quoted(aside)} STRATEGY file_copy`)
+      }
+      return undefined
+    })
+    expect(await putInPlace(through(it.server, proxy), { ...it.swap, dropAside: true }, signal)).toEqual({ aside })
+    expect(await oidOf(target.name)).toBe(it.newOid)
+    expect(await oidOf(`${target.name}_moved`)).toBe(it.oldOid)
+    expect(await oidOf(aside)).not.toBeNull()
   })
 })
