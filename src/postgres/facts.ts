@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { PgproofError, reasonOf } from '../errors.ts'
 import type { Client, Connection } from './connect.ts'
 import { oldestMajor } from './programs.ts'
@@ -61,11 +62,14 @@ export type DatabaseProperties = {
   readonly bootstrapRole: string
 }
 
-/** What `CREATE DATABASE` must be told to make an empty twin of the current database, or of the named one. */
+/**
+ * What `CREATE DATABASE` must be told to make an empty twin of the current database, or of another one of that server.
+ * Throws DATABASE_UNKNOWN if that one is not there.
+ */
 export async function readDatabaseProperties(
   client: Client,
   major: number,
-  database: string | null = null,
+  other: Pick<Connection, 'server' | 'database'> | null = null,
 ): Promise<DatabaseProperties> {
   const provider = major >= 15 ? 'd.datlocprovider' : "'c'"
   const locale = major >= 17 ? 'd.datlocale' : major >= 15 ? 'd.daticulocale' : 'NULL'
@@ -78,11 +82,12 @@ export async function readDatabaseProperties(
            (SELECT s.reset_val FROM pg_catalog.pg_settings s WHERE s.name = 'lc_monetary') AS "lcMonetary",
            pg_catalog.pg_get_userbyid(10) AS "bootstrapRole"
       FROM pg_catalog.pg_database d WHERE d.datname = COALESCE($1, pg_catalog.current_database())`,
-    [database],
+    [other?.database ?? null],
   )
   const [properties] = rows
-  if (properties === undefined) throw new Error('the database is not in pg_database')
-  return properties
+  if (properties !== undefined) return properties
+  assert(other !== null, 'a database stays as long as there is a session in it')
+  throw new PgproofError('DATABASE_UNKNOWN', { server: other.server, database: other.database })
 }
 
 /**

@@ -1,6 +1,7 @@
+import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { PgproofError } from '../errors.ts'
-import { type Client, type Connection, connect, withDatabase } from './connect.ts'
+import { PgproofError, reasonOf } from '../errors.ts'
+import { type Client, type Connection, connect, isQueryFailure, withDatabase } from './connect.ts'
 import { type DatabaseProperties, readDatabaseProperties } from './facts.ts'
 import { oldestMajor } from './programs.ts'
 import { assertDirect } from './snapshot.ts'
@@ -46,7 +47,8 @@ export type ExistingDatabase = {
 
 /**
  * Looks at the server, and at the database that is to be restored into, if it is there. Throws USAGE_INVALID for a name
- * that no restore may go to, TARGET_FAILED for a standby, SERVER_TOO_OLD, POOLER_DETECTED, and what `connect` throws.
+ * that no restore may go to, TARGET_FAILED for a standby and for a server that fails meanwhile, SERVER_TOO_OLD,
+ * POOLER_DETECTED, and what `connect` throws.
  */
 export async function inspectTarget(
   target: Connection,
@@ -55,9 +57,15 @@ export async function inspectTarget(
   assertName(target.database)
   const { admin, held } = await connectBeside(target, signal)
   await using _held = held
-  await assertDirect(admin, held.client, signal)
-  const server = await readServer(held.client, admin)
-  return { server, existing: await readExisting(held.client, target, server, signal) }
+  try {
+    await assertDirect(admin, held.client, signal)
+    const server = await readServer(held.client, admin)
+    return { server, existing: await readExisting(held.client, target, server, signal) }
+  } catch (error) {
+    signal.throwIfAborted()
+    if (!isQueryFailure(error)) throw error
+    throw new PgproofError('TARGET_FAILED', { reason: reasonOf(error) }, { cause: error })
+  }
 }
 
 /** Keeps other restores into that database away until the scope ends. Throws LOCKED if one goes on. */
@@ -180,7 +188,7 @@ async function readServer(client: Client, admin: Connection): Promise<TargetServ
            pg_catalog.pg_is_in_recovery() AS "isStandby"
       FROM pg_catalog.pg_roles r WHERE r.rolname = current_user`)
   const [row] = rows
-  if (row === undefined) throw new PgproofError('TARGET_FAILED', { reason: 'the login is no role of the server' })
+  assert(row !== undefined, 'the current user is a role')
   const { isStandby, ...facts } = row
   if (facts.major < oldestMajor) {
     const values = { server: admin.server, version: facts.version, oldest: oldestMajor }
@@ -228,7 +236,7 @@ async function readExisting(
   if (row === undefined) return null
   const { marks, ...described } = row
   const sessions = await readSessions(client, target.database, 'clients')
-  const outside = await readDatabaseProperties(client, server.major, target.database)
+  const outside = await readDatabaseProperties(client, server.major, target)
   if (marks.length > 0) return { ...described, sessions, properties: outside, contents: marks }
   try {
     await using held = await connect(target, signal, 'pgproof restore')

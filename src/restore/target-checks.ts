@@ -3,8 +3,9 @@ import { join } from 'node:path'
 import type { Evidence } from '../domain/evidence.ts'
 import type { Manifest } from '../domain/manifest.ts'
 import { PgproofError } from '../errors.ts'
-import { type Client, connect } from '../postgres/connect.ts'
+import { type Client, connect, isQueryFailure } from '../postgres/connect.ts'
 import { assertMayRename } from '../postgres/put-in-place.ts'
+import { asTargetFailed } from '../postgres/staging-database.ts'
 import { type ExistingDatabase, sessionsText, type TargetServer } from '../postgres/target-database.ts'
 import type { RestoreRequest } from './restore-request.ts'
 
@@ -95,6 +96,8 @@ function assertNoSuperuserParts(structure: Evidence['structure']): void {
 
 /** What a shared part of drill and restore says of a scratch server, said of the target. */
 export function asTargetError(error: PgproofError): PgproofError {
+  // Whichever query it was: that the server failed, or went away, is no fault in pgproof.
+  if (error.code === 'INTERNAL' && isQueryFailure(error.cause)) return asTargetFailed(error.cause)
   const more = { cause: error, details: error.details }
   const lacks = /^the (?:scratch server|server that is restored into) lacks (.*)$/s.exec(error.message)?.[1]
   if (lacks !== undefined) return new PgproofError('TARGET_LACKS', { what: lacks, mend: error.hint }, more)

@@ -103,6 +103,14 @@ describe('what there is to back up', () => {
     expect(await listDatabases(half.client)).toContain(half.database)
   })
 
+  it('a database that is gone by the time it is asked about - DATABASE_UNKNOWN, named', async () => {
+    await using held = await connect(connectionTo('postgres'), signal)
+    expect(await errorOf(readDatabaseProperties(held.client, major, connectionTo('never_there')))).toMatchObject({
+      code: 'DATABASE_UNKNOWN',
+      message: 'database "never_there" does not exist on server "main"',
+    })
+  })
+
   it('size, extensions and how the database was made', async () => {
     await using sandbox = await openSandbox('CREATE EXTENSION hstore')
     expect(await readDatabaseSize(sandbox.client)).toBeGreaterThan(1_000_000)

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { connect, parseConnectionUrl } from '../../src/postgres/connect.ts'
 import { readDatabaseProperties } from '../../src/postgres/facts.ts'
@@ -9,6 +10,7 @@ import {
   sessionsText,
 } from '../../src/postgres/target-database.ts'
 import { testUrl } from '../support/installation.ts'
+import { type QueryFate, startPostgresProxy } from '../support/postgres-proxy.ts'
 import { query, startPostgres } from '../support/postgres-server.ts'
 import { startPgBouncer } from './pgbouncer.ts'
 import { codeOf, connectionTo, errorOf, eventually, openSandbox, signal } from './sandbox.ts'
@@ -68,6 +70,22 @@ describe('the server', () => {
     await using login = await openLogin('')
     const wrong = { ...login.connectionTo('x'), password: () => 'wrong' }
     expect(await codeOf(inspectTarget(wrong, signal))).toBe('AUTHENTICATION_FAILED')
+  })
+
+  it('whose connection breaks, or whose role is dropped, between two questions - TARGET_FAILED, no fault in pgproof', async () => {
+    const login = `leaving_${randomBytes(5).toString('hex')}`
+    await query(testUrl(), `CREATE ROLE ${login} LOGIN PASSWORD 'x'`)
+    let fate: QueryFate = 'cut'
+    await using proxy = await startPostgresProxy(testUrl(), async ({ text }) => {
+      if (!text.includes('"canCreateDatabase"')) return undefined
+      if (fate === undefined) await query(testUrl(), `DROP ROLE ${login}`)
+      return fate
+    })
+    const to = connectionTo('not_there', { host: '127.0.0.1', port: proxy.port, user: login, password: () => 'x' })
+    expect(await codeOf(inspectTarget(to, signal))).toBe('TARGET_FAILED')
+    fate = undefined
+    expect(await codeOf(inspectTarget(to, signal))).toBe('TARGET_FAILED')
+    expect(await query(testUrl(), 'SELECT FROM pg_roles WHERE rolname = $1', [login])).toEqual([])
   })
 
   it('behind a transaction pooler, which no lock survives - POOLER_DETECTED', async () => {
@@ -144,6 +162,18 @@ describe('an existing database', () => {
       ...['1 table', '1 view', '1 large object', '1 schema', '2 sequences'],
       '2 other objects',
     ])
+  })
+
+  it('dropped while it is looked at - DATABASE_UNKNOWN', async () => {
+    await using target = freshTarget()
+    await query(testUrl(), `CREATE DATABASE ${target.name}`)
+    await using proxy = await startPostgresProxy(testUrl(), async ({ text, values }) => {
+      if (text.includes('"localeProvider"') && values[0] === target.name)
+        await query(testUrl(), `DROP DATABASE ${target.name}`)
+      return undefined
+    })
+    const to = connectionTo(target.name, { host: '127.0.0.1', port: proxy.port })
+    expect(await codeOf(inspectTarget(to, signal))).toBe('DATABASE_UNKNOWN')
   })
 
   it('a template, one that lets nobody in, one that this login may not enter - never empty', async () => {

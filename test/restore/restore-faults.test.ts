@@ -1,5 +1,5 @@
 import { execSync } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { mkdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { RestorePhase } from '../../src/domain/restore-result.ts'
@@ -8,6 +8,7 @@ import { PgproofError } from '../../src/errors.ts'
 import { errorOf } from '../postgres/sandbox.ts'
 import { fitEvidence, forgeDump, rewriteEvidence, rewriteManifest } from '../support/forge.ts'
 import { type TestInstallation, testDatabase, testInstallation, testUrl } from '../support/installation.ts'
+import { startPostgresProxy } from '../support/postgres-proxy.ts'
 import { query } from '../support/postgres-server.ts'
 import { databasesOf, downloadsLeft, restoreTo, targetName } from '../support/restoring.ts'
 import { standIn } from '../support/stand-ins.ts'
@@ -185,6 +186,39 @@ describe('what the target lacks', () => {
     expect(error).toMatchObject({ code: 'TARGET_FULL', exitCode: 12 })
     expect(await databasesOf(testUrl(), target.name)).toEqual([target.name])
     expect(await query(target.url, 'SELECT v FROM precious')).toEqual([])
+  })
+})
+
+describe('what goes wrong around it', () => {
+  it('the connection to the target breaks between two of its questions - TARGET_FAILED, no fault in pgproof', async () => {
+    await using test = await backedUp()
+    await using target = targetName(testUrl())
+    await using proxy = await startPostgresProxy(testUrl(), ({ text }) =>
+      text.includes('pg_try_advisory_lock') ? 'cut' : undefined,
+    )
+    const url = new URL(target.url)
+    url.host = `127.0.0.1:${proxy.port}`
+    expect(await errorOf(restoreTo(test, url.href))).toMatchObject({ code: 'TARGET_FAILED', exitCode: 12 })
+    expect(await databasesOf(testUrl(), target.name)).toEqual([])
+  })
+
+  it('what was downloaded cannot be removed in the end - the restore is done, and a note says what is left', async () => {
+    await using test = await backedUp()
+    await using target = targetName(testUrl())
+    const downloads = join(test.folder, 'spool', 'downloads')
+    // In the place of the file there is a folder of somebody.
+    const onPhase = (phase: RestorePhase): void => {
+      const [part] = downloadsLeft(test).filter((name) => name.endsWith('.part'))
+      if (phase !== 'restore' || part === undefined) return
+      rmSync(join(downloads, part))
+      mkdirSync(join(downloads, part))
+    }
+    const { outcome, notes } = await restoreTo(test, target.url, { onPhase })
+    expect(outcome).toBe('created')
+    expect(notes).toEqual([expect.stringMatching(/^what was downloaded is left in the spool and can be removed: /)])
+    const [left = ''] = downloadsLeft(test)
+    rmdirSync(join(downloads, left))
+    expect(downloadsLeft(test)).toEqual([])
   })
 })
 
