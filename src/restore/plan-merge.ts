@@ -144,7 +144,7 @@ export async function planMerge(
   }
   const isGone = (text: string): boolean => gone.has(keyOfText(text))
   const isLive = (text: string): boolean => isTable(there.get(keyOfText(text)))
-  const constraints = await readForeignKeyNames(live)
+  const constraints = await readConstraintNames(live)
   // One that reads only tables that are there was not lost with them: somebody dropped it.
   const lost = staged.views.filter((view) => !there.has(keyOf(view)) && view.reads.some((one) => gone.has(keyOf(one))))
   const views = await viewsGone(lost, staged.lines, evidence, async (lines) =>
@@ -188,7 +188,10 @@ export async function planMerge(
         notes.push(`foreign key ${name} of ${table} cannot be made again: ${missing} is not there`)
         return []
       }
-      if (!isOwnGone && constraints.has(JSON.stringify([keyOfText(table), unquoted(name)]))) return []
+      if (!isOwnGone && constraints.has(JSON.stringify([keyOfText(table), unquoted(name)]))) {
+        notes.push(`foreign key ${name} of ${table} is not made again: the table has another constraint of that name`)
+        return []
+      }
       return [statement]
     }),
     functions,
@@ -335,11 +338,11 @@ async function readSchemas(client: Client): Promise<ReadonlySet<string>> {
   return new Set(rows.map(({ name }) => name))
 }
 
-async function readForeignKeyNames(client: Client): Promise<ReadonlySet<string>> {
+async function readConstraintNames(client: Client): Promise<ReadonlySet<string>> {
   const { rows } = await client.query<{ schema: string; name: string; key: string }>(`
     SELECT n.nspname AS schema, c.relname AS name, k.conname AS key
       FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
-      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE k.contype = 'f'`)
+      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace`)
   return new Set(rows.map(({ key, ...table }) => JSON.stringify([keyOf(table), key])))
 }
 

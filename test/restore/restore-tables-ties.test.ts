@@ -98,6 +98,31 @@ describe('what a table that is gone had around it', () => {
     await query(live.url, 'DELETE FROM b; DELETE FROM a WHERE id = 1')
   })
 
+  it('tables that refer to it, whose foreign keys’ names somebody has given away - stay as they are, and notes say so', async () => {
+    await using live = await made(
+      `CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY, a int CONSTRAINT own REFERENCES a);
+       CREATE TABLE c (id int PRIMARY KEY, a int CONSTRAINT own REFERENCES a); CREATE TABLE d (id int PRIMARY KEY, a int REFERENCES a)`,
+    )
+    await query(
+      live.url,
+      `DROP TABLE a CASCADE; CREATE TABLE other (id int PRIMARY KEY);
+       ALTER TABLE b ADD CONSTRAINT own FOREIGN KEY (a) REFERENCES other; ALTER TABLE c ADD CONSTRAINT own CHECK (a > 0)`,
+    )
+    const result = await restoreTables(test, live.name, { tables: ['public.a'] })
+    expect(result.notes.toSorted()).toEqual(
+      ['b', 'c'].map(
+        (name) => `foreign key own of public.${name} is not made again: the table has another constraint of that name`,
+      ),
+    )
+    psql(live.url, scriptFor(result, 'bring back'))
+    const keys =
+      "SELECT conrelid::regclass::text AS of, confrelid::regclass::text AS to FROM pg_constraint WHERE contype = 'f' ORDER BY 1"
+    expect(await query(live.url, keys)).toEqual([
+      { of: 'b', to: 'other' },
+      { of: 'd', to: 'a' },
+    ])
+  })
+
   it('its schema, with owner and grants - made again as it was', async () => {
     await using live = await made('SELECT 1')
     const role = `owner_${live.name}`
@@ -148,6 +173,18 @@ describe('what a table that is gone had around it', () => {
 })
 
 describe('tables that are there', () => {
+  it('rows that its foreign key would refuse - a copy without that key, and a note says why', async () => {
+    await using live = await made(
+      `CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY, a int REFERENCES a);
+       SET session_replication_role = replica; INSERT INTO b VALUES (1, 7)`,
+    )
+    const result = await restoreTables(test, live.name, { tables: ['public.a', 'public.b'] })
+    expect(result.notes).toEqual([
+      expect.stringMatching(/^foreign key b_a_fkey of public\.b is left out of the copy: .*violates foreign key/),
+    ])
+    expect(await query(live.url, 'SELECT a FROM copy.b')).toEqual([{ a: 7 }])
+  })
+
   it('a trigger that is silent on one partition - is again, when the others fire again', async () => {
     await using live = await made(
       `CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
