@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
 import { PgproofError, reasonOf } from '../errors.ts'
+import { type OpenedSession, OpenedSessions } from './opened-sessions.ts'
 import { isPasswordFileOpen, passwordFilePath, passwordFromFile } from './password-file.ts'
 import { sqlStateOf } from './sql-state.ts'
 import { type TlsSettings, tlsOptions } from './tls.ts'
@@ -93,15 +94,12 @@ export async function connect(
   }
 }
 
-export type OpenedSession = { readonly database: string; readonly pid: number }
-
-/** The last sessions that this process has opened, some thousand at most: who watches a server tells them from those of others. */
+/** The last sessions that this process has opened: who watches a server tells them from those of others. */
 export function openedSessions(): readonly OpenedSession[] {
-  return opened
+  return opened.all()
 }
 
-const opened: OpenedSession[] = []
-const openedCapacity = 2000
+const opened = new OpenedSessions(2000)
 
 /** Several sessions of one kind, closed together. Throws what `open` throws, after closing those that were opened. */
 export async function openSeveral(
@@ -183,13 +181,9 @@ async function open(
     signal.addEventListener('abort', onAbort, { once: true })
     await client.connect()
     await applySettings(client, signal)
-    const { rows } = await client.query<{ version: number; pid: number }>(
-      "SELECT pg_catalog.current_setting('server_version_num')::int AS version, pg_catalog.pg_backend_pid() AS pid",
-    )
+    const { rows } = await client.query<{ pid: number }>(afterSettings)
     state.pid = rows[0]?.pid ?? 0
-    opened.push({ database: connection.database, pid: state.pid })
-    if (opened.length > openedCapacity) opened.splice(0, openedCapacity / 2)
-    if ((rows[0]?.version ?? 0) >= 170000) await client.query('SET transaction_timeout = 0')
+    opened.add({ database: connection.database, pid: state.pid })
     state.isOpen = true
     signal.throwIfAborted()
   } catch (error) {
@@ -244,6 +238,12 @@ const sessionSettings = `
   SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET extra_float_digits = 3;
   SET bytea_output = 'hex'; SET xmlbinary = 'base64'; SET lc_monetary = 'C'; SET quote_all_identifiers = off; SET jit = off;
   SET default_transaction_read_only = off; SET default_transaction_deferrable = off; SET synchronize_seqscans = off`
+
+/** PostgreSQL has this time-out since 17, and refuses a setting that it does not know. */
+const afterSettings = `
+  SELECT pg_catalog.pg_backend_pid() AS pid,
+         CASE WHEN pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL
+              THEN pg_catalog.set_config('transaction_timeout', '0', false) END`
 
 /**
  * A role or database may have a time-out that is shorter than a busy server takes for any statement, even for the one that

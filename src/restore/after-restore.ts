@@ -155,8 +155,9 @@ async function noteOf(what: string, query: Promise<unknown>, signal: AbortSignal
     return []
   } catch (error) {
     signal.throwIfAborted()
-    const reason = `${what}: ${reasonOf(error)}`
-    if (sqlStateOf(error) === '') throw new PgproofError('SCRATCH_FAILED', { reason }, { cause: error })
-    return [reason]
+    if (sqlStateOf(error) !== '') return [`${what}: ${reasonOf(error)}`]
+    // One statement may name a hundred tables.
+    const reason = `the connection broke: ${reasonOf(error)}`
+    throw new PgproofError('SCRATCH_FAILED', { reason }, { cause: error, details: what })
   }
 }

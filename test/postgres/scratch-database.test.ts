@@ -12,6 +12,7 @@ import {
 } from '../../src/postgres/scratch-database.ts'
 import { openSpool } from '../../src/streams/spool.ts'
 import { testUrl } from '../support/installation.ts'
+import { startPostgresProxy } from '../support/postgres-proxy.ts'
 import { query } from '../support/postgres-server.ts'
 import { codeOf, connectionTo, errorOf, signal } from './sandbox.ts'
 import { major, openSpoolRoot } from './spool-root.ts'
@@ -63,6 +64,16 @@ describe('creating', () => {
     const unknown = { ...properties, lcMonetary: 'xx_XX.UTF-8' }
     await using without = await createScratchDatabase(server, freshName(), unknown, signal)
     expect(without.connection.parameters).toEqual({})
+  })
+
+  it('the connection breaks before the server was told anything - SCRATCH_FAILED, and no database is made', async () => {
+    await using proxy = await startPostgresProxy(testUrl(), ({ text }) =>
+      text.includes('lc_monetary') && text.startsWith('SELECT') ? 'cut' : undefined,
+    )
+    const name = freshName()
+    const far = { ...server, host: '127.0.0.1', port: proxy.port }
+    expect(await codeOf(createScratchDatabase(far, name, properties, signal))).toBe('SCRATCH_FAILED')
+    expect(await exists(name)).toBe(false)
   })
 
   it('rules of an ICU locale - said, quoted', () => {

@@ -5,6 +5,8 @@ import type { Evidence } from '../../src/domain/evidence.ts'
 import { analyzeAndAsk, assertExtensions, assertMonetary } from '../../src/restore/after-restore.ts'
 import { createPhases } from '../../src/restore/phases.ts'
 import { codeOf, errorOf, openSandbox, signal } from '../postgres/sandbox.ts'
+import { testUrl } from '../support/installation.ts'
+import { startPostgresProxy } from '../support/postgres-proxy.ts'
 
 const phases = () => createPhases(systemClock, () => {})
 
@@ -49,6 +51,19 @@ describe('statistics and the first query', () => {
     ])
     const analyzed = "SELECT DISTINCT tablename::text FROM pg_stats WHERE schemaname = 'public' ORDER BY 1"
     expect(await sandbox.sql(analyzed)).toEqual([{ tablename: 'a' }, { tablename: 'c' }])
+  })
+})
+
+it('the connection breaks in the middle of ANALYZE - SCRATCH_FAILED, and what was analyzed in the details', async () => {
+  await using sandbox = await openSandbox('CREATE TABLE a (a int)')
+  await using proxy = await startPostgresProxy(testUrl(), ({ text }) =>
+    text.startsWith('ANALYZE') ? 'lose the answer' : undefined,
+  )
+  const connection = { ...sandbox.connection, host: '127.0.0.1', port: proxy.port }
+  expect(await errorOf(analyzeAndAsk({ connection, tables: [], jobs: 1 }, phases(), signal))).toMatchObject({
+    code: 'SCRATCH_FAILED',
+    message: expect.stringMatching(/: the connection broke: [^,]*$/),
+    details: expect.stringMatching(/^ANALYZE .*\bpublic\.a$/),
   })
 })
 
