@@ -230,8 +230,8 @@ function identifiersOf(name: string): string[] {
 function groupByClass(lines: readonly string[], normalize: (text: string) => string): Map<number, string[]> {
   const groups = new Map<number, string[]>()
   for (const line of lines) {
-    const [, classId, text] = /^\d+; (\d+) \d+ (.*)$/s.exec(line) ?? []
-    if (classId === undefined || text === undefined) continue
+    // A line of another form, as a newer pg_restore may have, is no entry that is looked for.
+    const [, classId = noClass, text = ''] = /^\d+; (\d+) \d+ (.*)$/s.exec(line) ?? []
     const group = groups.get(Number(classId))
     if (group === undefined) groups.set(Number(classId), [normalize(text)])
     else group.push(normalize(text))

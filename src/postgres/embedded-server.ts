@@ -142,8 +142,11 @@ function pathsIn(parameters: Readonly<Record<string, string>> = {}): string[] {
 }
 
 /** The unprivileged user of a root process; undefined when pgproof is not root. Throws SCRATCH_FAILED. */
-export async function unprivilegedUser(name: string): Promise<{ uid: number; gid: number } | undefined> {
-  if (process.getuid?.() !== 0) return undefined
+export async function unprivilegedUser(
+  name: string,
+  ownUid = process.getuid?.(),
+): Promise<{ uid: number; gid: number } | undefined> {
+  if (ownUid !== 0) return undefined
   const line = (await readFile('/etc/passwd', 'utf8')).split('\n').find((entry) => entry.startsWith(`${name}:`))
   const [, , uid, gid] = line?.split(':') ?? []
   if (uid === undefined || gid === undefined || uid === '0')

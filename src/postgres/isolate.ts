@@ -17,6 +17,11 @@ export type Sight = {
   readonly readable: readonly string[]
 }
 
+/** Where the system keeps its settings and shows its processes; of either, a machine may have nothing that can be listed. */
+type System = { readonly settings: string; readonly processes: string }
+
+const linux: System = { settings: '/etc', processes: '/proc' }
+
 /**
  * The same program in namespaces of its own (namespaces(7)): a network with nothing but an unconfigured loopback device, a
  * root that holds programs, libraries and what `sight` names, no process and no shared memory but its own; and without
@@ -24,11 +29,16 @@ export type Sight = {
  * a user namespace, which needs no rights. It ends with this process. Where the system does not allow all of that, it
  * is shut off from the network alone, or from nothing (other systems than Linux, many containers).
  */
-export async function isolate(program: Program, sight: Sight, signal: AbortSignal): Promise<Isolated> {
+export async function isolate(
+  program: Program,
+  sight: Sight,
+  signal: AbortSignal,
+  system: System = linux,
+): Promise<Isolated> {
   const unshare = await findOnPath('unshare')
-  const limits = [`--core=0:0`, `--nproc=${await processLimit(program)}`]
+  const limits = [`--core=0:0`, `--nproc=${await processLimit(program, system)}`]
   const ways =
-    unshare === undefined ? [] : [...(await wholeWays(program, sight, unshare, limits)), networkAlone(unshare)]
+    unshare === undefined ? [] : [...(await wholeWays(program, sight, system, unshare, limits)), networkAlone(unshare)]
   const plain: Way = { wrap: (one) => one, notIsolated: ['network', 'files', 'processes'] }
   const guarded = [...ways, plain].flatMap((way) => (way.isWhole === true ? [way] : [withLimits(way, limits), way]))
   for (const { wrap, notIsolated } of guarded) {
@@ -53,10 +63,16 @@ type Way = {
 
 const unshared = ['--net', '--mount', '--ipc', '--pid', '--fork', '--kill-child']
 
-async function wholeWays(program: Program, sight: Sight, unshare: string, limits: readonly string[]): Promise<Way[]> {
+async function wholeWays(
+  program: Program,
+  sight: Sight,
+  system: System,
+  unshare: string,
+  limits: readonly string[],
+): Promise<Way[]> {
   const { user } = program
-  const shown = await existing([...systemFolders, ...(await libraryFolders()), ...sight.readable])
-  const settings = await systemSettings()
+  const shown = await existing([...systemFolders, ...(await libraryFolders(system)), ...sight.readable])
+  const settings = await systemSettings(system)
   const noRights = ['--no-new-privs', '--inh-caps=-all', '--ambient-caps=-all', '--bounding-set=-all']
   const setpriv = [...noRights, '--pdeathsig', 'KILL']
   const wayBy = (flags: readonly string[], identity: readonly string[], isRoot: boolean): Way => {
@@ -140,20 +156,25 @@ const systemFolders = [
 ]
 
 /** Of /etc, only what programs and libraries need to work; it holds other programs' passwords as well. */
-async function systemSettings(): Promise<readonly string[]> {
+async function systemSettings({ settings }: System): Promise<readonly string[]> {
   const needed =
     /^(alternatives|crypto-policies|fonts|group|java[\w.-]*|ld\.so\.(cache|conf|conf\.d)|locale\.[a-z]+|localtime|nsswitch\.conf|os-release|passwd|perl|protocols|python[\d.]*|R|services|timezone|xml)$/
-  const names = (await readdir('/etc').catch(() => [])).filter((name) => needed.test(name))
-  return [...names, 'ssl/openssl.cnf', 'pki/tls/openssl.cnf'].map((name) => join('/etc', name))
+  const names = (await namesIn(settings)).filter((name) => needed.test(name))
+  return [...names, 'ssl/openssl.cnf', 'pki/tls/openssl.cnf'].map((name) => join(settings, name))
 }
 
 /** Where others than the system keep their libraries (ld.so(8)), such as those of a database that a foreign data wrapper reads. */
-async function libraryFolders(): Promise<readonly string[]> {
-  const folder = '/etc/ld.so.conf.d'
-  const files = (await readdir(folder).catch(() => [])).filter((name) => name.endsWith('.conf'))
+async function libraryFolders({ settings }: System): Promise<readonly string[]> {
+  const folder = join(settings, 'ld.so.conf.d')
+  const files = (await namesIn(folder)).filter((name) => name.endsWith('.conf'))
   const texts = await Promise.all(files.map((name) => readFile(join(folder, name), 'utf8').catch(() => '')))
   const lines = texts.flatMap((text) => text.split('\n').map((line) => line.trim()))
   return lines.filter((line) => isAbsolute(line) && dirname(line) !== '/')
+}
+
+/** None where it is not there, or may not be listed: whoever looks does without. */
+async function namesIn(folder: string): Promise<readonly string[]> {
+  return await readdir(folder).catch(() => [])
 }
 
 /** Those that are there and that nothing else among them holds already; by their own paths where those are links. */
@@ -169,12 +190,12 @@ async function existing(paths: readonly string[]): Promise<readonly string[]> {
 }
 
 /** So many processes and threads may its user have: what there are, and far more than one server needs. */
-async function processLimit({ user }: Program): Promise<number> {
+async function processLimit({ user }: Program, { processes }: System): Promise<number> {
   const uid = String(user?.uid ?? process.getuid?.() ?? 0)
   let count = 1024
-  for (const name of await readdir('/proc').catch(() => [])) {
+  for (const name of await namesIn(processes)) {
     if (!/^\d+$/.test(name)) continue
-    const status = await readFile(`/proc/${name}/status`, 'utf8').catch(() => '')
+    const status = await readFile(join(processes, name, 'status'), 'utf8').catch(() => '')
     if (/^Uid:\t(\d+)/m.exec(status)?.[1] === uid) count += Number(/^Threads:\t(\d+)/m.exec(status)?.[1] ?? 1)
   }
   return count

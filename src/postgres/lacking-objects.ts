@@ -3,8 +3,9 @@ import type { Client } from './connect.ts'
 
 /** Something that a table is made with and that is not part of it: a type, a function, a collation, a sequence. */
 export type NeededObject = {
-  /** As `pg_identify_object` has it. */
+  /** As `pg_identify_object` has it, for people. */
   readonly kind: string
+  readonly catalog: 'pg_type' | 'pg_proc' | 'pg_collation' | 'pg_class'
   readonly identity: string
   readonly extension: string | null
   /** Those of an enum. */
@@ -38,6 +39,7 @@ export async function readNeededObjects(
                 d.refobjid IN (SELECT oid FROM wanted UNION ALL SELECT oid FROM owned)
                 OR EXISTS (SELECT FROM pg_catalog.pg_class r WHERE r.oid = d.refobjid AND r.relkind <> 'S'))))
      SELECT i.type AS kind, i.identity,
+            (SELECT k.relname::text FROM pg_catalog.pg_class k WHERE k.oid = n.classid) AS catalog,
             (SELECT e.extname FROM pg_catalog.pg_depend x JOIN pg_catalog.pg_extension e ON e.oid = x.refobjid
               WHERE x.classid = n.classid AND x.objid = n.oid AND x.deptype = 'e'
                 AND x.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass) AS extension,
@@ -54,12 +56,9 @@ export async function readNeededObjects(
 /** Which of them a database lacks, in words; an extension once. */
 export async function findLacking(client: Client, needed: readonly NeededObject[]): Promise<readonly string[]> {
   const lacking = new Set<string>()
-  for (const { kind, identity, extension, labels } of needed) {
-    const look = lookUps[kind]
-    if (look === undefined) continue
-    const { rows } = await client.query<{ oid: string | null }>(`SELECT pg_catalog.${look}($1)::oid::text AS oid`, [
-      identity,
-    ])
+  for (const { kind, catalog, identity, extension, labels } of needed) {
+    const look = `SELECT pg_catalog.${lookUps[catalog]}($1)::oid::text AS oid`
+    const { rows } = await client.query<{ oid: string | null }>(look, [identity])
     const oid = rows[0]?.oid ?? null
     const text = `${kind} ${identity.replaceAll('pg_catalog.', '')}`
     if (oid === null) lacking.add(extension === null ? `the ${text}` : `the extension ${extension} (${text})`)
@@ -69,12 +68,12 @@ export async function findLacking(client: Client, needed: readonly NeededObject[
   return [...lacking]
 }
 
-/** Functions that give NULL for what is not there. */
-const lookUps: Readonly<Record<string, string>> = {
-  type: 'to_regtype',
-  function: 'to_regprocedure',
-  collation: 'to_regcollation',
-  sequence: 'to_regclass',
+/** Functions that give NULL for what is not there. Of relations, only sequences are asked for. */
+const lookUps: Readonly<Record<NeededObject['catalog'], string>> = {
+  pg_type: 'to_regtype',
+  pg_proc: 'to_regprocedure',
+  pg_collation: 'to_regcollation',
+  pg_class: 'to_regclass',
 }
 
 async function missingLabels(client: Client, oid: string, labels: readonly string[]): Promise<readonly string[]> {

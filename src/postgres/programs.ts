@@ -1,7 +1,7 @@
 import { access, constants } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { PgproofError } from '../errors.ts'
-import { ProgramError, runProgram } from '../streams/child-process.ts'
+import { runProgram } from '../streams/child-process.ts'
 
 export type ProgramName = 'pg_dump' | 'pg_dumpall' | 'pg_restore' | 'initdb' | 'postgres'
 export type FoundProgram = { readonly path: string; readonly version: string }
@@ -86,10 +86,10 @@ async function probe(path: string, signal: AbortSignal): Promise<FoundProgram | 
     const output = await runProgram({ path, args: ['--version'], env: { LC_ALL: 'C' } }, { signal })
     const version = /\(PostgreSQL\) (.+)/.exec(output)?.[1]?.trim()
     return version === undefined ? undefined : { path, version }
-  } catch (error) {
+  } catch {
     signal.throwIfAborted()
-    if (error instanceof ProgramError || (error as NodeJS.ErrnoException).code !== undefined) return undefined
-    throw error
+    // What does not tell its version is not what is looked for, whatever keeps it from that.
+    return undefined
   }
 }
 

@@ -31,6 +31,18 @@ describe('a sound database', () => {
     expect(await sandbox.sql("SELECT FROM pg_extension WHERE extname = 'amcheck'")).toHaveLength(1)
   })
 
+  it('on a server without amcheck - EXTENSION_MISSING with its package, and the database is as it was', async () => {
+    await using sandbox = await openSandbox(`SET allow_system_table_mods = on;
+      ALTER VIEW pg_catalog.pg_available_extensions RENAME TO pgproof_all_extensions;
+      CREATE VIEW pg_catalog.pg_available_extensions AS SELECT * FROM pg_catalog.pgproof_all_extensions WHERE name <> 'amcheck'`)
+    expect(await errorOf(checkIndexes(sandbox.connection, 'label', signal))).toMatchObject({
+      code: 'EXTENSION_MISSING',
+      message: expect.stringContaining('amcheck'),
+      hint: expect.stringContaining('postgresql-contrib'),
+    })
+    expect(await sandbox.sql("SELECT FROM pg_namespace WHERE nspname LIKE 'pgproof%'")).toEqual([])
+  })
+
   it('an index whose function refuses - says nothing about its pages: QUERY_FAILED', async () => {
     await using sandbox =
       await openSandbox(`CREATE FUNCTION f(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN 1; END $$;

@@ -70,6 +70,22 @@ const awkward = [
 ]
 
 describe('a table of contents and its evidence', () => {
+  it('a line of a form that no pg_restore has yet - passed over, everything else is compared', () => {
+    const evidence = {
+      properties: { encoding: 'UTF8' },
+      tables: [{ schema: 'public', name: 't' }],
+      sequences: [],
+      structure: [{ kind: 'schema', name: 'app', facets: {} }],
+    } as unknown as Evidence
+    const lines = [
+      '7; 0 16385 TABLE DATA public t postgres',
+      'a new kind of line',
+      '8; 2615 16386 SCHEMA - app postgres',
+    ]
+    expect(compareContents(lines, evidence)).toEqual({ tables: 1, objects: 1, differences: [] })
+    expect(compareContents(lines.slice(0, 2), evidence).differences).toEqual(['not in the archive: SCHEMA - app'])
+  })
+
   it('of the demo database - everything found', async () => {
     await using database = await testDatabase()
     await using held = await connect(connectionTo(database.name), signal)

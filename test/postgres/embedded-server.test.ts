@@ -200,12 +200,11 @@ describe('a server that cannot be started', () => {
   })
 
   it('an OS user that is not there, or is root itself - SCRATCH_FAILED; without root nobody is asked for', async () => {
-    if (isRoot)
-      for (const name of ['nobody_like_that', 'root', '']) {
-        expect(await codeOf(unprivilegedUser(name))).toBe('SCRATCH_FAILED')
-        expect(await codeOf(start({ runAs: name }))).toBe('SCRATCH_FAILED')
-      }
-    else expect(await unprivilegedUser('nobody_like_that')).toBeUndefined()
+    for (const name of ['nobody_like_that', 'root', '']) {
+      expect(await codeOf(unprivilegedUser(name, 0))).toBe('SCRATCH_FAILED')
+      if (isRoot) expect(await codeOf(start({ runAs: name }))).toBe('SCRATCH_FAILED')
+      expect(await unprivilegedUser(name, 1000)).toBeUndefined()
+    }
     expect(readdirSync(spool.folder)).toEqual(['owner.json', 'owner.sock'])
   })
 })

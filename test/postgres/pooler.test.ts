@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { connect, parseConnectionUrl } from '../../src/postgres/connect.ts'
+import { connect, isQueryFailure, parseConnectionUrl } from '../../src/postgres/connect.ts'
+import { isTransactionPooled } from '../../src/postgres/facts.ts'
 import { holdSnapshot } from '../../src/postgres/snapshot.ts'
+import { startPostgresProxy } from '../support/postgres-proxy.ts'
 import { query } from '../support/postgres-server.ts'
 import { startPgBouncer } from './pgbouncer.ts'
 import {
@@ -35,6 +37,14 @@ describe('a pooler in front of the server', () => {
     await eventually(() => advisoryLocks()).toEqual([])
   })
 
+  it('that pools statements, each of two sessions on a backend that stays - told by its refusal of a transaction', async () => {
+    await using pooler = await startPgBouncer('pool_mode = statement')
+    // Of each database it has a pool, and hands out the backend that was used last.
+    await using first = await connect(parseConnectionUrl('main', pooler.url(sandbox.database)), signal)
+    await using second = await connect(parseConnectionUrl('main', pooler.url('postgres')), signal)
+    expect(await isTransactionPooled(first.client, second.client)).toBe(true)
+  })
+
   it('that pools transactions, while others keep it busy - POOLER_DETECTED all the same', async () => {
     await using pooler = await startPgBouncer('pool_mode = transaction\ndefault_pool_size = 6')
     const connection = parseConnectionUrl('main', pooler.url(sandbox.database))
@@ -57,6 +67,18 @@ describe('a pooler in front of the server', () => {
     const connection = parseConnectionUrl('main', pooler.url(sandbox.database))
     await dumpAndRestore(connection, copy.connection)
     expect(await contentsOf(copy.client)).toEqual(await contentsOf(sandbox.client))
+  })
+
+  it('that pools sessions, and breaks a connection while it is asked - the failure as it is, not taken for another pooling', async () => {
+    await using pooler = await startPgBouncer('pool_mode = session')
+    await using proxy = await startPostgresProxy(pooler.url('postgres'), ({ text }) =>
+      text === 'BEGIN' ? 'cut' : undefined,
+    )
+    const connection = parseConnectionUrl('main', pooler.url('postgres'))
+    await using first = await connect(connection, signal)
+    await using second = await connect({ ...connection, port: proxy.port }, signal)
+    const failure = await errorOf(isTransactionPooled(first.client, second.client))
+    expect(isQueryFailure(failure)).toBe(true)
   })
 
   it('that pools sessions, and an abort - the query behind it is cancelled, though the process ids it tells are made up', async () => {

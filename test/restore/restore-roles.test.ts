@@ -47,14 +47,15 @@ it('the roles are wanted, and the store has no backup of them - NO_BACKUP before
   expect(await databasesOf(other.url(), target.name)).toEqual([])
 })
 
-it('a role has a setting that this server does not know - restored, and the result says so', async () => {
-  await backUp((script) => `${script}\nALTER ROLE keeper SET lc_messages TO 'tlh_KX.UTF-8';\n`)
+it('a role has a setting that this server does not know, and is a member of one that no backup has - restored, and the result says so', async () => {
+  await backUp((script) => `${script}\nALTER ROLE keeper SET lc_messages TO 'tlh_KX.UTF-8';\nGRANT ghost TO keeper;\n`)
   await using target = targetName(other.url())
   const result = await restoreTo(test, target.url, { roles: true })
   expect(result.roles?.created).toEqual(['clerk', 'keeper'])
   expect(result.notes.join('\n')).toContain(
     'a setting of role keeper is not possible here: invalid value for parameter "lc_messages"',
   )
+  expect(result.notes).toContain('role keeper: the roles could not be replayed: role "ghost" does not exist')
   expect(await query(target.url, 'SELECT v FROM t')).toEqual([{ v: 1 }])
   await query(other.url(), `DROP DATABASE ${target.name}`)
   await query(other.url(), 'DROP ROLE clerk; DROP ROLE keeper')

@@ -176,7 +176,8 @@ describe('what goes wrong on the way', () => {
     await using live = await market(test)
     const before = await heldBy(live.url)
     const says = 'echo "pg_restore: error: could not execute query: ERROR:  deadlock detected" >&2; exit 1'
-    const meets = `case "$*" in *--jobs=2*after-rows) "$REAL" "$@"; ${says};; esac; exec "$REAL" "$@"`
+    // Into the empty database they make nothing at all, beside the live tables everything.
+    const meets = `case "$*" in *--section=post-data*--jobs=2*) ${says};; *--jobs=2*after-rows) "$REAL" "$@"; ${says};; esac; exec "$REAL" "$@"`
     const binDirs = [standIn(test.folder, 'pg_restore', meets)]
     await query(live.url, 'DROP TABLE market.users, market.orders, market.items, market.events CASCADE')
     const tables = ['market.users', 'market.orders', 'market.items', 'market.events']
