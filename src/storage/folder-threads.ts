@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { Worker } from 'node:worker_threads'
 import type { Clock } from '../clock.ts'
 import { type FolderContents, listedFile, type WalkRange } from './directory-folder.ts'
@@ -12,7 +13,7 @@ export class FolderThreads {
   readonly #root: string
   readonly #range: WalkRange
   readonly #idle: IdleThreads
-  readonly #threads: Thread[] = []
+  #threads: readonly Thread[] = []
   readonly #queue: Job[] = []
   #isSlow = false
   #isClosed = false
@@ -47,7 +48,9 @@ export class FolderThreads {
   close(): void {
     this.#isClosed = true
     const unanswered = this.#queue.splice(0)
-    for (const { worker, jobs } of this.#threads.splice(0)) {
+    const threads = this.#threads
+    this.#threads = []
+    for (const { worker, jobs } of threads) {
       if (jobs.length === 0) this.#idle.keep(worker)
       else {
         unanswered.push(...jobs)
@@ -77,12 +80,12 @@ export class FolderThreads {
       startedMs: 0,
       hasAnswered: started !== undefined,
     }
-    this.#threads.push(thread)
+    this.#threads = [...this.#threads, thread]
     thread.worker.on('message', (answer: FolderAnswer) => {
       const job = thread.jobs.shift()
+      assert(job !== undefined, 'a thread answers each request once')
       const { startedMs } = thread
       thread.hasAnswered = true
-      if (job === undefined) return
       thread.startedMs = this.#clock.monotonicMs()
       this.#isSlow ||= thread.startedMs - startedMs > slowMs * job.folders.length
       if (answer.fault === null) job.resolve(contentsOf(answer))
@@ -90,6 +93,9 @@ export class FolderThreads {
       this.#work()
     })
     thread.worker.on('error', (error) => {
+      // It has ended: nobody hands it anything any more, and it is not kept for the next listing.
+      this.#threads = this.#threads.filter((one) => one !== thread)
+      thread.worker.removeAllListeners('message')
       for (const job of [...thread.jobs.splice(0), ...this.#queue.splice(0)]) job.reject(error)
     })
     return thread

@@ -1,7 +1,9 @@
+import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { lstat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Worker } from 'node:worker_threads'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
 import { DirectoryStore } from '../../src/storage/directory.ts'
@@ -144,6 +146,49 @@ describe('threads that look into folders', () => {
       threads.close()
       idle.close()
     }
+  })
+
+  /** The next thread that this process starts. */
+  const nextThread = async (): Promise<Worker> => (await once(process, 'worker'))[0]
+  /** No thread survives what is no request. */
+  const failure = null
+
+  it('one fails as a whole - whoever waits for it is told, and another one is asked from then on', async () => {
+    const idle = new IdleThreads()
+    write('here/file')
+    const seen = [[expect.objectContaining({ key: 'here/file' })]]
+    const started = nextThread()
+    const threads = new FolderThreads(root, range, systemClock, idle)
+    try {
+      // More than it has at a time: it gets to the failure before it gets to the last of them.
+      const opened = Promise.allSettled(threads.open(Array.from({ length: 1000 }, () => 'here/')))
+      ;(await started).postMessage(failure)
+      expect((await opened).at(-1)).toEqual({ status: 'rejected', reason: expect.any(TypeError) })
+      expect(await Promise.all(threads.open(['here/']))).toEqual([seen])
+      threads.close()
+      const next = new FolderThreads(root, range, systemClock, idle)
+      expect(await Promise.all(next.open(['here/']))).toEqual([seen])
+      next.close()
+    } finally {
+      threads.close()
+      idle.close()
+    }
+  })
+
+  it('one fails that nobody needs now - the next listing has another one', async () => {
+    const idle = new IdleThreads()
+    write('here/file')
+    const started = nextThread()
+    const listed = async (): Promise<unknown> => {
+      const threads = new FolderThreads(root, range, systemClock, idle)
+      return await Promise.all(threads.open(['here/'])).finally(() => threads.close())
+    }
+    const first = await listed()
+    const thread = await started
+    thread.postMessage(failure)
+    await once(thread, 'error')
+    expect(await listed()).toEqual(first)
+    idle.close()
   })
 
   it('asked after the listing has ended - told so', async () => {
