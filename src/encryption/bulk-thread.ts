@@ -1,4 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads'
+import { rethrowUnless } from '../errors.ts'
 import type { Block } from '../streams/block-thread.ts'
 import { type BulkOrder, createBulk } from './integrity-protected.ts'
 import { MalformedPacket } from './packets.ts'
@@ -23,11 +24,13 @@ parentPort?.on('message', ({ memory, length, isLast }: Block) => {
     for (const piece of bulk.push(new Uint8Array(memory, 0, length))) pieces.push(ownMemory(piece))
     if (isLast) for (const piece of bulk.end()) pieces.push(ownMemory(piece))
   } catch (error) {
-    if (!(error instanceof MalformedPacket)) throw error
+    rethrowUnless(error, MalformedPacket)
     malformed = error.message
   }
   const answer: BulkAnswer = { pieces, memory, isLast, malformed }
   parentPort?.postMessage(answer, [memory, ...pieces.map((piece) => piece.buffer as ArrayBuffer)])
+  // Nothing follows, so the thread ends.
+  if (isLast || malformed !== null) parentPort?.close()
 })
 
 /** Sent without a copy, unless it is a small piece of memory that others use too. */

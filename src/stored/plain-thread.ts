@@ -14,11 +14,11 @@ export type PlainAnswer =
   | { readonly kind: 'failed'; readonly message: string; readonly code: unknown }
 
 const waiting: Block[] = []
-let wake: () => void = () => {}
+let wake: (() => void) | undefined
 
 parentPort?.on('message', (block: Block) => {
   waiting.push(block)
-  wake()
+  wake?.()
 })
 
 answer(
@@ -31,6 +31,8 @@ answer(
     },
   ),
 )
+// Nothing follows, so the thread ends.
+parentPort?.close()
 
 async function* received(): AsyncGenerator<Uint8Array, void, void> {
   for (;;) {

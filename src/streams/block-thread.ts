@@ -56,7 +56,8 @@ export class BlockThread<Answer> implements AsyncDisposable {
   readonly #worker: Worker
   readonly #answers: Answer[] = []
   #failure: { readonly error: unknown } | undefined
-  #wake: () => void = () => {}
+  /** Wakes whoever waits for an answer. */
+  #wake: (() => void) | undefined
 
   /** `what` it is for, in the message of an early end. */
   constructor(
@@ -68,11 +69,11 @@ export class BlockThread<Answer> implements AsyncDisposable {
     this.#worker = new Worker(file, { workerData, env: {}, execArgv: [], ...(resourceLimits && { resourceLimits }) })
     this.#worker.on('message', (answer: Answer) => {
       this.#answers.push(answer)
-      this.#wake()
+      this.#wake?.()
     })
     const fail = (error: unknown): void => {
       this.#failure ??= { error }
-      this.#wake()
+      this.#wake?.()
     }
     this.#worker.on('error', fail)
     this.#worker.on('messageerror', fail)
@@ -85,7 +86,7 @@ export class BlockThread<Answer> implements AsyncDisposable {
 
   /** The next one; throws what ended the thread, or the signal's reason. */
   async answer(signal?: AbortSignal): Promise<Answer> {
-    const onAbort = (): void => this.#wake()
+    const onAbort = (): void => this.#wake?.()
     signal?.addEventListener('abort', onAbort, { once: true })
     try {
       for (;;) {

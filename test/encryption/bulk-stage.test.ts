@@ -1,14 +1,20 @@
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { join } from 'node:path'
 import { Readable, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { setImmediate } from 'node:timers/promises'
+import { Worker } from 'node:worker_threads'
+import { decrypt, readMessage } from 'openpgp'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { throughBulk } from '../../src/encryption/bulk-stage.ts'
+import type { BulkAnswer } from '../../src/encryption/bulk-thread.ts'
 import { decryptStage } from '../../src/encryption/decrypt.ts'
 import { encryptStage } from '../../src/encryption/encrypt.ts'
+import type { BulkOrder } from '../../src/encryption/integrity-protected.ts'
 import { type Gpg, startGpg } from '../support/gpg.ts'
 import { collect, inChunks, watched } from './byte-streams.ts'
+import { encryptIntegrityProtected } from './craft.ts'
 import { failureOf, type KeyFolder, type MadeKeys, now, openKeyFolder } from './made-keys.ts'
 
 const mebibyte = 1 << 20
@@ -35,7 +41,49 @@ async function untilThreads(most: number): Promise<void> {
   expect(threadCount()).toBeLessThanOrEqual(most)
 }
 
+/** What the thread answers to the whole of a stream in two blocks; returns when it has ended by itself. */
+async function answersOfThread(order: BulkOrder, stream: Uint8Array): Promise<readonly BulkAnswer[]> {
+  const file = new URL('../../src/encryption/bulk-thread.ts', import.meta.url)
+  const thread = new Worker(file, { workerData: order, execArgv: [] })
+  const answers: BulkAnswer[] = []
+  thread.on('message', (answer: BulkAnswer) => answers.push(answer))
+  const half = stream.length >> 1
+  for (const part of [stream.subarray(0, half), stream.subarray(half)]) {
+    const memory = Uint8Array.from(part).buffer
+    thread.postMessage({ memory, length: part.length, isLast: part.byteOffset > stream.byteOffset }, [memory])
+  }
+  expect(await once(thread, 'exit')).toEqual([0])
+  return answers
+}
+
+const joined = (answers: readonly BulkAnswer[]): Buffer => Buffer.concat(answers.flatMap(({ pieces }) => pieces))
+
 describe('a thread of its own', () => {
+  it('has answered the last block - it gives back the memory of each, and ends without being told', async () => {
+    const answers = await answersOfThread({ direction: 'encrypt', sessionKey, date: now }, long)
+    expect(answers.map(({ memory, isLast, malformed }) => [memory.byteLength, isLast, malformed])).toEqual([
+      [long.length / 2, false, null],
+      [long.length / 2, true, null],
+    ])
+    const message = await readMessage({ binaryMessage: joined(answers) })
+    const { data } = await decrypt({
+      message,
+      sessionKeys: { data: sessionKey, algorithm: 'aes256' },
+      format: 'binary',
+    })
+    expect(long.equals(data as Uint8Array)).toBe(true)
+  })
+
+  it('has decrypted all of a stream - gives it, and ends without being told', async () => {
+    const body = await collect(encryptIntegrityProtected(sessionKey, inChunks(long, [100_000])))
+    expect(joined(await answersOfThread({ direction: 'decrypt', sessionKey }, body)).equals(long)).toBe(true)
+  })
+
+  it('has found that the stream is malformed - says why, and ends without being told', async () => {
+    const answers = await answersOfThread({ direction: 'decrypt', sessionKey }, Buffer.alloc(1000))
+    expect(answers.at(-1)?.malformed).toEqual(expect.any(String))
+  })
+
   it('started for a long stream only, and gone after its end', async () => {
     const before = threadCount()
     let whileLong = 0

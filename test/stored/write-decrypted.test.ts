@@ -1,12 +1,18 @@
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { type FileHandle, mkdtemp, open, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Worker } from 'node:worker_threads'
 import { zstdCompressSync } from 'node:zlib'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { encryptBytes } from '../../src/encryption/encrypt.ts'
-import { MalformedPacket } from '../../src/encryption/packets.ts'
+import { MalformedPacket, packetTags } from '../../src/encryption/packets.ts'
+import type { PlainAnswer } from '../../src/stored/plain-thread.ts'
 import { writeDecrypted } from '../../src/stored/write-decrypted.ts'
 import { measureBytes } from '../../src/streams/measure.ts'
+import { collect } from '../encryption/byte-streams.ts'
+import { encryptIntegrityProtected, writePacket } from '../encryption/craft.ts'
 import { type KeyFolder, type MadeKeys, now, openKeyFolder } from '../encryption/made-keys.ts'
 import { chunks } from '../storage/object-store.suite.ts'
 import { failureOf } from '../streams/processes.ts'
@@ -126,5 +132,66 @@ describe('an encrypted object written to a file', () => {
     }
     expect(await failureOf(write(endless(), 'none', file.fd, controller.signal))).toBe(reason)
     expect(isEnded).toBe(true)
+  })
+})
+
+it('aborted while its thread is at work - rejects with the reason at once, the source is ended', async () => {
+  const bytes = await encrypted(contents)
+  const controller = new AbortController()
+  const reason = new Error('enough')
+  let isEnded = false
+  const source = async function* (): AsyncGenerator<Uint8Array> {
+    try {
+      yield bytes.subarray(0, 100_000)
+      // The next chunk fills all blocks: the thread is waited for when this comes, and nothing more is read.
+      setImmediate(() => controller.abort(reason))
+      yield bytes.subarray(100_000, 4_000_000)
+    } finally {
+      isEnded = true
+    }
+  }
+  expect(await failureOf(write(source(), 'none', file.fd, controller.signal))).toBe(reason)
+  expect(isEnded).toBe(true)
+})
+
+describe('the thread that writes it', () => {
+  const sessionKey = randomBytes(32)
+
+  /** What it answers to a body in two blocks; returns when it has ended by itself. */
+  async function answersTo(body: Uint8Array, fd = file.fd): Promise<readonly PlainAnswer[]> {
+    const order = { sessionKey, compression: 'none', fd }
+    const url = new URL('../../src/stored/plain-thread.ts', import.meta.url)
+    const thread = new Worker(url, { workerData: order, execArgv: [] })
+    const answers: PlainAnswer[] = []
+    thread.on('message', (answer: PlainAnswer) => answers.push(answer))
+    const half = body.length >> 1
+    for (const part of [body.subarray(0, half), body.subarray(half)]) {
+      const memory = Uint8Array.from(part).buffer
+      thread.postMessage({ memory, length: part.length, isLast: part.byteOffset > body.byteOffset }, [memory])
+    }
+    expect(await once(thread, 'exit')).toEqual([0])
+    return answers
+  }
+
+  /** The body of a message that holds `contents`. */
+  async function bodyOf(): Promise<Buffer> {
+    // Binary, without a name, made at no time.
+    const literal = Buffer.concat([Buffer.from('b\0\0\0\0\0'), contents])
+    return await collect(encryptIntegrityProtected(sessionKey, writePacket(packetTags.literal, inChunks(literal))))
+  }
+
+  it('has written all of it - gives back the memory, says what it wrote, and ends without being told', async () => {
+    const answers = await answersTo(await bodyOf())
+    expect(answers).toEqual([
+      { kind: 'memory', memory: expect.any(ArrayBuffer) },
+      { kind: 'written', file: { plain: measureBytes(contents), places: [] } },
+    ])
+    expect((await readFile(join(folder, 'dump'))).equals(contents)).toBe(true)
+  })
+
+  it('cannot write it, or finds it malformed - says why, and ends without being told', async () => {
+    await using full = await open('/dev/full', 'w')
+    expect((await answersTo(await bodyOf(), full.fd)).at(-1)).toMatchObject({ kind: 'failed', code: 'ENOSPC' })
+    expect((await answersTo((await bodyOf()).subarray(0, -1))).at(-1)).toMatchObject({ kind: 'malformed' })
   })
 })
