@@ -140,9 +140,9 @@ class Watch {
     const deadline = this.#clock.monotonicMs() + endsWithinMs
     do await this.#looked(this.#client)
     while (this.#lost === null && this.#hasCommandSessions() && this.#clock.monotonicMs() < deadline)
-    const counted = await this.#countUnseen()
+    const counted = await this.#asked(() => this.#countUnseen(), 0)
     await this.#looked(this.#client)
-    const prepared = await this.#readPrepared()
+    const prepared = await this.#asked(() => listPrepared(this.#client, this.#request.database), [])
     // Only now: a session is seen sooner than this process knows its id.
     const own = new Set(this.#ownSessions().map(({ pid }) => pid))
     const sessions = Array.from(this.#seen.values(), (session): SeenSession => {
@@ -159,13 +159,18 @@ class Watch {
     })
   }
 
-  /** A look that never rejects: whoever cannot see any more says so in the end. */
   async #looked(client: Client, looks = looksAtOnce): Promise<void> {
-    if (this.#lost !== null) return
+    await this.#asked(() => this.#look(client, looks), undefined)
+  }
+
+  /** A question that never rejects: whoever cannot see any more says so in the end, and asks nothing until then. */
+  async #asked<T>(question: () => Promise<T>, otherwise: T): Promise<T> {
+    if (this.#lost !== null) return otherwise
     try {
-      await this.#look(client, looks)
+      return await question()
     } catch (error) {
       this.#lost ??= reasonOf(error)
+      return otherwise
     }
   }
 
@@ -211,15 +216,9 @@ class Watch {
 
   /** How many sessions of others and of the command began in the database, by PostgreSQL's own counter. */
   async #countUnseen(): Promise<number> {
-    if (this.#lost !== null) return 0
     if (this.#major < 15) await this.#clock.sleep(statisticsLagMs)
-    try {
-      const { sessions } = await this.#readCounter()
-      return sessions - this.#sessionsAtBegin - (this.#ownSessions().length - this.#ownAtBegin)
-    } catch (error) {
-      this.#lost = reasonOf(error)
-      return 0
-    }
+    const { sessions } = await this.#readCounter()
+    return sessions - this.#sessionsAtBegin - (this.#ownSessions().length - this.#ownAtBegin)
   }
 
   async #readCounter(): Promise<{ readonly sessions: number; readonly now: Date; readonly major: number }> {
@@ -232,16 +231,6 @@ class Watch {
     const [row] = rows
     if (row === undefined) throw new Error(`database ${this.#request.database} is not there any more`)
     return { ...row, sessions: Number(row.sessions) }
-  }
-
-  async #readPrepared(): Promise<string[]> {
-    if (this.#lost !== null) return []
-    try {
-      return await listPrepared(this.#client, this.#request.database)
-    } catch (error) {
-      this.#lost = reasonOf(error)
-      return []
-    }
   }
 }
 

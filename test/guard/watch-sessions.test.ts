@@ -2,11 +2,12 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { systemClock } from '../../src/clock.ts'
+import { type Clock, systemClock } from '../../src/clock.ts'
 import { isClear, judgeSessions, type SeenSession, type WatchFindings } from '../../src/guard/judge-sessions.ts'
 import { type SessionWatch, watchSessions } from '../../src/guard/watch-sessions.ts'
 import { connect, parseConnectionUrl } from '../../src/postgres/connect.ts'
 import { query, startPostgres, type TestServer } from '../support/postgres-server.ts'
+import { startTcpProxy } from '../support/tcp-proxy.ts'
 import { untilSeen } from './until-seen.ts'
 
 const { signal } = new AbortController()
@@ -38,9 +39,9 @@ async function begin(user = 'postgres', sql = 'CREATE TABLE t (id int)'): Promis
   await beginAgain(user)
 }
 
-async function beginAgain(user = 'postgres'): Promise<void> {
-  const admin = parseConnectionUrl('main', server.url().replace('postgres@', `${user}@`), () => 'low')
-  watch = await watchSessions({ admin, database: name, backupUser: null, tag }, systemClock, signal)
+async function beginAgain(user = 'postgres', url = server.url(), clock: Clock = systemClock): Promise<void> {
+  const admin = parseConnectionUrl('main', url.replace('postgres@', `${user}@`), () => 'low')
+  watch = await watchSessions({ admin, database: name, backupUser: null, tag }, clock, signal)
   // The server is on this machine. Later by the margin by which a snapshot may be older than its time.
   snapshotTime = new Date(Date.now() + 250)
 }
@@ -196,6 +197,26 @@ describe('a watch over the sessions of a database', () => {
     const findings = await watch.findings(snapshotTime)
     expect(findings.lost).toMatch(/terminat/)
     expect(isClear(findings)).toBe(false)
+  })
+
+  it('PostgreSQL 14, which hands out its statistics late - waits before it counts', async () => {
+    const { hostname, port } = new URL(server.url())
+    const proxy = await startTcpProxy({ host: hostname, port: Number(port) })
+    // The version is the last column of its row: four bytes of length, and two characters.
+    proxy.changeAnswer = (chunk) =>
+      Buffer.from(chunk.toString('latin1').replace(/(?<=\p{Cc}{4})\d\d(?=C)/u, '14'), 'latin1')
+    const slept: number[] = []
+    const sleep: Clock['sleep'] = async (ms, until) => {
+      slept.push(ms)
+      await systemClock.sleep(Math.min(ms, 50), until)
+    }
+    await query(server.url(), `CREATE DATABASE ${name}`)
+    const url = server.url().replace(`:${port}/`, `:${proxy.port}/`)
+    await beginAgain('postgres', url, { ...systemClock, sleep })
+    expect(isClear(await watch.findings(snapshotTime))).toBe(true)
+    expect(slept).toContain(1500)
+    await watch[Symbol.asyncDispose]()
+    await proxy.stop()
   })
 
   it('the database is gone - said, and not clear', async () => {

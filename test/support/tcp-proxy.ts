@@ -21,6 +21,8 @@ export type TcpProxy = {
   onRequest: ((chunk: Buffer) => void) | undefined
   /** Lets the request through but resets the connection instead of passing on the answer, when this says so. */
   dropAnswer: ((request: Buffer) => boolean) | undefined
+  /** Puts something else in the place of a chunk that the server sends. */
+  changeAnswer: ((chunk: Buffer) => Buffer) | undefined
   stop(): Promise<void>
 }
 
@@ -71,7 +73,8 @@ export async function startTcpProxy(
       })
     }
     const move = (from: Socket, to: Socket, direction: 'toServer' | 'toClient') => {
-      from.on('data', (chunk: Buffer) => {
+      from.on('data', (received: Buffer) => {
+        const chunk = (direction === 'toClient' && proxy.changeAnswer?.(received)) || received
         if (direction === 'toServer') {
           proxy.onRequest?.(chunk)
           if (proxy.dropAnswer?.(chunk) === true) isAnswerDropped = true
@@ -126,6 +129,7 @@ export async function startTcpProxy(
     },
     onRequest: undefined,
     dropAnswer: undefined,
+    changeAnswer: undefined,
     stop: async () => {
       for (const socket of sockets) socket.destroy()
       listener.close()
