@@ -189,7 +189,6 @@ export class FleetQueue implements Queue {
   async #stayAlive(): Promise<void> {
     await this.#taken.touch()
     await this.#taken.settle()
-    if (!this.#hasName) return
     const { control } = this.#parts
     const now = await control.sign(this.#sign(), { instance: this.#instance, claims: false })
     this.#peers.take(await control.signs(), now)

@@ -4,7 +4,7 @@ import { systemClock } from '../../src/clock.ts'
 import { BossControl } from '../../src/fleet/boss-control.ts'
 import { controlConnection } from '../../src/fleet/control-connection.ts'
 import { Turn } from '../../src/fleet/turn.ts'
-import { silentLog } from '../../src/log.ts'
+import { createLog, silentLog } from '../../src/log.ts'
 import { manifestAt } from '../catalog/stored.ts'
 import { freePort } from '../support/postgres-server.ts'
 import { startTcpProxy } from '../support/tcp-proxy.ts'
@@ -54,6 +54,30 @@ describe('what a person orders and cancels', () => {
       expect.objectContaining({ state: 'cancelled', worker: 'one' }),
     ])
     expect(one.queue.isBusy()).toBe(false)
+  })
+
+  it('cancelled where another worker does it, while the control database is away - FLEET_UNREACHABLE, it goes on', async () => {
+    await using control = await testControl()
+    const url = new URL(control.url)
+    const proxy = await startTcpProxy({ host: url.hostname, port: Number(url.port || 5432) })
+    url.host = `127.0.0.1:${proxy.port}`
+    let passedMs = 0
+    const clock = { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + passedMs }
+    {
+      await using one = await inProcess(control, 'one')
+      await using view = await inProcess({ url: url.href }, 'view', serving, clock)
+      const { id } = one.queue.order(backup('a'))
+      await one.queue.beat()
+      await beatsUntil(view, () => stateOf(view, id), ['running', null])
+      proxy.setMode('refuse')
+      // Later than it must have shown that it lives.
+      passedMs = 10_000
+      await view.queue.beat()
+      expect(() => view.queue.cancel(id)).toThrow(expect.objectContaining({ code: 'FLEET_UNREACHABLE' }))
+      expect([stateOf(view, id), one.running.has(id)]).toEqual([['running', null], true])
+      proxy.setMode('forward')
+    }
+    await proxy.stop()
   })
 
   it('ordered after the end - SHUTTING_DOWN', async () => {
@@ -215,6 +239,21 @@ describe('the control database', () => {
     const aside = boss.control.setAside(entry, { code: 'FLEET_ENTRY_INVALID', reason: 'job: invalid' })
     await expect(aside).rejects.toMatchObject({ code: 'FLEET_UNREACHABLE', message: /no more dead/ })
     expect(await control.entries()).toMatchObject([{ state: 'active', output: null }])
+  })
+
+  it('a queue with more entries than pg-boss thinks right - its warning is in the log', async () => {
+    await using control = await testControl()
+    await using one = await inProcess(control, 'one', serving)
+    for (const database of ['a', 'b']) one.queue.order(backup(database))
+    await one.queue.beat()
+    await control.sql("UPDATE pgboss.queue SET warning_queued = 1 WHERE name = 'backup'")
+    const lines: string[] = []
+    const log = createLog({ level: 'warn', format: 'json' }, (line) => lines.push(line))
+    await using boss = disposable(new BossControl(fleetAt(control.url), log))
+    await boss.control.supervise()
+    expect(lines.map((line) => JSON.parse(line))).toMatchObject([
+      { level: 'warn', msg: 'pg-boss warns', reason: expect.stringContaining('queue "backup" has 2 jobs') },
+    ])
   })
 
   it('away when it is first needed - FLEET_UNREACHABLE, and used once it is there', async () => {
