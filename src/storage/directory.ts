@@ -261,17 +261,8 @@ async function linkNew(temporary: string, target: string, key: string, calls: Fi
     if (codeOf(error) === 'EEXIST') throw new PgproofError('STORE_EXISTS', { key })
     // Some network and FAT file systems have no hard links; a look before the rename is the best they allow.
     if (!['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'].includes(codeOf(error))) throw error
-    const isTaken = await calls
-      .run(() => lstat(target))
-      .then(
-        () => true,
-        (failure: unknown) => {
-          // What cannot be looked at may be there.
-          if (codeOf(failure) === 'ENOENT') return false
-          throw failure
-        },
-      )
-    if (isTaken) throw new PgproofError('STORE_EXISTS', { key })
+    const taken = await ignoreAbsence(calls.run(() => lstat(target)))
+    if (taken !== undefined) throw new PgproofError('STORE_EXISTS', { key })
     await calls.run(() => rename(temporary, target))
   }
 }

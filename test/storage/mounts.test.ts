@@ -64,6 +64,7 @@ if (await canMountFuse())
       ['less is kept than was written', 'write', 'write:less', 'STORE_FAILED'],
       ['a delete gets EROFS', 'delete', 'unlink:EROFS', 'STORE_READ_ONLY'],
       ['a delete gets EIO', 'delete', 'unlink:EIO', 'STORE_FAILED'],
+      ['a folder cannot be looked into for leftovers (EIO)', 'sweep', 'opendir:EIO:1', 'STORE_FAILED'],
     ])('%s - %s after %s rejects with %s, nothing half done is left', async (_title, action, ordered, code) => {
       expect(await onFaulty('fault', [action, ordered])).toMatchObject({ code, ...untouched })
     })
