@@ -28,17 +28,13 @@ export async function encryptBytes(bytes: Uint8Array, recipients: Recipients, no
 }
 
 async function sessionKeyPackets(sessionKey: Uint8Array, recipients: Recipients, now: Date): Promise<Uint8Array> {
-  try {
-    return await encryptSessionKey({
-      data: sessionKey,
-      algorithm: 'aes256',
-      encryptionKeys: recipients.keys.map(({ key }) => key),
-      date: now,
-      format: 'binary',
-    })
-  } catch (error) {
-    // If a key is to blame, say which and why.
-    await assertAcceptable(recipients, 'encryption', now)
-    throw error
-  }
+  // Of a key that is to blame OpenPGP.js would not say which and why.
+  await assertAcceptable(recipients, 'encryption', now)
+  return await encryptSessionKey({
+    data: sessionKey,
+    algorithm: 'aes256',
+    encryptionKeys: recipients.keys.map(({ key }) => key),
+    date: now,
+    format: 'binary',
+  })
 }

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { createMessage, enums, readSignature, type Signature, sign, verify } from 'openpgp'
 import { PgproofError, reasonOf } from '../errors.ts'
 import { assertSigningKeyUsable, type SigningKey, type TrustedSigners } from './keys.ts'
@@ -42,7 +43,7 @@ export async function verifyDetached(
     if (only === undefined || others.length > 0) throw new Error('not exactly one signature')
     await only.verified
     const signer = trustedSigners.keys.find(({ key }) => key.getKeys(only.keyID).length > 0)
-    if (signer === undefined) throw new Error('unknown signer')
+    assert(signer !== undefined, 'verified by a key that is none of the trusted signers')
     return { fingerprint: signer.fingerprint }
   } catch (error) {
     throw new PgproofError('SIGNATURE_INVALID', { what, reason: reasonOf(error) }, { cause: error })

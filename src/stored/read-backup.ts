@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { isDeepStrictEqual } from 'node:util'
 import type { CatalogBackup } from '../catalog/catalog.ts'
 import { type BoundManifest, decodeEvidence, type Evidence } from '../domain/evidence.ts'
@@ -132,8 +133,9 @@ function assertBound(
     signer: manifest.encryption.signer,
   }
   for (const [name, expected] of Object.entries(bound)) {
-    const field = firstDifference(expected, said[name], places[name] ?? name)
-    if (field !== null) throw invalidManifest(read, `its ${field} is not what the evidence says it was`)
+    if (isDeepStrictEqual(expected, said[name])) continue
+    const field = differingField(expected, said[name], places[name] ?? name)
+    throw invalidManifest(read, `its ${field} is not what the evidence says it was`)
   }
 }
 
@@ -145,14 +147,12 @@ const places: Readonly<Record<string, string>> = {
   signer: 'encryption.signer',
 }
 
-function firstDifference(expected: unknown, found: unknown, path: string): string | null {
-  if (isDeepStrictEqual(expected, found)) return null
+/** The innermost field in which two values differ that are not the same. */
+function differingField(expected: unknown, found: unknown, path: string): string {
   if (!isRecord(expected) || !isRecord(found)) return path
-  for (const name of Object.keys(expected)) {
-    const inside = firstDifference(expected[name], found[name], `${path}.${name}`)
-    if (inside !== null) return inside
-  }
-  return path
+  const name = Object.keys({ ...expected, ...found }).find((one) => !isDeepStrictEqual(expected[one], found[one]))
+  assert(name !== undefined, `${path} differs, and none of its fields does`)
+  return differingField(expected[name], found[name], `${path}.${name}`)
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {
