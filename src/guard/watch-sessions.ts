@@ -30,12 +30,19 @@ export type SessionWatch = AsyncDisposable & {
 export async function watchSessions(request: WatchRequest, clock: Clock, signal: AbortSignal): Promise<SessionWatch> {
   // Whoever looks at the server's sessions sees which database is guarded.
   const name = `pgproof guard ${request.database}`
-  const held = await openSeveral(1 + looksOfWatchers.length, () => connect(request.admin, signal, name))
+  const losses: Promise<never>[] = []
+  const held = await openSeveral(1 + looksOfWatchers.length, async () => {
+    const one = await connect(request.admin, signal, name)
+    losses.push(one.lost)
+    return one
+  })
   try {
     // One connection asks, the others look; a connection has one question at a time.
     const [client, ...watchers] = held.clients
     assert(client !== undefined, 'a watch needs a connection')
     const watch = new Watch(request, clock, client)
+    // Why a connection was ended is said at that moment: who asks it later hears only that it cannot be asked.
+    Promise.race(losses).catch((error: unknown) => watch.lose(error))
     await watch.begin()
     const stopping = new AbortController()
     const until = AbortSignal.any([signal, stopping.signal])
@@ -132,6 +139,10 @@ class Watch {
     while (!signal.aborted && this.#lost === null) await this.#looked(client, looks)
   }
 
+  lose(error: unknown): void {
+    this.#lost ??= reasonOf(error)
+  }
+
   follow(pid: number): void {
     this.#commandPid = pid
   }
@@ -169,7 +180,7 @@ class Watch {
     try {
       return await question()
     } catch (error) {
-      this.#lost ??= reasonOf(error)
+      this.lose(error)
       return otherwise
     }
   }
