@@ -142,7 +142,6 @@ export class S3Upload {
     const reused = this.#freeBuffers.pop()
     const buffer = reused !== undefined && reused.length >= size ? reused : Buffer.allocUnsafeSlow(size)
     const { bytes, ended } = await reader.fill(buffer.subarray(0, size))
-    if (this.#failure !== undefined) throw this.#failure
     this.#bytes += bytes
     return { buffer, body: buffer.subarray(0, bytes), ended, most }
   }
