@@ -25,7 +25,8 @@ export type Reading = {
 
 /**
  * Reads all stores side by side. A store that is not required and hangs keeps nobody waiting for long: it gets three times
- * what the required ones took, and half a minute in any case. Never rejects.
+ * what the required ones took, and half a minute in any case. Rejects only where it is aborted between two stores' manifests:
+ * what is not settled must not be believed.
  */
 export async function readStores(
   stores: StoreSet,
@@ -52,8 +53,7 @@ export async function readStores(
     const end = ends[index]
     return end?.status === 'fulfilled' ? [{ name, reader, contents: end.value }] : []
   })
-  // It never rejects: who asked is told of an abort by what the stores say.
-  await settleManifests(read, trust, signal).catch(() => undefined)
+  await settleManifests(read, trust, signal)
   return ends
 }
 

@@ -130,6 +130,27 @@ describe('stores with different manifests of one backup', () => {
     expect(faultsIn(backup)['a']?.[0]).toContain('a trusted signer signed that one')
   })
 
+  it('the refresh is cancelled while it asks who signed them - it fails, and neither counts before the next one', async () => {
+    const verify = async (): Promise<never> => {
+      throw new PgproofError('SIGNATURE_INVALID', { what: 'it', reason: 'test' })
+    }
+    const test = await several({ backups: replace(third) }, { backups: all })
+    const catalog = new Catalog({
+      clock: { now: () => present, monotonicMs: () => 0, sleep: async () => {} },
+      reportTrust: async () => ({ identity: 'x', storeId: null, verify }),
+    })
+    const controller = new AbortController()
+    const store = test.stores['b'] ?? expect.unreachable()
+    store.before = (operation, key) => {
+      if (operation === 'get' && key.endsWith('.json.sig')) controller.abort()
+    }
+    await store.put(`${backupFolder(third)}manifest.json.sig`, Buffer.from('x'), { signal })
+    await expect(catalog.refresh(test.set, controller.signal)).rejects.toMatchObject({ code: 'CANCELLED' })
+    expect(catalog.backups()).toEqual([])
+    await catalog.refresh(test.set, signal)
+    expect(found({ ...test, catalog }, third).isDisputed).toBe(true)
+  })
+
   it('settled - a sync writes over neither of them', async () => {
     const test = await read({ backups: replace(second) }, { backups: all })
     const lacking = lackingIn({ store: 'a', policyOf: () => null, now: present, timezone: 'UTC' }, test.catalog)
