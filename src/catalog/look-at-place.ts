@@ -52,10 +52,8 @@ export async function lookAtPlace(
     if (news.backups.size + news.drills.size + news.prunes.size + news.pruned.length > 0) onNews(store.name, news)
   })
   const all = Promise.allSettled(looks)
-  const isAnyRequired = stores.named.some(({ isRequired }) => isRequired)
-  const ends = isAnyRequired
-    ? await Promise.allSettled(looks.filter((_look, index) => stores.named[index]?.isRequired === true))
-    : await all
+  const required = looks.filter((_look, index) => stores.named[index]?.isRequired === true)
+  const ends = await (required.length > 0 ? Promise.allSettled(required) : all)
   const failed = ends.find((end) => end.status === 'rejected')
   if (failed !== undefined) throw failed.reason
 }

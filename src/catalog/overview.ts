@@ -110,18 +110,19 @@ export class Overview {
 
   #settled(): Built {
     const touched = this.#touched
-    if (this.#built !== undefined && !touched.isAny) return this.#built
+    const before = this.#built
+    if (before !== undefined && !touched.isAny) return before
+    // Half patched it must not be used: from here until all is done there is none.
+    this.#built = undefined
+    if (before === undefined || touched.count > manyTouched) {
+      this.#forget()
+      this.#built = build(this.#stores)
+      return this.#built
+    }
     this.#touched = new Touched()
     this.#storeViews.clear()
-    if (touched.count > manyTouched) this.#forget()
-    try {
-      this.#built = this.#built === undefined ? build(this.#stores) : this.#patched(this.#built, touched)
-      return this.#built
-    } catch (error) {
-      // Half patched it must not be used.
-      this.#forget()
-      throw error
-    }
+    this.#built = this.#patched(before, touched)
+    return this.#built
   }
 
   #patched(built: Built, touched: Touched): Built {

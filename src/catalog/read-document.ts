@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { type DrillReport, decodeDrillReport } from '../domain/drill-report.ts'
 import { decodeManifest, type Manifest } from '../domain/manifest.ts'
@@ -49,8 +50,8 @@ export function isDocumentKey(key: string): boolean {
 }
 
 /**
- * Reads and decodes one document. One that is not what pgproof writes, or that is in another's place, is `damaged`; gone
- * since it was listed is undefined. Throws where the store does not answer.
+ * Reads and decodes what is under a key that `isDocumentKey` tells for one of a document. What is not what pgproof writes, or
+ * is in another's place, is `damaged`; gone since it was listed is undefined. Throws where the store does not answer.
  */
 export async function readDocument(
   store: ObjectStore,
@@ -59,7 +60,7 @@ export async function readDocument(
   signal: AbortSignal,
 ): Promise<StoredDocument | undefined> {
   const kind = documentKind(key)
-  if (kind === undefined) return undefined
+  assert(kind !== undefined, `${key} is no document`)
   try {
     if (bytes > maxBytes[kind]) throw notOurs(key, `${bytes} bytes are more than pgproof ever writes`)
     const stored = await store.get(key, { signal, maxBytes: maxBytes[kind] })
