@@ -1,20 +1,14 @@
 /**
  * Ends the process with that exit code. A call that a mount never answers keeps its thread, and Node waits at its end for each
- * thread, for ever: then the process becomes a shell that ends at once, which takes the threads away.
+ * thread, for ever: then the process becomes another one that ends at once, which takes the threads away. That is Node again:
+ * an image need not have a shell, and to become what is not there is an abort that dumps core.
  */
 export async function endProcess(code: number | undefined): Promise<never> {
   for (let round = 0; round < rounds && isWaitingForFiles(); round += 1)
     await new Promise((resume) => setTimeout(resume, roundMs))
-  const isReplaceable = typeof process.execve === 'function' && process.platform !== 'win32'
-  if (!isWaitingForFiles() || !isReplaceable) process.exit(code)
+  if (!isWaitingForFiles() || process.execve === undefined || process.platform === 'win32') process.exit(code)
   process.emit('exit', code ?? 0)
-  try {
-    process.execve?.('/bin/sh', ['sh', '-c', `exit ${code ?? 0}`], {})
-  } catch {
-    // No shell there: without the code, but at once.
-  }
-  process.kill(process.pid, 'SIGKILL')
-  return await new Promise<never>(() => {})
+  return process.execve(process.execPath, ['node', '-e', `process.exit(${code ?? 0})`], {})
 }
 
 /** What ends by itself gets as long as this, in milliseconds. */

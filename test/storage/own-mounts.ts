@@ -42,6 +42,7 @@ export function nodeLine(file: string, ...words: readonly string[]): string {
   return ['exec', 'node', join(import.meta.dirname, file), ...words].map((word) => `'${word}'`).join(' ')
 }
 
-function namespaces(): string[] {
+/** Of `unshare`, which runs what follows them where it may mount. */
+export function namespaces(): string[] {
   return process.getuid?.() === 0 ? ['--mount'] : ['--map-root-user', '--mount']
 }
