@@ -31,13 +31,27 @@ for (const stream of [process.stdout, process.stderr])
 
 // Nobody waits for what was thrown, so nobody would clean up after it: everything under way is cancelled by it.
 let fault: PgproofError | undefined
+let isFaultSaid = false
 process.on('uncaughtException', (thrown) => {
   const details = thrown instanceof Error ? thrown.stack : undefined
   fault ??= new PgproofError('INTERNAL', { reason: reasonOf(thrown) }, { cause: thrown, details })
-  if (canceller.signal.aborted) void endProcess(fault.exitCode)
+  if (canceller.signal.aborted) endByFault(fault)
   canceller.abort(fault)
-  setTimeout(() => void endProcess(fault?.exitCode), 10_000).unref()
+  setTimeout(endByFault, 10_000, fault).unref()
 })
+
+/** The command has not ended, so that it does not say why. */
+function endByFault(by: PgproofError): void {
+  sayFault(by)
+  void endProcess(by.exitCode)
+}
+
+/** Once: that it cannot be written is a fault as well. */
+function sayFault({ message }: PgproofError): void {
+  if (isFaultSaid) return
+  isFaultSaid = true
+  process.stderr.write(`error: ${message}\n`)
+}
 
 // Node ends with 13 when nothing is left that could settle the command; here 13 means keys.
 const nodeUnsettled = 13
@@ -71,8 +85,8 @@ const exitCode = await runCommandLine(process.argv.slice(2), {
   clock: systemClock,
 })
 hasEnded = true
-// That the answer could not be written, to a disk that is full for example, is known a moment later.
-const told = fault
+// The answer said it. That the answer could not be written, to a disk that is full for example, is known a moment later.
+isFaultSaid ||= fault !== undefined
 await new Promise((resume) => setImmediate(resume))
-if (fault !== told) process.stderr.write(`error: ${fault?.message}\n`)
+if (fault !== undefined) sayFault(fault)
 await endProcess(fault?.exitCode ?? exitCode)

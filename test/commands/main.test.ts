@@ -3,8 +3,10 @@ import { once } from 'node:events'
 import { closeSync, openSync } from 'node:fs'
 import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { runCommandLine } from '../../src/commands/table.ts'
 import { version } from '../../src/version.ts'
 import { type CliFolder, cliFolder } from './cli.ts'
+import { bareSurroundings } from './in-process.ts'
 
 let folder: CliFolder
 beforeAll(async () => {
@@ -173,7 +175,29 @@ describe('output', () => {
     const script =
       "import fs from 'node:fs/promises';import{syncBuiltinESMExports}from'node:module';fs.readFile=()=>{for(const what of ['one','two'])setImmediate(()=>{throw new Error(what)});return new Promise(()=>{})};syncBuiltinESMExports()"
     const env = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(script)}` }
-    expect(await folder.run(['list'], { env })).toMatchObject({ code: 1, stdout: '' })
+    const stderr = 'error: unexpected fault: one\n'
+    expect(await folder.run(['list'], { env })).toEqual({ code: 1, stdout: '', stderr })
+  })
+
+  it('a fault that nobody waited for, of a command that does not end thereafter - exit 1 and why after ten seconds', async () => {
+    // What is to be waited for hangs, the process lives, and its ten seconds are a tenth of one.
+    const script =
+      "import fs from 'node:fs/promises';import{syncBuiltinESMExports}from'node:module';const later=setTimeout;globalThis.setTimeout=(run,ms,...rest)=>later(run,ms===10_000?100:ms,...rest);setInterval(()=>{},1000);fs.readFile=()=>{setImmediate(()=>{throw new Error('one')});return new Promise(()=>{})};syncBuiltinESMExports()"
+    const env = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(script)}` }
+    const stderr = 'error: unexpected fault: one\n'
+    expect(await folder.run(['list'], { env })).toEqual({ code: 1, stdout: '', stderr })
+  })
+
+  it('an output that takes nothing - exit 1, and why on the other one', async () => {
+    const said: string[] = []
+    const stdout = {
+      write: () => {
+        throw new Error('write EIO')
+      },
+    }
+    const stderr = { write: (text: string) => said.push(text) }
+    expect(await runCommandLine(['--help'], { ...bareSurroundings, stdout, stderr })).toBe(1)
+    expect(said.join('')).toMatch(/^error: unexpected fault: write EIO\nhint: /)
   })
 
   it('a command that waits for what never comes - exit 1, not the 13 of Node', async () => {
