@@ -28,7 +28,7 @@ type Scope = 'read' | 'drill' | 'backup'
 
 const timeoutMs = 30_000
 /** A daemon that lives sends something on an event stream every 15 seconds. */
-const silenceMs = 50_000
+const longestSilenceMs = 50_000
 const longestAnswer = 64 << 20
 /** A run takes a few kilobytes. It is looked through again with each piece that arrives, so it must not be long. */
 const longestEvent = 1 << 20
@@ -114,6 +114,7 @@ export async function* eventsOf<T extends z.ZodType>(
   path: string,
   schema: T,
   signal: AbortSignal,
+  silenceMs = longestSilenceMs,
 ): AsyncGenerator<z.output<T>> {
   const response = await send(daemon, 'GET', path, { scope: 'read', accept: 'text/event-stream', signal, silenceMs })
   if (response.statusCode !== 200) return await refuse(response, daemon, 'read', signal)
@@ -180,9 +181,14 @@ async function send(
         ...(bytes === undefined ? {} : { 'content-type': 'application/json', 'content-length': bytes.length }),
       },
     })
-    sent.on('response', resolve)
+    let response: IncomingMessage | undefined
+    sent.on('response', (head) => {
+      response = head
+      resolve(head)
+    })
     sent.on('error', reject)
-    sent.on('timeout', () => sent.destroy(new Error('it has gone silent')))
+    // Once there is an answer, whoever reads it is told only what was said to it.
+    sent.on('timeout', () => (response ?? sent).destroy(new Error('it has gone silent')))
     sent.end(bytes)
     return await promise
   } catch (error) {

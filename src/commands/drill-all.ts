@@ -15,7 +15,8 @@ type Ended = { readonly run: DaemonRun; readonly error: PgproofError | null }
 
 /**
  * A drill of every database that has a backup, of one server or of all, ordered at a daemon at once and followed one after
- * the other. The exit code goes by the worst verdict: 0, 14 or 3; what was refused counts as a failure.
+ * the other. The exit code goes by the worst verdict: 0, 14 or 3; what was refused counts as a failure. Where none failed as
+ * far as is known, and the daemon is gone before all have ended, it is that of why.
  */
 export async function drillAllAtDaemon(
   daemon: Daemon,
@@ -60,8 +61,9 @@ export async function drillAllAtDaemon(
   if (count === 0) return { document }
   const isFailed = refused.length > 0 || bad.some(({ run }) => run.state === 'failed')
   const isInconclusive = bad.some(({ run }) => run.state === 'inconclusive')
+  const unknown = bad.find(({ run }) => run.finishedAt === null)?.error
   const error = new PgproofError('RUNS_FAILED', { count, total })
-  return { document, error, exitCode: isFailed ? 3 : isInconclusive ? 14 : 130 }
+  return { document, error, exitCode: isFailed ? 3 : (unknown?.exitCode ?? (isInconclusive ? 14 : 130)) }
 }
 
 /** The server that is named, or all that have a backup. Throws USAGE_INVALID for a single database. */

@@ -66,6 +66,17 @@ describe('a drill ordered at a daemon and followed', () => {
     })
   })
 
+  it('cancelled by somebody else when its report was stored already - its page, and exit 130', async () => {
+    await using server = await daemon()
+    const { ended } = command(server.url, drill)
+    const error = { code: 'CANCELLED', message: 'the drill was cancelled', hint: 'Start it again.' }
+    const changes = { state: 'cancelled', finishedAt: new Date(), label: passed.label, error } as const
+    server.catalog.updateRun(await orderedRun(server), changes)
+    const told = await ended
+    expect([told.code, told.stdout.split(' ')[0]]).toEqual([130, 'PASSED'])
+    expect(told.stderr).toContain('error: the drill was cancelled\n')
+  })
+
   it('the wish - is that of the flags', async () => {
     await using server = await daemon()
     for (const [flags, wish] of [
