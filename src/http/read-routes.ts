@@ -1,6 +1,6 @@
 import type { CatalogBackup } from '../catalog/catalog.ts'
 import { isLabel } from '../domain/backup-label.ts'
-import { PgproofError } from '../errors.ts'
+import { PgproofError, rethrowUnless } from '../errors.ts'
 import {
   backupAnswer,
   backupDetailsAnswer,
@@ -120,7 +120,7 @@ export function readRoutes(parts: HttpParts): Route[] {
     try {
       return catalog.find(label, defined(place))
     } catch (error) {
-      if (!(error instanceof PgproofError) || error.code !== 'USAGE_INVALID') throw error
+      rethrowUnless(error, PgproofError)
       throw new PgproofError('REQUEST_INVALID', { reason: error.message }, { cause: error })
     }
   }

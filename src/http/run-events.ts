@@ -5,7 +5,7 @@ import { PgproofError } from '../errors.ts'
 import type { RunAnswer } from './answers.ts'
 import { Refusal } from './problem.ts'
 
-const heartbeatMs = 15_000
+const usualHeartbeatMs = 15_000
 /** A dump reports every chunk; a person sees no more than this. */
 const intervalMs = 250
 const streamCapacity = 100
@@ -18,11 +18,13 @@ export class RunEvents {
   readonly #catalog: Catalog
   readonly #answer: (run: Run) => RunAnswer
   readonly #streams = new Set<() => void>()
+  readonly #heartbeatMs: number
   #isClosed = false
 
-  constructor(catalog: Catalog, answer: (run: Run) => RunAnswer) {
+  constructor(catalog: Catalog, answer: (run: Run) => RunAnswer, heartbeatMs = usualHeartbeatMs) {
     this.#catalog = catalog
     this.#answer = answer
+    this.#heartbeatMs = heartbeatMs
   }
 
   /** Throws SHUTTING_DOWN, or RATE_LIMITED if too many listen already. */
@@ -70,7 +72,7 @@ export class RunEvents {
     })
     const heartbeat = setInterval(() => {
       if (!response.writableNeedDrain && !response.writableEnded) response.write(': still here\n\n')
-    }, heartbeatMs)
+    }, this.#heartbeatMs)
     const end = (): void => void response.end()
     this.#streams.add(end)
     response.on('drain', send)

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
-import { IncomingMessage, ServerResponse } from 'node:http'
-import { connect, Socket } from 'node:net'
+import { createServer, IncomingMessage, ServerResponse } from 'node:http'
+import { type AddressInfo, connect, Socket } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import type { RunAnswer } from '../../src/http/answers.ts'
 import { runAnswer, runSchema } from '../../src/http/answers.ts'
@@ -135,6 +135,24 @@ describe('events of a run', () => {
     events.close()
     expect(() => events.assertRoom()).toThrow(expect.objectContaining({ code: 'SHUTTING_DOWN' }))
     expect(gone.writableEnded).toBe(false)
+  })
+
+  it('nothing changes - something is sent all the same now and then, so that a proxy and the client know that it lives', async () => {
+    await using server = await startTestServer()
+    const run = server.orders.order(drill)
+    const events = new RunEvents(server.catalog, (one) => runAnswer(one, null), 20)
+    const http = createServer((_request, response) => events.stream(run, response)).listen(0, '127.0.0.1')
+    await once(http, 'listening')
+    const { body } = await fetch(`http://127.0.0.1:${(http.address() as AddressInfo).port}/`)
+    let text = ''
+    for await (const chunk of body ?? []) {
+      text += Buffer.from(chunk).toString()
+      if (text.split(': still here\n\n').length > 3) break
+    }
+    expect(text).toMatch(/^retry: 3000\n\nid: 1\nevent: progress\ndata: .+\n\n(: still here\n\n)+$/)
+    events.close()
+    http.close()
+    await once(http, 'close')
   })
 
   it('without the right to read - 401 as a problem, no stream', async () => {
