@@ -33,7 +33,7 @@ export type NotifierParts = {
 const lookEveryMs = 10_000
 
 /** Of the runs of a fleet that have ended: more than two days of them are seldom mirrored. */
-const mostKnown = 20_000
+const usualMostKnown = 20_000
 /** What may still be tried again by whoever has the turn is not given up by those who watch, for so long. */
 const quietMs = 3_600_000
 
@@ -56,13 +56,15 @@ export class Notifier {
   readonly #outbox: TurnOutbox
   /** Of a fleet: what has ended and was noted. */
   readonly #known = new Set<string>()
+  readonly #mostKnown: number
   #changes: Run[] = []
   #unwatch: (() => void) | undefined
   #looking: Promise<void> | undefined
 
-  constructor(parts: NotifierParts, limits: QueueLimits = usualLimits) {
+  constructor(parts: NotifierParts, limits: QueueLimits = usualLimits, mostKnown = usualMostKnown) {
     const { installation } = parts
     this.#parts = parts
+    this.#mostKnown = mostKnown
     this.#lookingSince = installation.clock.now()
     this.#outbox = new TurnOutbox(parts.queue, parts.worker, installation.clock)
     this.#receivers = new Receivers(installation, limits)
@@ -173,9 +175,10 @@ export class Notifier {
   #know({ id, worker }: Run): void {
     if (worker === undefined) return
     this.#known.add(id)
-    if (this.#known.size <= mostKnown) return
-    const [oldest] = this.#known
-    if (oldest !== undefined) this.#known.delete(oldest)
+    for (const oldest of this.#known) {
+      if (this.#known.size <= this.#mostKnown) return
+      this.#known.delete(oldest)
+    }
   }
 
   /** Whoever has the turn knows what it will try again; the others only that it may. */

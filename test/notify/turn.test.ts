@@ -211,6 +211,25 @@ describe('two workers of a fleet', () => {
     expect(receiver.received.filter(({ path }) => path.includes('/fail'))).toHaveLength(1)
   })
 
+  it('more runs have ended than are remembered - one that is still known is not told again when it is seen again; one that is forgotten is', async () => {
+    await using receiver = await startReceiver()
+    await using us = await startWorld([pingTo(receiver.origin)], { manifests }, { worker: 'us-1' }, 2)
+    give(us, 'us-1')
+    const runs = ['r1', 'r2', 'r3']
+    for (const id of runs) {
+      endEverywhere([us], id, 'succeeded', 'eu-1')
+      await us.pass(1000)
+    }
+    const seen = runs.flatMap((id) => us.catalog.findRun(id) ?? [])
+    for (const run of seen.toReversed()) {
+      us.catalog.addRun(run)
+      await us.pass(0)
+    }
+    await us.notifier.close(2_000)
+    const successes = receiver.received.filter(({ path }) => path.startsWith('/?rid='))
+    expect(successes.map(({ path }) => path.slice('/?rid='.length))).toEqual(['r1', 'r2', 'r3', 'r1'])
+  })
+
   it('the monthly test - is made by one alone, also when the turn changes hands after it', async () => {
     await using receiver = await startReceiver()
     await using eu = await startWorker('eu-1', receiver)

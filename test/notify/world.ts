@@ -54,11 +54,12 @@ export function plannedAt(job: PlannedJob['job'], database: string | null, more:
   return { job, server: 'main', database, nextAt, intervalSeconds: 86_400, pausedUntil: null, ...more }
 }
 
-/** `contents` null: the store was never read. */
+/** `contents` null: the store was never read. `mostKnown` runs of a fleet are remembered: as many as usual. */
 export async function startWorld(
   notify: readonly NotifyConfig[],
   contents: Contents | null = {},
   settings: Partial<World['now']> = {},
+  mostKnown?: number,
 ): Promise<World> {
   let ms = Date.parse(start)
   const clock: Clock = { now: () => new Date(ms), monotonicMs: () => ms, sleep: systemClock.sleep }
@@ -102,6 +103,7 @@ export async function startWorld(
       worker: now.worker,
     },
     quick,
+    mostKnown,
   )
   notifier.watch()
   const world: World = {
