@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { z } from 'zod'
 import { type Declaration, declarationOf } from './declare.ts'
 import { schema } from './schema.ts'
@@ -64,11 +65,10 @@ function keyNode(declared: z.ZodType): KeyNode {
   const inner = unwrap(declared)
   if (declaration?.form === 'value') return declaration
   if (declaration?.form === 'section' && inner instanceof z.ZodObject) return sectionNode(inner, declaration)
-  if (declaration?.form === 'list' && inner instanceof z.ZodArray) {
-    const element = keyNode(inner.element as z.ZodType)
-    if (element.form === 'section') return { ...declaration, element }
-  }
-  throw new TypeError('a key of the schema lacks its declaration')
+  assert(declaration?.form === 'list' && inner instanceof z.ZodArray, 'a key of the schema lacks its declaration')
+  const element = keyNode(inner.element as z.ZodType)
+  assert(element.form === 'section', 'the elements of a list of the schema are no sections')
+  return { ...declaration, element }
 }
 
 function unwrap(declared: z.ZodType): z.ZodType {

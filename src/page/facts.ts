@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import type { Catalog, CatalogBackup } from '../catalog/catalog.ts'
 import { labelTime } from '../domain/backup-label.ts'
@@ -183,9 +184,9 @@ function prunedDays(catalog: Catalog, starts: readonly number[]): ReadonlyMap<st
     if (Date.parse(at) < first) continue
     for (const { kind, server, database, label } of removed) {
       if (kind !== 'database' || label < firstLabel) continue
-      const time = labelTime(label)?.getTime()
-      const index = time === undefined ? -1 : dayOf(time, starts)
-      if (index === -1) continue
+      const time = labelTime(label)
+      assert(time !== undefined, 'what a prune removed has no label')
+      const index = dayOf(time.getTime(), starts)
       const key = placeKey({ server, database })
       const known = days.get(key)
       if (known === undefined) days.set(key, new Set([index]))
