@@ -9,11 +9,15 @@ import { type DrillReport, encodeDrillReport } from '../../src/domain/drill-repo
 import type { Manifest } from '../../src/domain/manifest.ts'
 import { readSigningKey } from '../../src/encryption/keys.ts'
 import { signDetached } from '../../src/encryption/sign.ts'
+import { silentLog } from '../../src/log.ts'
 import { DirectoryStore } from '../../src/storage/directory.ts'
 import { drillReportKey } from '../../src/storage/object-keys.ts'
+import { S3Store } from '../../src/storage/s3.ts'
 import { manifestAt, reportOf, storeBackup, storeReport } from '../catalog/stored.ts'
+import { type ProxiedRequest, startFaultProxy } from '../support/fault-proxy.ts'
 import type { MemoryStore } from '../support/memory-store.ts'
 import { freePort } from '../support/postgres-server.ts'
+import { makeTestBucket } from '../support/test-bucket.ts'
 import { type CliFolder, cliFolder, waitFor } from './cli.ts'
 
 const hour = 3_600_000
@@ -219,6 +223,38 @@ describe('a gate at the store', () => {
     expect(await reasonsWith(randomUUID())).toContain('no drill has passed')
     expect(await reasonsWith(storeId)).not.toContain('no drill has passed')
     await store.close()
+  })
+
+  it('a store that refuses a manifest that it let be read before - exit 11 and why, not an older backup in its place', async () => {
+    const bucket = await makeTestBucket()
+    // The first to read it is the catalog, the next one looks whether it is signed.
+    const isRefused = ({ operation, path, nth }: ProxiedRequest): boolean =>
+      operation === 'GetObject' && path.endsWith('/manifest.json') && nth > 0
+    const proxy = await startFaultProxy(bucket.server.endpoint, {
+      faultOf: (request) =>
+        isRefused(request) ? { kind: 'answer', status: 403, code: 'AccessDenied', isEarly: false } : undefined,
+      refuses: () => false,
+      outageMs: () => 0,
+    })
+    try {
+      const { secretAccessKey, ...settings } = bucket.settings({ endpoint: proxy.endpoint })
+      const store = new S3Store({ ...settings, secretAccessKey }, { clock: systemClock, log: silentLog })
+      await storeBackup(store as unknown as MemoryStore, shop(3))
+      await store.close()
+      await using folder = await cliFolder(['shop'])
+      await folder.run(['keygen', '--name', 'signer', '--signing'], { config: null })
+      const { url, endpoint, region, provider, accessKeyId } = settings
+      await folder.configure({
+        store: { url, endpoint, region, provider, accessKeyId, secretAccessKey: secretAccessKey?.() },
+        encryption: { recipients: ['pub.asc'], trustedSigners: ['signer.pub.asc'] },
+      })
+      const { code, stdout, stderr } = await folder.run(['gate', '--max-age', '26h'])
+      expect({ code, stdout }).toEqual({ code: 11, stdout: '' })
+      expect(stderr).toMatch(/^error: the store refused GetObject of \S+\/manifest\.json: AccessDenied/)
+    } finally {
+      await proxy.stop()
+      await bucket.remove()
+    }
   })
 
   it('a store that cannot be read - exit 11', async () => {

@@ -95,6 +95,20 @@ describe('init', () => {
     expect([exit, JSON.parse(document)]).toMatchObject(['exit 11', { error: { code: 'STORE_READ_ONLY' } }])
   })
 
+  it('of a directory that this user may not make - exit 11, STORE_DENIED names it and what to do', async () => {
+    await mkdir(join(folder.path, 'nas'))
+    await chmod(join(folder.path, 'nas'), 0o555)
+    await folder.configure({ store: { url: `file://${folder.path}/nas/store` } })
+    // Root may make it anywhere, unless it has that taken away.
+    const asAnybody = process.getuid?.() === 0 ? 'setpriv --bounding-set=-dac_override,-dac_read_search' : ''
+    const command = `${asAnybody} '${process.execPath}' '${resolve('src/main.ts')}' --config pgproof.yaml --json init`
+    const printed = await inOwnMounts(folder.path, [`${command} || echo "exit $?"`])
+    const [document = '', exit] = printed.split(/\n(?=exit)/)
+    const message = expect.stringContaining(`making ${folder.path}/nas/store: EACCES`)
+    expect([exit, JSON.parse(document)]).toMatchObject(['exit 11', { error: { code: 'STORE_DENIED', message } }])
+    expect(existsSync(join(folder.path, 'nas', 'store'))).toBe(false)
+  })
+
   it('a file in the place of the directory - exit 11, the file stays', async () => {
     await folder.write('file', 'mine')
     await folder.configure({ store: { url: `file://${folder.path}/file` } })

@@ -3,13 +3,55 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { Daemon } from '../../src/daemon/daemon.ts'
 import { PgproofError } from '../../src/errors.ts'
+import type { Queue } from '../../src/jobs/orders.ts'
 import { createLog } from '../../src/log.ts'
 import { signal } from '../catalog/stored.ts'
 import { testInstallation } from '../support/installation.ts'
 import { MemoryStore } from '../support/memory-store.ts'
+import { idleQueue } from '../support/queue-views.ts'
 import { namedStore } from '../support/store-sets.ts'
 
 const settings = { PGPROOF_SERVERS__0__DATABASES: 'app' }
+
+describe('a daemon whose queue has a fault', () => {
+  it('a look for what is due fails by it - said, and the next look goes on', async () => {
+    await using test = await testInstallation(settings)
+    const lines: string[] = []
+    const log = createLog({ level: 'info', format: 'json' }, (line) => lines.push(line))
+    let isFaulty = false
+    let looks = 0
+    const queue: Queue = {
+      order: () => expect.unreachable(),
+      cancel: () => expect.unreachable(),
+      position: () => null,
+      hasTurn: () => {
+        if (isFaulty) throw new TypeError('undefined is not a queue')
+        return false
+      },
+      start: () => {},
+      look: () => {
+        looks += 1
+      },
+      isBusy: () => false,
+      view: () => idleQueue(new Date()),
+      close: async () => {},
+    }
+    const daemon = new Daemon({ ...test.installation, log }, () => queue)
+    await daemon.prepare(signal)
+    isFaulty = true
+    daemon.wake()
+    const line = '"reason":"undefined is not a queue","msg":"the scheduler stumbled; it tries again"'
+    await expect.poll(() => lines.join('')).toContain(line)
+    expect(looks).toBe(0)
+    isFaulty = false
+    const look = (): number => {
+      daemon.wake()
+      return looks
+    }
+    await expect.poll(look).toBeGreaterThan(0)
+    await daemon.stop(0)
+  })
+})
 
 describe('a daemon that was asked what it knows', () => {
   it('a key is gone from the disk - the log says so, the dates that were known stay', async () => {

@@ -121,6 +121,24 @@ describe('SIGHUP', () => {
     expect(await stop(started)).toBe(0)
   })
 
+  it('none, and a file comes into the folder of servers - its server is in force soon', async () => {
+    await using folder = await cliFolder([database.name])
+    const port = await freePort()
+    mkdirSync(join(folder.path, 'servers.d'))
+    const more = { serversFrom: 'servers.d', daemon: { catalogRefresh: '1s' } }
+    const schedule = { backup: '0 2 1 1 *' }
+    const started = await serve(folder, port, schedule, more)
+    const server = { name: 'other', url: testUrl(), databases: [database.name], schedule }
+    await folder.write('servers.d/other.yaml', JSON.stringify({ servers: [server] }))
+    await untilLogged(started, inForce)
+    const servers = async (): Promise<string[]> => {
+      const answer = await fetch(`http://127.0.0.1:${port}/v1/status`)
+      return ((await answer.json()) as { databases: { server: string }[] }).databases.map((one) => one.server).sort()
+    }
+    await expect.poll(servers, { timeout: 20_000 }).toEqual(['main', 'other'])
+    expect(await stop(started)).toBe(0)
+  })
+
   it('another store and address - are said to need a restart, and the old ones go on', async () => {
     await using folder = await cliFolder([database.name])
     const port = await freePort()

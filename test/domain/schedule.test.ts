@@ -206,6 +206,7 @@ describe('next and previous', () => {
       ['0 2 * JANH *', '`H` is not supported'],
       ['nightly at two', 'a schedule has five fields'],
       ['@sometimes', 'Validation error'],
+      ['0 2 * * MON#1.5', 'it is never due (Invalid expression, loop limit exceeded)'],
     ] as const)
       expect(() => assertSchedule(expression, 'UTC'), expression).toThrow(
         expect.objectContaining({

@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest'
+import { Daemon } from '../../src/daemon/daemon.ts'
 import { backup, inProcess, testControl } from './in-process.ts'
 
 it('two processes of one name - the first one says so, takes and orders nothing and finishes what it has; it goes on when the other has gone', async () => {
@@ -14,6 +15,8 @@ it('two processes of one name - the first one says so, takes and orders nothing 
     await second.queue.beat()
     await expect.poll(() => first.queue.beat().then(seen), { timeout: 20_000 }).toContain('calls itself "same"')
     expect(first.queue.hasTurn()).toBe(false)
+    const { awaited } = new Daemon(first.installation, () => first.queue).isReady()
+    expect(awaited).toBe('it can read the store and no other process calls itself by its name')
     // It does not know any more what the others keep.
     expect(first.running.get(run.id)?.objection?.('main')?.code).toBe('FLEET_NAME_TAKEN')
     expect(() => first.queue.order(backup('b'))).toThrow('calls itself "same"')
