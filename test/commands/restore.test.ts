@@ -115,6 +115,14 @@ describe('pgproof restore of single tables', () => {
     expect(await query(target.url, 'SELECT count(*)::int FROM shop.event')).toEqual([{ count: 0 }])
     expect(folder.leftovers()).toEqual([])
   })
+
+  it('a whole schema into a new database - every table of it, with its rows', async () => {
+    await using target = targetName(testUrl())
+    const { code, stdout } = await folder.run(['restore', 'latest', '--schema', 'shop', '--to', target.url, '--create'])
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^RESTORED {2}12 tables with /)
+    expect(await rowsOf(target.url)).toEqual(await rowsOf(source.url))
+  })
 })
 
 describe('downloads that no restore went on with', () => {

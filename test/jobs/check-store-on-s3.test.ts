@@ -157,6 +157,19 @@ describe('check of a bucket', () => {
     })
   })
 
+  it('nor may the pruner - the same is said, and the upload that was begun stays', async () => {
+    await withBucket({}, async (bucket) => {
+      const grants = shipped(bucket)
+      const writer = without(grants.writer, 's3:AbortMultipartUpload')
+      await bucket.grant({ ...grants, writer, pruner: without(grants.pruner, 's3:AbortMultipartUpload') })
+      const { problems, left } = await check(bucket, allThree)
+      expect(problems).toEqual([
+        expect.stringContaining('giving up a multipart upload by the credentials for writing fails: the store refused'),
+      ])
+      expect(left).toEqual([expect.stringMatching(/\/given-up\/dump\.zst\.pgp \(unfinished\)$/)])
+    })
+  })
+
   it('a reader that may write and delete, a pruner that may read and write - warnings, and nothing is left', async () => {
     await withBucket({}, async (bucket) => {
       const grants = shipped(bucket)

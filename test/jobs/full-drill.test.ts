@@ -7,6 +7,7 @@ import { generateKeyPair } from '../../src/encryption/generate.ts'
 import type { FullDrillResult } from '../../src/jobs/full-drill-request.ts'
 import { executeFullDrill } from '../../src/jobs/order-full-drill.ts'
 import { runPrune } from '../../src/jobs/prune.ts'
+import { newRun } from '../../src/jobs/run-job.ts'
 import { createLog } from '../../src/log.ts'
 import { measureBytes } from '../../src/streams/measure.ts'
 import { bytesOf, forgeDump, rewriteManifest } from '../support/forge.ts'
@@ -241,6 +242,24 @@ exec "$REAL" "$@"`
     expect(result.report).toMatchObject({ verdict: 'inconclusive', reason: { code: 'CANCELLED' } })
     expect(result.report.databases.map(({ drill }) => drill !== null)).toEqual([true, true, false])
     expect(test.store.keys()).toContain(`full-drills/main/${result.report.label}.json`)
+    expectNothingLeft(test)
+  })
+
+  it('another drill of one of the databases goes on - inconclusive by it, without a report of its own; the others passed', async () => {
+    await using test = await backedUp({}, [branch.name, crm.name])
+    const { installation } = test
+    const other = newRun({ job: 'drill', server: 'main', database: branch.name, trigger: 'http' }, installation)
+    installation.catalog.updateRun(other.id, { state: 'running', startedAt: new Date() })
+    const { report } = await fullDrill(test)
+    const found = report.databases.map(({ database, verdict, drill, reason }) => [
+      database,
+      verdict,
+      drill?.label,
+      reason?.code,
+    ])
+    expect(found).toContainEqual([branch.name, 'inconclusive', undefined, 'LOCKED'])
+    expect(found).toContainEqual([crm.name, 'passed', expect.any(String), undefined])
+    expect(test.store.keys().filter((key) => key.startsWith(`drills/main/${branch.name}/`))).toEqual([])
     expectNothingLeft(test)
   })
 

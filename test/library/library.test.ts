@@ -1,10 +1,12 @@
 import { chmod, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { backup, drill, migrationAdapter, PgproofError, restore } from '../../src/index.ts'
 import { type CliFolder, cliFolder } from '../commands/cli.ts'
 import { testDatabase, testUrl } from '../support/installation.ts'
 import { query } from '../support/postgres-server.ts'
+import { standIn } from '../support/stand-ins.ts'
 
 type Database = Awaited<ReturnType<typeof testDatabase>>
 let shop: Database
@@ -109,6 +111,32 @@ describe('the library', () => {
     await using _copy = dropLater(name)
     expect(await codeOf(restore({ backup: label, to: testUrl(name), create: true }, options))).toBe('OBJECT_MISMATCH')
     expect(await query(testUrl(), 'SELECT FROM pg_database WHERE datname = $1', [name])).toEqual([])
+  })
+
+  it('a restore that could not be put in place, because somebody came in meanwhile - thrown, with where it is kept', async () => {
+    const { folder, options } = await configured()
+    await using _folder = folder
+    const { label } = await backup(`main/${crm.name}`, options)
+    const name = `${crm.name}_used`
+    await using _copy = dropLater(name)
+    await query(testUrl(), `CREATE DATABASE ${name}`)
+    await query(testUrl(name), 'CREATE TABLE precious ()')
+    const arrived = join(folder.path, 'arrived')
+    const wait = `case "$*" in *--list*) ;; *) until [ -e ${arrived} ]; do sleep 0.02; done;; esac\nexec "$REAL" "$@"`
+    await folder.configure({ postgres: { binDirs: [standIn(folder.path, 'pg_restore', wait)] } })
+    const guest = new pg.Client({ connectionString: testUrl(name), application_name: 'a guest' })
+    const onProgress = ({ phase }: { phase: string }): void => {
+      if (phase === 'restore') void guest.connect().then(() => writeFile(arrived, ''))
+    }
+    const error: unknown = await restore({ backup: label, to: testUrl(name), force: true, onProgress }, options).catch(
+      (thrown) => thrown,
+    )
+    await guest.end()
+    expect(error).toMatchObject({ code: 'RESTORED_APART', message: expect.stringContaining('a guest') })
+    const [, kept = ''] = /database "([^"]+)"/.exec((error as PgproofError).hint) ?? []
+    await using _kept = dropLater(`"${kept}"`)
+    expect(await rows(testUrl(kept))).toBe(1000)
+    expect(await query(testUrl(name), 'SELECT FROM precious')).toEqual([])
   })
 
   it('a configuration that is worth a warning - in the log of the caller', async () => {
