@@ -171,6 +171,14 @@ describe('output', () => {
     expect([code, said]).toEqual([1, 'error: unexpected fault: ENOSPC: no space left on device, write\n'])
   })
 
+  it('a fault that nobody waited for, of a command that ends thereafter - exit 1 and why, once', async () => {
+    const script =
+      "import fs from 'node:fs/promises';import{syncBuiltinESMExports}from'node:module';fs.readFile=()=>new Promise((_,reject)=>{setImmediate(()=>{setImmediate(reject);throw new Error('one')})});syncBuiltinESMExports()"
+    const env = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(script)}` }
+    const { code, stderr } = await folder.run(['list'], { env })
+    expect([code, stderr.match(/error: unexpected fault: .*/g)]).toEqual([1, ['error: unexpected fault: one']])
+  })
+
   it('a fault that nobody waited for, and another one while everything is being released - exit 1 at once', async () => {
     const script =
       "import fs from 'node:fs/promises';import{syncBuiltinESMExports}from'node:module';fs.readFile=()=>{for(const what of ['one','two'])setImmediate(()=>{throw new Error(what)});return new Promise(()=>{})};syncBuiltinESMExports()"
