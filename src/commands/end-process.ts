@@ -8,6 +8,8 @@ export async function endProcess(code: number | undefined): Promise<never> {
     await new Promise((resume) => setTimeout(resume, roundMs))
   if (!isWaitingForFiles() || process.execve === undefined || process.platform === 'win32') process.exit(code)
   process.emit('exit', code ?? 0)
+  // Node looks around in the folder that it starts in, which may be on that mount.
+  process.chdir('/')
   return process.execve(process.execPath, ['node', '-e', `process.exit(${code ?? 0})`], {})
 }
 
