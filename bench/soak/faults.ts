@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { descendantsOf } from '../../test/commands/cli.ts'
+import { descendantsOf } from '../../test/support/processes.ts'
 import type { SoakDaemon } from './daemon.ts'
 import type { SoakPlace } from './place.ts'
 import { pause } from './sample.ts'

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { isRunning } from '../../test/commands/cli.ts'
+import { isRunning } from '../../test/support/processes.ts'
 import type { SoakDaemon } from './daemon.ts'
 import { type SoakFault, soakFaults } from './faults.ts'
 import type { SoakPlace } from './place.ts'

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { query } from '../../scripts/throw-away-postgres.ts'
-import { descendantsOf } from '../../test/commands/cli.ts'
+import { descendantsOf } from '../../test/support/processes.ts'
 import type { SoakDaemon } from './daemon.ts'
 import type { SoakPlace } from './place.ts'
 

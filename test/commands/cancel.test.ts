@@ -2,8 +2,9 @@ import { existsSync, statSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { testDatabase, testUrl } from '../support/installation.ts'
 import { query } from '../support/postgres-server.ts'
+import { descendantsOf, isRunning } from '../support/processes.ts'
 import { standIn } from '../support/stand-ins.ts'
-import { cliFolder, descendantsOf, isRunning, type Started, waitFor } from './cli.ts'
+import { cliFolder, type Started, waitFor } from './cli.ts'
 
 let database: Awaited<ReturnType<typeof testDatabase>>
 

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -124,27 +124,6 @@ export async function waitFor<T>(what: string, condition: () => T | undefined | 
     if (Date.now() > deadline) throw new Error(`waited a minute for ${what}`)
     await new Promise((done) => setTimeout(done, 5))
   }
-}
-
-/** Process ids of everything that this process has started, directly or not. */
-export function descendantsOf(pid: number): number[] {
-  const parents = new Map<number, number>()
-  for (const name of readdirSync('/proc')) {
-    if (!/^\d+$/.test(name)) continue
-    try {
-      const stat = readFileSync(`/proc/${name}/stat`, 'utf8')
-      parents.set(Number(name), Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]))
-    } catch {
-      // It has ended meanwhile.
-    }
-  }
-  const found = [pid]
-  for (const parent of found) for (const [child, of] of parents) if (of === parent) found.push(child)
-  return found.slice(1)
-}
-
-export function isRunning(pid: number): boolean {
-  return existsSync(`/proc/${pid}`) && !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
 }
 
 function filesIn(folder: string): string[] {

@@ -8,7 +8,8 @@ import { generateKeyPair } from '../../src/encryption/generate.ts'
 import { startGpg } from '../support/gpg.ts'
 import { testDatabase, testUrl } from '../support/installation.ts'
 import { query } from '../support/postgres-server.ts'
-import { type CliFolder, cliFolder, descendantsOf, isRunning, waitFor } from './cli.ts'
+import { descendantsOf, isRunning } from '../support/processes.ts'
+import { type CliFolder, cliFolder, waitFor } from './cli.ts'
 
 type Database = Awaited<ReturnType<typeof testDatabase>>
 let shop: Database

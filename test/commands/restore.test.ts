@@ -6,9 +6,10 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { testDatabase, testUrl } from '../support/installation.ts'
 import { query } from '../support/postgres-server.ts'
+import { descendantsOf, isRunning } from '../support/processes.ts'
 import { databasesOf, targetName } from '../support/restoring.ts'
 import { standIn } from '../support/stand-ins.ts'
-import { type CliFolder, cliFolder, descendantsOf, isRunning, waitFor } from './cli.ts'
+import { type CliFolder, cliFolder, waitFor } from './cli.ts'
 
 let source: Awaited<ReturnType<typeof testDatabase>>
 let folder: CliFolder

@@ -3,10 +3,11 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type CliFolder, cliFolder, descendantsOf, isRunning, type Started, waitFor } from '../commands/cli.ts'
+import { type CliFolder, cliFolder, type Started, waitFor } from '../commands/cli.ts'
 import { testDatabase, testUrl } from '../support/installation.ts'
 import { markOldStore, onceAYear } from '../support/mark-store.ts'
 import { freePort, query } from '../support/postgres-server.ts'
+import { descendantsOf, isRunning } from '../support/processes.ts'
 import { standIn } from '../support/stand-ins.ts'
 
 let database: Awaited<ReturnType<typeof testDatabase>>

@@ -2,7 +2,8 @@ import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { isRunning, waitFor } from '../commands/cli.ts'
+import { waitFor } from '../commands/cli.ts'
+import { isRunning } from '../support/processes.ts'
 
 /** A control group whose processes share so much memory and no more. */
 export type MemoryGroup = {

@@ -12,7 +12,8 @@ import {
   startProgram,
 } from '../../src/streams/child-process.ts'
 import { createMeasure } from '../../src/streams/measure.ts'
-import { collect, eventually, failureOf, fixture, isRunning } from './processes.ts'
+import { isRunning } from '../support/processes.ts'
+import { collect, eventually, failureOf, fixture } from './processes.ts'
 
 const { signal } = new AbortController()
 const env = { PATH: '/usr/bin:/bin' }

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { expect } from 'vitest'
 
@@ -7,16 +7,6 @@ export function fixture(name: string): string {
   const path = resolve('test/fixtures/bin', name)
   if (!existsSync(path)) throw new Error(`no stand-in program ${path}`)
   return path
-}
-
-/** Whether a process runs; one that has died and only waits for its parent does not. */
-export function isRunning(pid: number): boolean {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    return stat.slice(stat.lastIndexOf(')') + 2)[0] !== 'Z'
-  } catch {
-    return false
-  }
 }
 
 export async function collect(source: AsyncIterable<Uint8Array>): Promise<Buffer> {
