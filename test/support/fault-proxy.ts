@@ -130,7 +130,11 @@ export async function startFaultProxy(endpoint: string, plan: FaultPlan): Promis
     whole.catch(() => {})
     for await (const chunk of incoming as AsyncIterable<Buffer>) {
       if (fault?.kind === 'trickle-request') await delay(fault.everyMs)
-      for (const to of upstream) if (!to.write(chunk) && !to.destroyed) await Promise.race([once(to, 'drain'), whole])
+      for (const to of upstream) {
+        if (to.write(chunk) || to.destroyed) continue
+        const waiting = new AbortController()
+        await Promise.race([once(to, 'drain', { signal: waiting.signal }), whole]).finally(() => waiting.abort())
+      }
     }
     for (const to of upstream) to.end()
     return await whole
