@@ -1,5 +1,6 @@
 import { PgproofError, reasonOf } from '../errors.ts'
 import { type Client, type Connection, connect, withDatabase } from './connect.ts'
+import { dropDatabase } from './drop-database.ts'
 import type { DatabaseProperties } from './facts.ts'
 import { rethrowUnlessSqlState } from './sql-state.ts'
 import { quoteIdentifier, quoteLiteral } from './tables.ts'
@@ -77,7 +78,7 @@ export async function dropScratchDatabase(server: Connection, name: string, sign
   if (found === undefined) return
   if (found.comment !== mark)
     throw new PgproofError('SCRATCH_FAILED', { reason: `database "${name}" is not marked as a scratch database` })
-  await admin.client.query(`DROP DATABASE ${quoteIdentifier(name)} WITH (FORCE)`).catch((error: unknown) => {
+  await dropDatabase(admin.client, name).catch((error: unknown) => {
     throw new PgproofError('SCRATCH_FAILED', { reason: reasonOf(error) }, { cause: error })
   })
 }

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { PgproofError, reasonOf } from '../errors.ts'
 import { type Client, type Connection, connect, withDatabase } from './connect.ts'
+import { dropDatabase } from './drop-database.ts'
 import { type DatabaseProperties, unfinishedMark } from './facts.ts'
 import { isLocaleFault, localeClauses, monetaryParameters } from './scratch-database.ts'
 import { sqlStateOf } from './sql-state.ts'
@@ -137,7 +138,7 @@ export async function dropUnfinished(server: TargetServer, name: string, signal:
     throw new PgproofError('TARGET_FAILED', { reason: `database "${name}" is not marked as an unfinished restore` })
   try {
     await dropSubscriptions(held.client, server, name, found.oid, signal)
-    await held.client.query(`DROP DATABASE ${quoteIdentifier(name)} WITH (FORCE)`)
+    await dropDatabase(held.client, name)
   } catch (error) {
     signal.throwIfAborted()
     throw asTargetFailed(error)
