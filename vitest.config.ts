@@ -1,6 +1,5 @@
 import { resolve } from 'node:path'
 import { defineConfig } from 'vitest/config'
-import { SecondTries } from './test/support/second-tries.ts'
 import { SlowestFirst } from './test/support/slowest-first.ts'
 import { keepTemporaryFilesInMemory } from './test/support/temporary-files.ts'
 
@@ -48,12 +47,6 @@ export default defineConfig({
     sequence: { sequencer: SlowestFirst },
     // A second is soon over where three files at a time have two cores; what never comes is still noticed.
     expect: { poll: { timeout: 15_000 * patience } },
-    // A change must not wait for one test in six thousand that a busy machine upset: it is tried again, and named. Not so
-    // at the desk, nor where what was drawn at random found the fault.
-    ...(process.env['CI'] !== undefined && {
-      retry: { count: 1, condition: /^(?!Property failed)/ },
-      reporters: ['default', new SecondTries()],
-    }),
     projects: [
       {
         extends: true,

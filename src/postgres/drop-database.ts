@@ -4,8 +4,8 @@ import { quoteIdentifier } from './tables.ts'
 
 /**
  * Drops a database with the sessions in it. To a login that is no superuser PostgreSQL refuses FORCE while autovacuum is at
- * work there, whose workers it may not end; without FORCE it ends them by itself and waits for five seconds
- * (CountOtherDBBackends), so that only the login's own sessions are in the way. Throws what PostgreSQL says.
+ * work there, whose workers it may not end. Without FORCE it ends them by itself and waits for five seconds for all sessions
+ * to go (CountOtherDBBackends), so the login's own are ended first. Throws what PostgreSQL says.
  */
 export async function dropDatabase(client: Client, name: string): Promise<void> {
   const drop = `DROP DATABASE ${quoteIdentifier(name)}`

@@ -1,10 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
 import { join } from 'node:path'
 import { Readable, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { setImmediate } from 'node:timers/promises'
-import { Worker } from 'node:worker_threads'
 import { decrypt, readMessage } from 'openpgp'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { throughBulk } from '../../src/encryption/bulk-stage.ts'
@@ -13,6 +11,7 @@ import { decryptStage } from '../../src/encryption/decrypt.ts'
 import { encryptStage } from '../../src/encryption/encrypt.ts'
 import type { BulkOrder } from '../../src/encryption/integrity-protected.ts'
 import { type Gpg, startGpg } from '../support/gpg.ts'
+import { answersOfThread } from '../support/thread-answers.ts'
 import { collect, inChunks, watched } from './byte-streams.ts'
 import { encryptIntegrityProtected } from './craft.ts'
 import { failureOf, type KeyFolder, type MadeKeys, now, openKeyFolder } from './made-keys.ts'
@@ -41,26 +40,16 @@ async function untilThreads(most: number): Promise<void> {
   expect(threadCount()).toBeLessThanOrEqual(most)
 }
 
-/** What the thread answers to the whole of a stream in two blocks; returns when it has ended by itself. */
-async function answersOfThread(order: BulkOrder, stream: Uint8Array): Promise<readonly BulkAnswer[]> {
-  const file = new URL('../../src/encryption/bulk-thread.ts', import.meta.url)
-  const thread = new Worker(file, { workerData: order, execArgv: [] })
-  const answers: BulkAnswer[] = []
-  thread.on('message', (answer: BulkAnswer) => answers.push(answer))
-  const half = stream.length >> 1
-  for (const part of [stream.subarray(0, half), stream.subarray(half)]) {
-    const memory = Uint8Array.from(part).buffer
-    thread.postMessage({ memory, length: part.length, isLast: part.byteOffset > stream.byteOffset }, [memory])
-  }
-  expect(await once(thread, 'exit')).toEqual([0])
-  return answers
-}
+const bulkThread = new URL('../../src/encryption/bulk-thread.ts', import.meta.url)
+
+const answersTo = async (order: BulkOrder, stream: Uint8Array): Promise<readonly BulkAnswer[]> =>
+  await answersOfThread<BulkAnswer>(bulkThread, order, stream)
 
 const joined = (answers: readonly BulkAnswer[]): Buffer => Buffer.concat(answers.flatMap(({ pieces }) => pieces))
 
 describe('a thread of its own', () => {
   it('has answered the last block - it gives back the memory of each, and ends without being told', async () => {
-    const answers = await answersOfThread({ direction: 'encrypt', sessionKey, date: now }, long)
+    const answers = await answersTo({ direction: 'encrypt', sessionKey, date: now }, long)
     expect(answers.map(({ memory, isLast, malformed }) => [memory.byteLength, isLast, malformed])).toEqual([
       [long.length / 2, false, null],
       [long.length / 2, true, null],
@@ -76,11 +65,11 @@ describe('a thread of its own', () => {
 
   it('has decrypted all of a stream - gives it, and ends without being told', async () => {
     const body = await collect(encryptIntegrityProtected(sessionKey, inChunks(long, [100_000])))
-    expect(joined(await answersOfThread({ direction: 'decrypt', sessionKey }, body)).equals(long)).toBe(true)
+    expect(joined(await answersTo({ direction: 'decrypt', sessionKey }, body)).equals(long)).toBe(true)
   })
 
   it('has found that the stream is malformed - says why, and ends without being told', async () => {
-    const answers = await answersOfThread({ direction: 'decrypt', sessionKey }, Buffer.alloc(1000))
+    const answers = await answersTo({ direction: 'decrypt', sessionKey }, Buffer.alloc(1000))
     expect(answers.at(-1)?.malformed).toEqual(expect.any(String))
   })
 

@@ -154,6 +154,20 @@ describe('what is in hand', () => {
     expect(stateOf(one, kept.id)).toEqual(['running', null])
   })
 
+  it('made by somebody else meanwhile, as a look into the store tells - not begun, cancelled, and no entry that waits', async () => {
+    await using control = await testControl()
+    await using one = await inProcess(control, 'one', {}, systemClock, async () => {
+      haveBackup(one)
+      return true
+    })
+    const { id } = one.queue.order(dueBackup('a', 'main', 2))
+    await beatsUntil(one, () => stateOf(one, id), ['cancelled', 'CANCELLED'])
+    await one.queue.beat()
+    expect(one.began).toEqual([])
+    expect(one.installation.catalog.findRun(id)?.error?.message).toContain('done elsewhere meanwhile')
+    expect(await control.entries("state IN ('created', 'active', 'retry') AND name = 'backup'")).toEqual([])
+  })
+
   it('stopped while it asks the store whether a backup is wanted - not begun, put back', async () => {
     await using control = await testControl()
     const asked = Promise.withResolvers<void>()

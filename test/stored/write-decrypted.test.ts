@@ -1,9 +1,7 @@
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
 import { type FileHandle, mkdtemp, open, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Worker } from 'node:worker_threads'
 import { zstdCompressSync } from 'node:zlib'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { encryptBytes } from '../../src/encryption/encrypt.ts'
@@ -16,6 +14,7 @@ import { encryptIntegrityProtected, writePacket } from '../encryption/craft.ts'
 import { type KeyFolder, type MadeKeys, now, openKeyFolder } from '../encryption/made-keys.ts'
 import { chunks } from '../storage/object-store.suite.ts'
 import { failureOf } from '../streams/processes.ts'
+import { answersOfThread } from '../support/thread-answers.ts'
 
 const what = 'backups/main/app/x/dump.pgp'
 const { signal } = new AbortController()
@@ -157,21 +156,10 @@ it('aborted while its thread is at work - rejects with the reason at once, the s
 describe('the thread that writes it', () => {
   const sessionKey = randomBytes(32)
 
-  /** What it answers to a body in two blocks; returns when it has ended by itself. */
-  async function answersTo(body: Uint8Array, fd = file.fd): Promise<readonly PlainAnswer[]> {
-    const order = { sessionKey, compression: 'none', fd }
-    const url = new URL('../../src/stored/plain-thread.ts', import.meta.url)
-    const thread = new Worker(url, { workerData: order, execArgv: [] })
-    const answers: PlainAnswer[] = []
-    thread.on('message', (answer: PlainAnswer) => answers.push(answer))
-    const half = body.length >> 1
-    for (const part of [body.subarray(0, half), body.subarray(half)]) {
-      const memory = Uint8Array.from(part).buffer
-      thread.postMessage({ memory, length: part.length, isLast: part.byteOffset > body.byteOffset }, [memory])
-    }
-    expect(await once(thread, 'exit')).toEqual([0])
-    return answers
-  }
+  const plainThread = new URL('../../src/stored/plain-thread.ts', import.meta.url)
+
+  const answersTo = async (body: Uint8Array, fd = file.fd): Promise<readonly PlainAnswer[]> =>
+    await answersOfThread<PlainAnswer>(plainThread, { sessionKey, compression: 'none', fd }, body)
 
   /** The body of a message that holds `contents`. */
   async function bodyOf(): Promise<Buffer> {
