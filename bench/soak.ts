@@ -1,9 +1,13 @@
 /**
  * Whether a daemon that works for long grows: `npm run soak -- [--minutes 40] [--figure docs/soak.svg]`. A real
  * `pgproof serve` on a schedule of minutes and with orders in between, databases that change, a directory and a bucket, faults in between; then
- * every backup is verified. Everything is made in a temporary folder and removed. Exit code 1 unless all is flat and whole.
+ * every backup is verified. pgproof is built first, and tried as it is shipped. Everything is made in a temporary folder and removed. Exit code 1
+ * unless all is flat and whole.
  */
+import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { soakFigure } from './soak/figure.ts'
 import { openSoakPlace } from './soak/place.ts'
 import { reportSoak } from './soak/report.ts'
@@ -14,15 +18,18 @@ if (!(minutes >= 1)) throw new Error('--minutes takes a number from 1 on')
 const figure = option('--figure')
 const say = (text: string): void => void process.stdout.write(`${text}\n`)
 
-await using place = await openSoakPlace(4)
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+execFileSync('npm', ['run', '--silent', 'build'], { cwd: root, stdio: 'inherit' })
+await using place = await openSoakPlace(4, join(root, 'dist', 'main.js'))
 const result = await runSoak(place, {
   seconds: minutes * 60,
   least: {},
   stretchSeconds: 60,
   restEverySeconds: Math.max(60, (minutes * 60) / 14),
   faultEverySeconds: 15,
-  orderEverySeconds: 5,
-  kills: [0.1, 0.3],
+  orderEverySeconds: 2,
+  // Early: the last daemon has a thousand runs, which is how many it remembers, before the half that counts.
+  kills: [0.05, 0.12],
   say,
 })
 const { text, isWell } = reportSoak(result)

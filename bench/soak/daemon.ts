@@ -2,6 +2,7 @@ import type { ChildProcessByStdio } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
+import { keptHeapBytes } from './inspector.ts'
 
 /** A daemon, and what its log has said. */
 export type SoakDaemon = {
@@ -21,6 +22,8 @@ export type SoakDaemon = {
   exitCode(): Promise<number | null>
   /** The samples of /metrics, `name{labels}` to value; undefined while it does not answer. */
   metrics(): Promise<Map<string, number> | undefined>
+  /** MB of JS heap that are still in use when everything that nothing leads to has been collected. */
+  keptHeap(): Promise<number>
   /** Holds the schedules back; the returned function lets them go on. */
   pause(): Promise<() => Promise<void>>
   /** Orders a run by hand; false if it is refused, as while the database is busy, or the daemon does not answer. */
@@ -44,10 +47,14 @@ export async function startSoakDaemon(
   const made: string[] = []
   const said: string[] = []
   let reloads = 0
+  let inspector: string | undefined
   const count = (map: Map<string, number>, key: string): void => void map.set(key, (map.get(key) ?? 0) + 1)
   createInterface({ input: child.stderr }).on('line', (text) => {
     said.push(text)
     if (said.length > 40) said.shift()
+    const listening = /^Debugger listening on (ws:\S+)$/.exec(text)?.[1]
+    inspector = listening ?? inspector
+    if (isOfInspector(text)) return
     const line = parsed(text)
     if (line?.['msg'] === 'run finished') {
       count(ended, `${line['job']} ${line['outcome']}`)
@@ -93,6 +100,10 @@ export async function startSoakDaemon(
     pid: child.pid ?? 0,
     ...{ ended, codes, made, complaints, metrics },
     reloads: () => reloads,
+    keptHeap: async () => {
+      if (inspector === undefined) throw new Error('the daemon was started without its inspector')
+      return (await keptHeapBytes(inspector)) / 2 ** 20
+    },
     signal: (name) => void child.kill(name),
     exitCode: () => end,
     pause: async () => {
@@ -125,6 +136,11 @@ async function patiently<T>(ask: () => Promise<T>): Promise<T> {
       if (attempt === 10) throw error
       await new Promise((done) => setTimeout(done, 1000))
     }
+}
+
+/** What Node itself says of its inspector is no line of the log. */
+function isOfInspector(text: string): boolean {
+  return text.startsWith('Debugger ') || text.startsWith('For help, see: ')
 }
 
 function parsed(text: string): LogLine | undefined {

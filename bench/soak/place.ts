@@ -37,14 +37,15 @@ export type SoakPlace = AsyncDisposable & {
 }
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
-const main = join(root, 'src', 'main.ts')
+const fromSources = join(root, 'src', 'main.ts')
 const changedTime = join(root, 'test', 'faults', 'changed-time.child.ts')
 /** Of type stripping, where Node still warns of it. */
 const quiet = ['--disable-warning=ExperimentalWarning']
 const token = 'soak'
 const tokenHash = createHash('sha256').update(token).digest('hex')
 
-export async function openSoakPlace(databaseCount: number): Promise<SoakPlace> {
+/** `main` is the command line that is tried, as built or from the sources. */
+export async function openSoakPlace(databaseCount: number, main: string = fromSources): Promise<SoakPlace> {
   const folder = mkdtempSync(join(tmpdir(), 'pgproof-soak-'))
   // The embedded server of a drill runs as another user when this is run by root.
   chmodSync(folder, 0o711)
@@ -111,8 +112,8 @@ export async function openSoakPlace(databaseCount: number): Promise<SoakPlace> {
       writeFileSync(file('pgproof.yaml'), JSON.stringify(configuration(keepLast), null, 1))
     configure(4)
     const environment = { PATH: process.env['PATH'] ?? '', HOME: folder, TMPDIR: file('tmp') }
-    const launch = (args: readonly string[], variables: Record<string, string> = {}) =>
-      spawn(process.execPath, [...quiet, main, '--config', file('pgproof.yaml'), ...args], {
+    const launch = (args: readonly string[], variables: Record<string, string> = {}, flags: readonly string[] = []) =>
+      spawn(process.execPath, [...quiet, ...flags, main, '--config', file('pgproof.yaml'), ...args], {
         cwd: folder,
         env: { ...environment, ...variables },
         stdio: ['ignore', 'pipe', 'pipe'],
@@ -143,8 +144,8 @@ export async function openSoakPlace(databaseCount: number): Promise<SoakPlace> {
       run,
       configure,
       start: () => {
-        // As in the image and in the unit of systemd.
-        const child = launch(['serve'], { MALLOC_ARENA_MAX: '2' })
+        // As in the image and in the unit of systemd; the inspector tells what of the heap is kept.
+        const child = launch(['serve'], { MALLOC_ARENA_MAX: '2' }, ['--inspect=127.0.0.1:0'])
         opened.push(() => child.kill('SIGKILL'))
         return startSoakDaemon(child, `http://127.0.0.1:${port}`, token)
       },

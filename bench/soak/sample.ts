@@ -44,7 +44,8 @@ export type Rest = Look & {
   readonly heldBack: number
   readonly advisoryLocks: number
   readonly spoolFiles: number
-  readonly heap: number
+  /** JS heap in MB, after everything that nothing leads to was collected. */
+  readonly keptHeap: number
 }
 
 /** Undefined when the process is gone. */
@@ -112,8 +113,8 @@ export async function lookAtRest(
       }
       const isQuiet = server.sessions + server.advisoryLocks + own.children === 0
       if (!isQuiet && Date.now() < patience) continue
-      const heap = (await heapOf(daemon)) ?? Number.NaN
-      return { ...at, ...own, ...server, heap, spoolFiles: place.spoolFiles().length }
+      const spoolFiles = place.spoolFiles().length
+      return { ...at, ...own, ...server, spoolFiles, keptHeap: await daemon.keptHeap() }
     }
   } finally {
     await goOn()

@@ -1,6 +1,6 @@
 import type { Rest, Stretch } from './sample.ts'
 
-/** Megabytes that the middle memory of a stretch, or its least JS heap, may grow by with each hundred backups. */
+/** Megabytes that the middle memory of a stretch, or the JS heap kept at rest, may grow by with each hundred backups. */
 export const mostMegabytes = 1
 
 /** Sockets and threads that may be kept at rest beyond what was there at the first look. */
@@ -10,7 +10,7 @@ export type Judged = { readonly what: string; readonly figure: string; readonly 
 
 /**
  * Whether what a daemon holds grows. Looked at is the second half of the time, of which one process must have seen all:
- * memory by the least-squares slope over backups made; what is held at rest by being the same each time, but for what
+ * memory and heap by the least-squares slope over backups made; what is held at rest by being the same each time, but for what
  * comes and goes by itself: sockets that are kept for a while, and threads.
  */
 export function judgeGrowth(stretches: readonly Stretch[], rests: readonly Rest[]): readonly Judged[] {
@@ -19,8 +19,8 @@ export function judgeGrowth(stretches: readonly Stretch[], rests: readonly Rest[
   const isLate = ({ minutes, daemon }: Stretch | Rest): boolean => minutes > last.minutes / 2 && daemon === last.daemon
   const late = stretches.filter(isLate)
   const lateRests = rests.filter(isLate)
-  const cycles = late.map((one) => one.cycles)
-  const slope = (what: string, values: readonly number[]): Judged => {
+  const slope = (what: string, of: readonly { readonly cycles: number }[], values: readonly number[]): Judged => {
+    const cycles = of.map((one) => one.cycles)
     const perHundred = 100 * slopeOf(cycles, values)
     return { what, figure: `${signed(perHundred)} MB per 100 backups`, isFlat: perHundred <= mostMegabytes }
   }
@@ -38,12 +38,10 @@ export function judgeGrowth(stretches: readonly Stretch[], rests: readonly Rest[
   return [
     slope(
       'resident memory',
+      late,
       late.map(({ rss }) => rss.middle),
     ),
-    slope(
-      'JS heap',
-      late.map(({ heap }) => heap),
-    ),
+    slope('JS heap kept, at rest', lateRests, of('keptHeap')),
     same('open files', of('files')),
     notMore('sockets', of('sockets')),
     notMore('threads', of('threads')),

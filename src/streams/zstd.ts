@@ -18,7 +18,11 @@ export function zstdCompress(level: number): Transform {
   return createZstdCompress(options)
 }
 
-/** Fails on truncated or damaged input rather than ending early. */
+/**
+ * Fails on truncated or damaged input rather than ending early. Its pieces are larger, since each is a turn of the event loop:
+ * with them a dump of 1.6 GB takes 0.8 of the time (docs/performance.md).
+ */
 export function zstdDecompress(): Transform {
-  return createZstdDecompress({ chunkSize })
+  const options: StageOptions = { chunkSize: 2 << 20, highWaterMark: 4 << 20 }
+  return createZstdDecompress(options)
 }

@@ -15,7 +15,10 @@ export function grantQueries(): readonly StructureQuery[] {
 const isMember =
   "EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = o.catalog AND d.objid = o.oid AND d.deptype = 'e')"
 
-/** Objects that can have rights, each with those that it has by default. */
+/**
+ * Objects that can have rights, each with those that it has by default; of functions, of which PostgreSQL has thousands, only
+ * those with rights of their own: to write down what one is called takes longer than all else here.
+ */
 const objects = `
   SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || pg_catalog.format('%I.%I', n.nspname, c.relname) AS name,
          n.nspname AS schema, 'pg_catalog.pg_class'::pg_catalog.regclass AS catalog, c.oid, 0 AS subid, c.relowner AS owner, c.relacl AS acl,
@@ -31,6 +34,8 @@ const objects = `
   SELECT CASE p.prokind WHEN 'p' THEN 'PROCEDURE ' ELSE 'FUNCTION ' END || p.oid::pg_catalog.regprocedure::text, n.nspname,
          'pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, 0, p.proowner, p.proacl, pg_catalog.acldefault('f', p.proowner)
     FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+   WHERE p.proacl IS NOT NULL OR p.oid IN (
+         SELECT i.objoid FROM pg_catalog.pg_init_privs i WHERE i.classoid = 'pg_catalog.pg_proc'::pg_catalog.regclass)
   UNION ALL
   SELECT 'TYPE ' || pg_catalog.format('%I.%I', n.nspname, t.typname), n.nspname, 'pg_catalog.pg_type'::pg_catalog.regclass, t.oid, 0,
          t.typowner, t.typacl, pg_catalog.acldefault('T', t.typowner)
