@@ -133,7 +133,8 @@ describe('the rungs', () => {
     await using sandbox = await openSandbox(
       "CREATE TABLE a (n int); CREATE TABLE b (n int); INSERT INTO b VALUES (1), (2); CREATE SEQUENCE s; SELECT lo_from_bytea(0, 'x')",
     )
-    const { checks, tables, notes } = await compare(sandbox, await evidenceOf(sandbox))
+    const { checks, tables, notes, message } = await compare(sandbox, await evidenceOf(sandbox))
+    expect(message).toBe(undefined)
     expect(checks).toEqual<CheckResult[]>([
       { name: 'structure', result: 'passed', detail: expect.stringMatching(/^\d+ objects, every definition/) },
       { name: 'row counts', result: 'passed', detail: '2 of 2 tables, every count equal' },
@@ -218,6 +219,9 @@ describe('the rungs', () => {
     expect(detailOf('row counts')).toBe(told)
     expect(message).toBe(told.replace('differences:', 'differences between evidence and restored data:'))
     expect(details).toBe(names.map(of).join('\n'))
+    await sandbox.sql('TRUNCATE t1, t2')
+    const five = names.slice(2).map(of).join('; ')
+    expect((await compare(sandbox, evidence)).detailOf('row counts')).toBe(`5 differences: ${five}`)
   })
 
   it.each([
@@ -266,7 +270,12 @@ describe('the rungs', () => {
     await using sandbox = await openSandbox('CREATE TABLE a (n int); CREATE VIEW v AS SELECT 1 AS n')
     const evidence = await evidenceOf(sandbox)
     await sandbox.sql('DROP VIEW v')
-    expect((await compare(sandbox, evidence)).details).toContain('view public.v missing')
+    const all = await compare(sandbox, evidence)
+    expect(all.details).toBe('column public.v.n missing\nview public.v missing')
+    expect(all.tables?.structure?.differences).toMatchObject([
+      { kind: 'column', name: 'public.v.n' },
+      { kind: 'view', name: 'public.v' },
+    ])
     const of = (objects: readonly StructureObject[]): StructureObject[] =>
       objects.filter(({ kind }) => kind === 'table')
     const comparable = { of, without: 'owners' }
@@ -279,12 +288,12 @@ describe('the rungs', () => {
     expect(older.detailOf('structure')).toBe(
       `1 objects, every property equal; owners not compared; expressions not compared between majors ${major - 1} and ${major}`,
     )
-    const all = await compare(
+    const between = await compare(
       sandbox,
       { ...evidence, structure: await readStructure(sandbox.client, major) },
       major - 1,
     )
-    expect(all.detailOf('structure')).toMatch(
+    expect(between.detailOf('structure')).toMatch(
       new RegExp(
         `^\\d+ objects, every owner, grant and property equal; expressions not compared between majors ${major - 1} and ${major}$`,
       ),
