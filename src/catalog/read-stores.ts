@@ -45,10 +45,13 @@ export async function readStores(
   const all = Promise.allSettled(reading)
   await Promise.allSettled(reading.filter((_one, index) => stores.named[index]?.isRequired === true))
   const graceMs = Math.max(stores.optionalMs, Math.round(3 * (clock.monotonicMs() - startedMs)))
-  AbortSignal.timeout(graceMs).addEventListener('abort', () =>
-    late.abort(new PgproofError('STORE_FAILED', { operation: 'reading it', reason: tooSlow(graceMs) })),
+  // Cleared, for until it is due a timer keeps what was read: many readings of a busy daemon at once.
+  const grace = setTimeout(
+    () => late.abort(new PgproofError('STORE_FAILED', { operation: 'reading it', reason: tooSlow(graceMs) })),
+    graceMs,
   )
   const ends = await all
+  clearTimeout(grace)
   const read = stores.named.flatMap(({ name, reader }, index) => {
     const end = ends[index]
     return end?.status === 'fulfilled' ? [{ name, reader, contents: end.value }] : []
