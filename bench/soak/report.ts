@@ -25,11 +25,11 @@ export function reportSoak(result: SoakResult): { readonly text: string; readonl
         `${one.heap.toFixed(1)} | ${one.files} | ${one.sockets} | ${one.threads} | ${one.children} | ${one.sessions} | ${one.spoolFiles} |`,
     ),
     '',
-    '| at rest, minute | backups | resident MB | heap MB kept | files | sockets | threads | children | sessions | held back | spool |',
+    '| at rest, minute | backups | resident MB | collected: resident, heap MB | files | sockets | threads | children | sessions | held back | spool |',
     '| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |',
     ...result.rests.map(
       (one) =>
-        `| ${one.minutes.toFixed(0)} | ${one.cycles} | ${one.rss.toFixed(0)} | ${one.keptHeap.toFixed(1)} | ${one.files} | ${one.sockets} | ` +
+        `| ${one.minutes.toFixed(0)} | ${one.cycles} | ${one.rss.toFixed(0)} | ${one.keptRss.toFixed(0)}, ${one.keptHeap.toFixed(1)} | ${one.files} | ${one.sockets} | ` +
         `${one.threads} | ${one.children} | ${one.sessions} | ${one.heldBack} | ${one.spoolFiles} |`,
     ),
     '',

@@ -44,8 +44,9 @@ export type Rest = Look & {
   readonly heldBack: number
   readonly advisoryLocks: number
   readonly spoolFiles: number
-  /** JS heap in MB, after everything that nothing leads to was collected. */
+  /** JS heap in MB, after everything that nothing leads to was collected, and what was resident then. */
   readonly keptHeap: number
+  readonly keptRss: number
 }
 
 /** Undefined when the process is gone. */
@@ -114,11 +115,22 @@ export async function lookAtRest(
       const isQuiet = server.sessions + server.advisoryLocks + own.children === 0
       if (!isQuiet && Date.now() < patience) continue
       const spoolFiles = place.spoolFiles().length
-      return { ...at, ...own, ...server, spoolFiles, keptHeap: await daemon.keptHeap() }
+      const keptHeap = await daemon.keptHeap()
+      return { ...at, ...own, ...server, spoolFiles, keptHeap, keptRss: await settledRss(daemon.pid) }
     }
   } finally {
     await goOn()
   }
+}
+
+/** V8 gives back what a collection has freed little by little: the least of a few seconds. */
+async function settledRss(pid: number): Promise<number> {
+  let least = Number.POSITIVE_INFINITY
+  for (let turn = 0; turn < 6; turn += 1) {
+    await pause(500)
+    least = Math.min(least, look(pid)?.rss ?? Number.POSITIVE_INFINITY)
+  }
+  return least
 }
 
 export async function pause(ms: number): Promise<void> {
