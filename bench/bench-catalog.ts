@@ -19,9 +19,11 @@ import type { StoreSettings } from '../src/storage/store-settings.ts'
 import { type ManyObject, manyDatabases, manyObjects, manyServers } from '../test/catalog/many-backups.ts'
 import { s3ServerOfEnvironment, s3Variables, testClient } from '../test/support/s3-server.ts'
 import { makeTestBucket } from '../test/support/test-bucket.ts'
+import { buildPgproof, shippedEnvironment } from './shipped.ts'
 
 const signal = new AbortController().signal
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const main = buildPgproof()
 const backups = Number(process.argv[process.argv.indexOf('--backups') + 1] ?? 10_000) || 10_000
 const folder = mkdtempSync(join(tmpdir(), 'pgproof-bench-catalog-'))
 const storeId = '5b1c3c1e-6d0c-4a53-9a3b-0c8f3f3c1a11'
@@ -156,12 +158,13 @@ function indexIn(settings: object): readonly string[][] {
 function runCommand(store: string, command: readonly string[]): number {
   const config = join(folder, 'pgproof.yaml')
   writeFileSync(config, configText(store))
+  const env = { ...process.env, ...shippedEnvironment }
   const times = Array.from({ length: 3 }, () => {
     const start = performance.now()
-    const args = ['--disable-warning=ExperimentalWarning', join(root, 'src', 'main.ts'), '--config', config, ...command]
+    const args = [main, '--config', config, ...command]
     // A status of objectives that are missed ends with another exit code.
     try {
-      execFileSync(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'], maxBuffer: 1 << 28 })
+      execFileSync(process.execPath, args, { env, stdio: ['ignore', 'ignore', 'pipe'], maxBuffer: 1 << 28 })
     } catch (error) {
       if ((error as { status?: number | null }).status == null) throw error
     }

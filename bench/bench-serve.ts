@@ -10,15 +10,14 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { freePort, query, startPostgres } from '../scripts/throw-away-postgres.ts'
 import { manyDatabases, manyObjects } from '../test/catalog/many-backups.ts'
 import { mixedSql } from './mixed-data.ts'
+import { buildPgproof, shippedEnvironment } from './shipped.ts'
 
 type Times = Map<string, number[]>
 
-const root = dirname(dirname(fileURLToPath(import.meta.url)))
-const main = join(root, 'src', 'main.ts')
+const main = buildPgproof()
 const megabytes = numberOption('--mb', 2000)
 const backups = numberOption('--backups', 10_000)
 const folder = mkdtempSync(join(tmpdir(), 'pgproof-bench-serve-'))
@@ -95,8 +94,9 @@ async function startDaemon(): Promise<string> {
     log: { level: 'error' },
   }
   writeFileSync(join(folder, 'pgproof.yaml'), JSON.stringify(config))
-  const args = ['--disable-warning=ExperimentalWarning', main, '--config', join(folder, 'pgproof.yaml'), 'serve']
-  daemon = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] })
+  const args = [main, '--config', join(folder, 'pgproof.yaml'), 'serve']
+  const env = { ...process.env, ...shippedEnvironment }
+  daemon = spawn(process.execPath, args, { env, stdio: ['ignore', 'ignore', 'inherit'] })
   const base = `http://127.0.0.1:${port}`
   for (;;) {
     if (daemon.exitCode !== null) throw new Error(`the daemon ended with ${daemon.exitCode}`)

@@ -3,7 +3,7 @@
  * [--only backups,encryption,restores,catalog]`. Everything is made for it and removed: a mixed database of about so many
  * megabytes, a server to restore to, keys, buckets. The S3 server is the one that PGPROOF_TEST_S3_ENDPOINT and its like name, else one is
  * started as the tests do. Rivals that are not installed are in the table as absent; --install gets them from Debian. Rounds
- * are interleaved, the table has medians. Compare ratios, not seconds: machines differ. docs/performance.md says more.
+ * are interleaved, the table has medians. pgproof is built first, and measured as it is shipped. Compare ratios, not seconds: machines differ. docs/performance.md says more.
  */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { chmod } from 'node:fs/promises'
@@ -19,6 +19,7 @@ import { numberOption } from './options.ts'
 import { Pgproof } from './pgproof-command.ts'
 import { Results } from './results.ts'
 import { missingRivals, type Rival } from './rivals.ts'
+import { buildPgproof } from './shipped.ts'
 import { quoted, timed, timedShell } from './timed.ts'
 
 const parts = ['backups', 'encryption', 'restores', 'catalog'] as const
@@ -49,7 +50,7 @@ async function benchDatabase(): Promise<void> {
   await query(source.url('mixed'), mixedSql(megabytes))
   const [size] = await query(source.url('mixed'), "SELECT pg_database_size('mixed') / 1000000 AS mb")
   say(`${size?.['mb']} MB`)
-  const pgproof = new Pgproof(folder, source)
+  const pgproof = new Pgproof(buildPgproof(), folder, source)
   await pgproof.makeKeys()
 
   if (chosen.has('backups')) {

@@ -1,25 +1,26 @@
 import { join } from 'node:path'
 import type { ThrowAwayServer } from '../scripts/throw-away-postgres.ts'
+import { shippedEnvironment } from './shipped.ts'
 import { type Timed, timed } from './timed.ts'
 
 /** Variables that name a store and how it is reached. */
 export type PgproofStore = Readonly<Record<string, string>>
 
-const main = join(import.meta.dirname, '..', 'src', 'main.ts')
-
-/** The command line as its users have it, with keys in `folder` and one server named `main`. */
+/** The command line `main`, as it was built, with keys in `folder` and one server named `main`. */
 export class Pgproof {
+  readonly #main: string
   readonly #folder: string
   readonly #source: ThrowAwayServer
 
-  constructor(folder: string, source: ThrowAwayServer) {
+  constructor(main: string, folder: string, source: ThrowAwayServer) {
+    this.#main = main
     this.#folder = folder
     this.#source = source
   }
 
   /** Makes the keys; comes first. */
   async makeKeys(): Promise<void> {
-    await timed(process.execPath, [...nodeArgs, 'keygen', '--out', this.#folder, '--no-escrow'])
+    await timed(process.execPath, [this.#main, 'keygen', '--out', this.#folder, '--no-escrow'])
   }
 
   get publicKey(): string {
@@ -29,6 +30,7 @@ export class Pgproof {
   /** `evidence` as the configuration takes it. */
   async run(args: readonly string[], evidence: 'off' | 'digest', store: PgproofStore): Promise<Timed> {
     const env = {
+      ...shippedEnvironment,
       ...store,
       PGPROOF_ENCRYPTION__RECIPIENTS: this.publicKey,
       PGPROOF_ENCRYPTION__PRIVATE_KEY_FILE: join(this.#folder, 'backup.key.asc'),
@@ -38,8 +40,6 @@ export class Pgproof {
       PGPROOF_SERVERS__0__RETENTION__LAST: '1',
       PGPROOF_DRILL__SPOOL: join(this.#folder, 'spool'),
     }
-    return await timed(process.execPath, [...nodeArgs, ...args], { env })
+    return await timed(process.execPath, [this.#main, ...args], { env })
   }
 }
-
-const nodeArgs = ['--disable-warning=ExperimentalWarning', main]

@@ -4,10 +4,8 @@
  * every backup is verified. pgproof is built first, and tried as it is shipped. Everything is made in a temporary folder and removed. Exit code 1
  * unless all is flat and whole.
  */
-import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { buildPgproof } from './shipped.ts'
 import { soakFigure } from './soak/figure.ts'
 import { openSoakPlace } from './soak/place.ts'
 import { reportSoak } from './soak/report.ts'
@@ -18,9 +16,7 @@ if (!(minutes >= 1)) throw new Error('--minutes takes a number from 1 on')
 const figure = option('--figure')
 const say = (text: string): void => void process.stdout.write(`${text}\n`)
 
-const root = dirname(dirname(fileURLToPath(import.meta.url)))
-execFileSync('npm', ['run', '--silent', 'build'], { cwd: root, stdio: 'inherit' })
-await using place = await openSoakPlace(4, join(root, 'dist', 'main.js'))
+await using place = await openSoakPlace(4, buildPgproof())
 const result = await runSoak(place, {
   seconds: minutes * 60,
   least: {},

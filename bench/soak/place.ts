@@ -9,6 +9,7 @@ import { freePort, query, serverBinDir } from '../../scripts/throw-away-postgres
 import { type Source, sourceDatabase, startSource } from '../../test/faults/source.ts'
 import { type S3Server, startS3Server } from '../../test/support/s3-server.ts'
 import { makeTestBucket } from '../../test/support/test-bucket.ts'
+import { shippedEnvironment } from '../shipped.ts'
 import { type SoakDaemon, startSoakDaemon } from './daemon.ts'
 import { type ShakyStore, startShakyStore } from './shaky-store.ts'
 
@@ -144,8 +145,8 @@ export async function openSoakPlace(databaseCount: number, main: string = fromSo
       run,
       configure,
       start: () => {
-        // As in the image and in the unit of systemd; the inspector tells what of the heap is kept.
-        const child = launch(['serve'], { MALLOC_ARENA_MAX: '2' }, ['--inspect=127.0.0.1:0'])
+        // The inspector tells what of the heap is kept.
+        const child = launch(['serve'], shippedEnvironment, ['--inspect=127.0.0.1:0'])
         opened.push(() => child.kill('SIGKILL'))
         return startSoakDaemon(child, `http://127.0.0.1:${port}`, token)
       },
