@@ -1,6 +1,6 @@
 /** One start over a store with many backups, measured; bench-catalog.ts runs it and says what to read. */
 
-import { BackupOrder } from '../src/catalog/backup-order.ts'
+import { BackupList } from '../src/catalog/backup-list.ts'
 import { DrillIndex } from '../src/catalog/drill-index.ts'
 import { History } from '../src/catalog/history.ts'
 import { KnownCache } from '../src/catalog/known-cache.ts'
@@ -55,7 +55,7 @@ const view = await measured('put in order', () => {
     backupIn: (folder: string) => merged.backups.get(folder),
     reportsOf: (folder: string) => drills.of(folder),
   }
-  return new BackupOrder(sight, merged.backups.keys())
+  return new BackupList(sight, merged.backups.keys())
 })
 await measured('check the history', () => new History(merged).gaps())
 const policy = { last: 7, daily: 30, weekly: 8, monthly: 12, yearly: 0, verified: 2 }

@@ -7,7 +7,7 @@ import { assertNotAborted, PgproofError } from '../errors.ts'
 import { backupFolder, drillReportKey, pauseKey, pruneRecordKey } from '../storage/object-keys.ts'
 import type { StoreSet } from '../storage/store-set.ts'
 import { absenceOf, damageOf } from './absence.ts'
-import type { CatalogBackup } from './backup-order.ts'
+import type { CatalogBackup } from './backup-list.ts'
 import {
   type DamagedObject,
   emptyContents,
@@ -29,7 +29,7 @@ import { reportsOf, type StoreView } from './store-view.ts'
 import { Touched, touchedBetween } from './touched.ts'
 import { type BackupFilter, backupsIn, databasesIn, drillsIn, lastStoredStart, latestUntil } from './view.ts'
 
-export type { CatalogBackup } from './backup-order.ts'
+export type { CatalogBackup } from './backup-list.ts'
 export type { Place } from './look-at-place.ts'
 export { storesOf } from './merge.ts'
 export type { ReportTrust } from './read-document.ts'

@@ -1,5 +1,5 @@
 import type { DrillReport } from '../domain/drill-report.ts'
-import type { BackupSight } from './backup-order.ts'
+import type { BackupSight } from './backup-list.ts'
 import type { CopiedBackup } from './merge.ts'
 import { drilledFolders, proofOf } from './proof.ts'
 

@@ -1,7 +1,7 @@
 import type { DrillReport } from '../domain/drill-report.ts'
 import type { PruneRecord } from '../domain/prune-record.ts'
 import { backupFolder } from '../storage/object-keys.ts'
-import { BackupOrder, type BackupSight, type CatalogBackup } from './backup-order.ts'
+import { BackupList, type BackupSight, type CatalogBackup } from './backup-list.ts'
 import { emptyContents, type StoreContents } from './contents.ts'
 import { sightOfStore } from './copy-sight.ts'
 import { DrillIndex } from './drill-index.ts'
@@ -24,7 +24,7 @@ export class Overview {
   #prunes: readonly PruneRecord[] | undefined
   #history: History | undefined
   /** Of single stores, where they differ from what is seen in all. */
-  readonly #orders = new Map<string, BackupOrder>()
+  readonly #listsOf = new Map<string, BackupList>()
   readonly #storeViews = new Map<string, StoreView>()
 
   /** What the stores hold from now on; with `touched`, where it is something else than before. */
@@ -54,10 +54,10 @@ export class Overview {
   }
 
   view(): CatalogView {
-    const { order, drills } = this.#settled()
+    const { list, drills } = this.#settled()
     this.#view ??= {
-      backups: order.backups,
-      backupsByPlace: order.backupsByPlace,
+      backups: list.backups,
+      backupsByPlace: list.backupsByPlace,
       drills: drills.newestFirst,
       drillsByPlace: drills.byPlace,
     }
@@ -71,7 +71,7 @@ export class Overview {
     if (server === undefined || (database === undefined) !== isRoles)
       return this.view().backups.filter(({ manifest }) => manifest.label === label && isOf(manifest, place))
     const folder = backupFolder({ kind: isRoles ? 'roles' : 'database', server, database: database ?? null, label })
-    const backup = this.#settled().order.in(folder)
+    const backup = this.#settled().list.in(folder)
     return backup === undefined || !isOf(backup.manifest, place) ? [] : [backup]
   }
 
@@ -87,7 +87,7 @@ export class Overview {
     if (known !== undefined) return known
     const contents = this.#stores.get(name) ?? emptyContents()
     const view = viewStore(contents, () => {
-      const { backups, backupsByPlace } = this.#orderIn(name)
+      const { backups, backupsByPlace } = this.#listIn(name)
       return { backups, backupsByPlace }
     })
     this.#storeViews.set(name, view)
@@ -95,16 +95,16 @@ export class Overview {
   }
 
   /** A drill of a copy in a store that is gone, or had another name, says something else in a store that is alone. */
-  #orderIn(name: string): BackupOrder {
-    const { order, drills, backups } = this.#settled()
+  #listIn(name: string): BackupList {
+    const { list, drills, backups } = this.#settled()
     // Those of now, whenever the view was made: they are patched from here on.
     const contents = this.#stores.get(name) ?? emptyContents()
     const isAlone = this.#stores.size === 1 && this.#stores.has(name)
-    if (isAlone && [...contents.drills.values()].every((report) => report.store === name)) return order
+    if (isAlone && [...contents.drills.values()].every((report) => report.store === name)) return list
     const known =
-      this.#orders.get(name) ??
-      new BackupOrder(sightOfStore(name, sightOfAll(backups, drills)), contents.backups.keys())
-    this.#orders.set(name, known)
+      this.#listsOf.get(name) ??
+      new BackupList(sightOfStore(name, sightOfAll(backups, drills)), contents.backups.keys())
+    this.#listsOf.set(name, known)
     return known
   }
 
@@ -126,17 +126,17 @@ export class Overview {
   }
 
   #patched(built: Built, touched: Touched): Built {
-    const { backups, drills, order } = built
+    const { backups, drills, list } = built
     for (const folder of touched.folders) setOrDelete(backups, folder, mergeBackup(folder, this.#stores))
     const [only, ...others] = this.#stores.values()
     const reports = only !== undefined && others.length === 0 ? only.drills : new Map(built.merged.drills)
     if (others.length > 0) for (const key of touched.drills) setOrDelete(reports, key, firstWith(this.#stores, key))
     const merged = mergeContents(this.#stores, { backups, drills: reports })
-    const before = [order.backups, drills.newestFirst]
+    const before = [list.backups, drills.newestFirst]
     const about = drills.withDrilledTogether(touched.folders)
     const folders = new Set([...about, ...drills.update(touched.drills, reports)])
-    for (const one of [order, ...this.#orders.values()]) one.update(folders)
-    if (before[0] !== order.backups || before[1] !== drills.newestFirst) this.#view = undefined
+    for (const one of [list, ...this.#listsOf.values()]) one.update(folders)
+    if (before[0] !== list.backups || before[1] !== drills.newestFirst) this.#view = undefined
     if (touched.count > 0 || touched.hasPrunes) this.#prunes = undefined
     this.#history?.update(merged, { folders, drills: touched.drills, hasPrunes: touched.hasPrunes })
     return { ...built, merged }
@@ -148,7 +148,7 @@ export class Overview {
     this.#view = undefined
     this.#prunes = undefined
     this.#history = undefined
-    this.#orders.clear()
+    this.#listsOf.clear()
     this.#storeViews.clear()
   }
 }
@@ -158,7 +158,7 @@ type Built = {
   /** Those of `merged`, to be patched. */
   readonly backups: Map<string, CopiedBackup>
   readonly drills: DrillIndex
-  readonly order: BackupOrder
+  readonly list: BackupList
 }
 
 /** To put so many in their places takes as long as to put everything in order. */
@@ -168,8 +168,8 @@ function build(stores: ReadonlyMap<string, StoreContents>): Built {
   const merged = mergeContents(stores)
   const backups = new Map(merged.backups)
   const drills = new DrillIndex(merged.drills)
-  const order = new BackupOrder(sightOfAll(backups, drills), backups.keys())
-  return { merged: { ...merged, backups }, backups, drills, order }
+  const list = new BackupList(sightOfAll(backups, drills), backups.keys())
+  return { merged: { ...merged, backups }, backups, drills, list }
 }
 
 function sightOfAll(backups: ReadonlyMap<string, CopiedBackup>, drills: DrillIndex): BackupSight {

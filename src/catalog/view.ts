@@ -1,6 +1,6 @@
 import type { DrillReport } from '../domain/drill-report.ts'
 import type { Manifest } from '../domain/manifest.ts'
-import type { CatalogBackup, OrderedBackups } from './backup-order.ts'
+import type { CatalogBackup, OrderedBackups } from './backup-list.ts'
 import { onceForEach } from './once-for-each.ts'
 import { placeKey } from './place-key.ts'
 import type { Job } from './runs.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { BackupOrder } from '../../src/catalog/backup-order.ts'
+import { BackupList } from '../../src/catalog/backup-list.ts'
 import { Catalog } from '../../src/catalog/catalog.ts'
 import { sightOfStore } from '../../src/catalog/copy-sight.ts'
 import { DrillIndex } from '../../src/catalog/drill-index.ts'
@@ -68,7 +68,7 @@ describe('a store that is alone', () => {
       backupIn: (folder: string) => merged.backups.get(folder),
       reportsOf: (folder: string) => reports.of(folder),
     }
-    const { backups: workedOut } = new BackupOrder(sightOfStore('store', all), merged.backups.keys())
+    const { backups: workedOut } = new BackupList(sightOfStore('store', all), merged.backups.keys())
     const said = catalog.inStore('store').backups()
     expect(
       said.map(({ verifiedAt, lastVerdict, faults, copies }) => ({ verifiedAt, lastVerdict, faults, copies })),

@@ -22,8 +22,8 @@ export type BackupSight = {
   readonly reportsOf: (folder: string) => readonly DrillReport[]
 }
 
-/** Ten thousand backups in order. A change is about a few of them: the others stay where they are. */
-export class BackupOrder implements OrderedBackups {
+/** Ten thousand backups, newest first. A change is about a few of them: the others stay where they are. */
+export class BackupList implements OrderedBackups {
   readonly #sight: BackupSight
   readonly #byFolder = new Map<string, Seen>()
   #backups: readonly CatalogBackup[]
