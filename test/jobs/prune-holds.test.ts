@@ -241,7 +241,7 @@ describe('a restore at a terminal, and a prune in another process', () => {
     const { stdout } = await folder.run(['prune'])
     expect(stdout).toMatch(
       new RegExp(
-        `keep +${oldest} .* held: a restore on ${hostname()} reads it since .* UTC; if it was killed, until [-0-9: ]+ UTC`,
+        `keep +${oldest} .* held: a restore on ${hostname()} reads it since .* UTC; if it was killed, until (\\d{4}-\\d\\d-\\d\\d )?\\d\\d:\\d\\d UTC`,
       ),
     )
     expect(labels()).toContain(oldest)
