@@ -3,6 +3,7 @@ import { Worker } from 'node:worker_threads'
 import type { Clock } from '../clock.ts'
 import { type FolderContents, listedFile, type WalkRange } from './directory-folder.ts'
 import type { FolderAnswer, FolderFault, FolderRequest } from './directory-thread.ts'
+import { ownText } from './own-text.ts'
 
 /**
  * Looks into many folders by threads of its own: one, and more where the file system takes its time, as over a network.
@@ -181,7 +182,8 @@ const threadFile = new URL(
 )
 
 function contentsOf({ keys, counts, stats }: FolderAnswer): readonly FolderContents[] {
-  const all = keys === '' ? [] : keys.split('\0')
+  // A key that is remembered would keep the text of all alive.
+  const all = keys === '' ? [] : keys.split('\0').map(ownText)
   let at = 0
   return counts.map((count) => {
     const start = at

@@ -3,9 +3,10 @@ import { assertNotAborted, PgproofError } from '../errors.ts'
 import { eachOf } from './each-of.ts'
 import { assertKeyPrefix, isObjectKey } from './key-rules.ts'
 import type { ListOptions, ObjectInfo } from './object-store.ts'
+import { ownText } from './own-text.ts'
 import type { S3Connection } from './s3-connection.ts'
 import { plainKey } from './s3-fields.ts'
-import { type ListPage, parseListPage } from './s3-list-page.ts'
+import { type ListedObject, type ListPage, parseListPage } from './s3-list-page.ts'
 import type { PlainAnswer } from './s3-plain-get.ts'
 
 /** Every object below the store's prefix whose key starts with `prefix`, page after page. */
@@ -30,13 +31,19 @@ async function* listPages(
     const query = { ...from, ...(token === undefined ? {} : { 'continuation-token': token }) }
     const page = (await plainPage(s3, operation, query, signal)) ?? (await pageBySdk(s3, prefix, query, signal))
     yield page.objects
-      .map(({ key, bytes, modifiedAt, etag }) => ({ key: key.slice(s3.prefix.length), bytes, modifiedAt, etag }))
+      .map((object) => ({ ...object, key: object.key.slice(s3.prefix.length) }))
       // Others are a stranger's; so is the empty object that consoles store for a folder, whose key ends in a slash.
       .filter(({ key }) => isObjectKey(key))
+      .map(remembered)
     if (page.next !== undefined && page.next === token)
       throw new PgproofError('STORE_FAILED', { operation, reason: 'no next page' })
     token = page.next
   } while (token !== undefined)
+}
+
+/** Without the page, which the catalog would keep alive with each object that it remembers. */
+function remembered({ key, bytes, modifiedAt, etag }: ListedObject): ObjectInfo {
+  return { key: ownText(key), bytes, modifiedAt, etag: etag === undefined ? undefined : ownText(etag) }
 }
 
 type Query = {

@@ -1,10 +1,9 @@
 import { setImmediate } from 'node:timers/promises'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { expect, it } from 'vitest'
 import type { StoreContents } from '../../src/catalog/contents.ts'
 import { readStores } from '../../src/catalog/read-stores.ts'
 import { systemClock } from '../../src/clock.ts'
+import { collectGarbage } from '../support/collect-garbage.ts'
 import { MemoryStore } from '../support/memory-store.ts'
 import { namedStore, storeSetOf } from '../support/store-sets.ts'
 import { clock, manifestAt, signal, storeBackup } from './stored.ts'
@@ -25,11 +24,4 @@ async function readAndForget(
   read: () => Promise<readonly PromiseSettledResult<StoreContents>[]>,
 ): Promise<WeakRef<StoreContents>[]> {
   return (await read()).flatMap((end) => (end.status === 'fulfilled' ? [new WeakRef(end.value)] : []))
-}
-
-function collectGarbage(): void {
-  setFlagsFromString('--expose-gc')
-  const gc = runInNewContext('gc') as () => void
-  gc()
-  gc()
 }

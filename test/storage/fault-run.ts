@@ -1,12 +1,11 @@
 import { createHash } from 'node:crypto'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { ListMultipartUploadsCommand, type S3Client } from '@aws-sdk/client-s3'
 import { type Clock, systemClock } from '../../src/clock.ts'
 import { PgproofError } from '../../src/errors.ts'
 import { silentLog } from '../../src/log.ts'
 import { S3Store } from '../../src/storage/s3.ts'
 import type { S3Timeouts } from '../../src/storage/s3-connection.ts'
+import { collectGarbage } from '../support/collect-garbage.ts'
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts'
 import type { TestBucket } from '../support/test-bucket.ts'
 import { type FaultSchedule, faultSchedule } from './fault-schedule.ts'
@@ -194,14 +193,6 @@ function memoryWatch(boundBytes: number, violations: string[]): () => void {
     collectGarbage()
     if (grown() > boundBytes) violations.push(`memory grew by ${grown()} bytes, ${boundBytes} are allowed`)
   }
-}
-
-function collectGarbage(): void {
-  setFlagsFromString('--expose-gc')
-  const gc = runInNewContext('gc') as () => void
-  // Twice: what the first one only marks as unused is counted until the next.
-  gc()
-  gc()
 }
 
 async function allClosed(proxy: FaultProxy): Promise<boolean> {
