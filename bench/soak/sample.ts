@@ -116,21 +116,27 @@ export async function lookAtRest(
       if (!isQuiet && Date.now() < patience) continue
       const spoolFiles = place.spoolFiles().length
       const keptHeap = await daemon.keptHeap()
-      return { ...at, ...own, ...server, spoolFiles, keptHeap, keptRss: await settledRss(daemon.pid) }
+      const settled = await leastOf(daemon.pid)
+      return { ...at, ...own, ...settled, rss: own.rss, ...server, spoolFiles, keptHeap, keptRss: settled.rss }
     }
   } finally {
     await goOn()
   }
 }
 
-/** V8 gives back what a collection has freed little by little: the least of a few seconds. */
-async function settledRss(pid: number): Promise<number> {
-  let least = Number.POSITIVE_INFINITY
+/**
+ * The least of a few seconds: V8 gives back what a collection has freed little by little, and a thread that lists a directory,
+ * with its five files, stays for a second after it.
+ */
+async function leastOf(pid: number): Promise<Pick<Look, 'rss' | 'files' | 'sockets' | 'threads'>> {
+  const looks: Look[] = []
   for (let turn = 0; turn < 6; turn += 1) {
     await pause(500)
-    least = Math.min(least, look(pid)?.rss ?? Number.POSITIVE_INFINITY)
+    const found = look(pid)
+    if (found !== undefined) looks.push(found)
   }
-  return least
+  const least = (name: keyof Look): number => Math.min(...looks.map((one) => one[name]))
+  return { rss: least('rss'), files: least('files'), sockets: least('sockets'), threads: least('threads') }
 }
 
 export async function pause(ms: number): Promise<void> {
