@@ -116,8 +116,8 @@ export async function lookAtRest(
       if (!isQuiet && Date.now() < patience) continue
       const spoolFiles = place.spoolFiles().length
       const keptHeap = await daemon.keptHeap()
-      const settled = await leastOf(daemon.pid)
-      return { ...at, ...own, ...settled, rss: own.rss, ...server, spoolFiles, keptHeap, keptRss: settled.rss }
+      const least = await leastOf(daemon.pid)
+      return { ...at, ...own, ...server, files: least.files, spoolFiles, keptHeap, keptRss: least.rss }
     }
   } finally {
     await goOn()
@@ -126,17 +126,18 @@ export async function lookAtRest(
 
 /**
  * The least of a few seconds: V8 gives back what a collection has freed little by little, and a thread that lists a directory,
- * with its five files, stays for a second after it.
+ * with its five files, stays for a second after it. Throws if the process is gone.
  */
-async function leastOf(pid: number): Promise<Pick<Look, 'rss' | 'files' | 'sockets' | 'threads'>> {
-  const looks: Look[] = []
+async function leastOf(pid: number): Promise<Pick<Look, 'rss' | 'files'>> {
+  const least = { rss: Number.POSITIVE_INFINITY, files: Number.POSITIVE_INFINITY }
   for (let turn = 0; turn < 6; turn += 1) {
     await pause(500)
     const found = look(pid)
-    if (found !== undefined) looks.push(found)
+    if (found === undefined) throw new Error('the daemon is gone')
+    least.rss = Math.min(least.rss, found.rss)
+    least.files = Math.min(least.files, found.files)
   }
-  const least = (name: keyof Look): number => Math.min(...looks.map((one) => one[name]))
-  return { rss: least('rss'), files: least('files'), sockets: least('sockets'), threads: least('threads') }
+  return least
 }
 
 export async function pause(ms: number): Promise<void> {

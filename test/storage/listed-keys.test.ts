@@ -75,8 +75,8 @@ describe('one object of each listing is remembered - the text that it was cut fr
   })
 
   it.each<[string, boolean, string]>([
-    ['keys as AWS writes them', false, '&quot;'],
-    ['keys with every slash escaped, as Ceph writes them', true, '&quot;'],
+    ['slashes as they are', false, '&quot;'],
+    ['slashes escaped, as by Ceph', true, '&quot;'],
     ['quotes as they are', false, '"'],
   ])('bucket, %s', async (_what, escapeSlash, quote) => {
     await using server = await openScripted(listPage(escapeSlash, quote))
@@ -91,5 +91,7 @@ describe('one object of each listing is remembered - the text that it was cut fr
       body: String(page(request).body).replace('<IsTruncated>', '<Other>x</Other><IsTruncated>'),
     }))
     expect(await keptBytes(server.store)).toBeLessThan(halfOf(many))
+    const bySdk = server.requests.filter(({ headers }) => String(headers['user-agent'] ?? '').includes('aws-sdk'))
+    expect(bySdk.length).toBeGreaterThanOrEqual(listings)
   })
 })
