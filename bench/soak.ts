@@ -21,7 +21,8 @@ const result = await runSoak(place, {
   seconds: minutes * 60,
   least: {},
   stretchSeconds: 60,
-  restEverySeconds: Math.max(60, (minutes * 60) / 14),
+  // The more looks, the surer their slope.
+  restEverySeconds: Math.min(180, Math.max(60, (minutes * 60) / 14)),
   faultEverySeconds: 15,
   orderEverySeconds: 2,
   // Early: the last daemon has a thousand runs, which is how many it remembers, before the half that counts.

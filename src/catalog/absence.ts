@@ -1,4 +1,4 @@
-import type { PruneRecord } from '../domain/prune-record.ts'
+import type { Prune } from '../domain/prune-record.ts'
 import { PgproofError } from '../errors.ts'
 import { objectNames } from '../storage/object-keys.ts'
 import type { DamagedObject } from './contents.ts'
@@ -10,11 +10,7 @@ export function damageOf(label: string, damaged: readonly DamagedObject[]): Pgpr
 }
 
 /** Why there is no backup of that label to be had: it is damaged, was pruned, or is not known. */
-export function absenceOf(
-  label: string,
-  damaged: readonly DamagedObject[],
-  prunes: readonly PruneRecord[],
-): PgproofError {
+export function absenceOf(label: string, damaged: readonly DamagedObject[], prunes: readonly Prune[]): PgproofError {
   const prune = prunes.find(({ removed }) => removed.some((one) => one.label === label))
   return (
     damageOf(label, damaged) ??

@@ -2,7 +2,7 @@ import type { Clock } from '../clock.ts'
 import { type DrillReport, encodeDrillReport } from '../domain/drill-report.ts'
 import { encodeManifest } from '../domain/manifest.ts'
 import { type Pause, type PauseDocument, pausesInForce } from '../domain/pause.ts'
-import type { PruneRecord } from '../domain/prune-record.ts'
+import { type Prune, type PruneRecord, pruneOf } from '../domain/prune-record.ts'
 import { assertNotAborted, PgproofError } from '../errors.ts'
 import { backupFolder, drillReportKey, pauseKey, pruneRecordKey } from '../storage/object-keys.ts'
 import type { StoreSet } from '../storage/store-set.ts'
@@ -170,7 +170,7 @@ export class Catalog {
   }
 
   /** Newest first. */
-  prunes(): readonly PruneRecord[] {
+  prunes(): readonly Prune[] {
     return this.#overview.prunes()
   }
 
@@ -250,9 +250,10 @@ export class Catalog {
 
   /** After the record is in that store, of which it tells. */
   addPrune(record: PruneRecord, store: string): void {
+    const prune = pruneOf(record)
     this.#change([store], ({ prunes }, touched) => {
-      prunes.set(pruneRecordKey(record.label), record)
-      touched.prune(record)
+      prunes.set(pruneRecordKey(record.label), prune)
+      touched.prune(prune)
     })
   }
 

@@ -1,7 +1,7 @@
 import type { DrillReport } from '../domain/drill-report.ts'
 import type { Manifest } from '../domain/manifest.ts'
 import type { PauseDocument } from '../domain/pause.ts'
-import type { PruneRecord } from '../domain/prune-record.ts'
+import type { Prune } from '../domain/prune-record.ts'
 import { PgproofError } from '../errors.ts'
 import { type BackupPlace, drillTablesKey, objectNames } from '../storage/object-keys.ts'
 import type { ObjectInfo } from '../storage/object-store.ts'
@@ -64,7 +64,7 @@ export type KnownBefore = {
 export type StoreContents = {
   readonly backups: Map<string, StoredBackup>
   readonly drills: Map<string, DrillReport>
-  readonly prunes: Map<string, PruneRecord>
+  readonly prunes: Map<string, Prune>
   readonly pauses: Map<string, PauseDocument>
   /** Where there are reports of full drills. They prove nothing besides the drills they name, so they are not read. */
   readonly fullDrills: readonly FullDrillPlace[]
@@ -105,7 +105,7 @@ export async function arrange(
       // What the report says counts; what it says in detail is gone.
       if (missing !== null) contents.damaged.set(missing.key, { ...missing, modifiedAt: info.modifiedAt })
     }
-    if (document.kind === 'prune') contents.prunes.set(key, document.record)
+    if (document.kind === 'prune') contents.prunes.set(key, document.prune)
     if (document.kind === 'pause') contents.pauses.set(key, document.pause)
     if (document.kind === 'damaged') contents.damaged.set(key, { ...info, error: document.error })
   })

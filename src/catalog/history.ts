@@ -1,5 +1,6 @@
 import type { DrillReport } from '../domain/drill-report.ts'
 import type { Manifest } from '../domain/manifest.ts'
+import type { PrunedBackup } from '../domain/prune-record.ts'
 import { backupFolder, escapeName, objectNames } from '../storage/object-keys.ts'
 import type { StoredBackup } from './contents.ts'
 import type { CopiedBackup, MergedContents } from './merge.ts'
@@ -58,7 +59,7 @@ export class History {
   #contents: HistoryContents
   /** Whether a store could not be read: what is missing may be there. */
   readonly #isPartial: boolean
-  #removals: ReadonlyMap<string, ReadonlyMap<string, readonly Removal[]>>
+  #removals: ReadonlyMap<string, readonly Removal[]>
   /** By the folder of the witness, or the key of the report, what it says of others. */
   readonly #says = new Map<string, readonly Testimony[]>()
   /** By the folder of the backup that it is about. */
@@ -116,10 +117,11 @@ export class History {
         if (this.#standingOf(testimony) === 'held') chain.whole += 1
       }
     }
-    for (const [folder, ofFolder] of this.#removals)
-      for (const [sha256, [removal]] of ofFolder)
-        if (removal !== undefined && this.#contents.backups.get(folder)?.manifestSha256 !== sha256)
-          chainOf(removal.place).pruned += 1
+    for (const [folder, removals] of this.#removals) {
+      const stored = this.#contents.backups.get(folder)?.manifestSha256
+      for (const [sha256, [removal]] of bySha256(removals))
+        if (removal !== undefined && sha256 !== stored) chainOf(removal.backup).pruned += 1
+    }
     for (const gap of this.gaps()) chainOf(gap).gaps += 1
     const prefixed = [...chains.values()].map((chain) => [chainName(chain), chain] as const)
     return prefixed.sort(([a], [b]) => compare(a, b)).map(([, chain]) => chain)
@@ -171,7 +173,11 @@ export class History {
 
   #standingOf({ folder, sha256 }: Testimony): 'held' | 'replaced' | 'removed' | 'unknown' {
     const stored = this.#contents.backups.get(folder)?.manifestSha256
-    if (stored === sha256 || this.#removals.get(folder)?.has(sha256) === true) return 'held'
+    if (
+      stored === sha256 ||
+      this.#removals.get(folder)?.some(({ backup }) => backup.manifestSha256 === sha256) === true
+    )
+      return 'held'
     if (stored !== undefined) return 'replaced'
     return this.#isPartial || this.#contents.damaged.has(`${folder}${objectNames.manifest}`) ? 'unknown' : 'removed'
   }
@@ -180,9 +186,10 @@ export class History {
   #takenBack(backup: CopiedBackup): Removal | undefined {
     const removals = this.#removals.get(backup.folder)
     if (removals === undefined) return undefined
-    const same = removals.get(backup.manifestSha256)
+    const ofEach = bySha256(removals)
+    const same = ofEach.get(backup.manifestSha256)
     if (same !== undefined) return same.find((one) => cameBack(backup, one))
-    const other = [...removals.values()].at(-1)?.at(-1)
+    const other = [...ofEach.values()].at(-1)?.at(-1)
     return other !== undefined && isAfter(backup, other) ? other : undefined
   }
 }
@@ -229,35 +236,41 @@ function byKind(one: HistoryWitness, other: HistoryWitness): number {
 
 /** Of the first prune that recorded it: what could not be removed then, the next one records again. */
 type Removal = {
-  readonly place: Place
+  readonly backup: PrunedBackup
+  /** Of the prune. */
   readonly label: string
   readonly storedAt: Date | null
   /** From which it was removed. */
   readonly stores: readonly string[]
 }
 
-/** What prunes removed, by folder and SHA-256; several where several stores were pruned. */
+/** What prunes removed, by folder and oldest first; several where several stores were pruned. */
 function readRemovals({
   prunes,
   prunedStores,
   storedAt,
-}: Pick<HistoryContents, 'prunes' | 'prunedStores' | 'storedAt'>): ReadonlyMap<
-  string,
-  ReadonlyMap<string, readonly Removal[]>
-> {
-  const removals = new Map<string, Map<string, Removal[]>>()
+}: Pick<HistoryContents, 'prunes' | 'prunedStores' | 'storedAt'>): ReadonlyMap<string, readonly Removal[]> {
+  const removals = new Map<string, readonly Removal[]>()
   const oldestFirst = [...prunes].sort(([a], [b]) => compare(a, b))
   for (const [key, { removed, label }] of oldestFirst)
-    for (const place of removed) {
-      const folder = folderOf(place, place.label)
-      const ofFolder = removals.get(folder) ?? new Map<string, Removal[]>()
-      const before = ofFolder.get(place.manifestSha256) ?? []
-      const stores = (prunedStores.get(key) ?? []).filter((store) => !before.some((one) => one.stores.includes(store)))
+    for (const backup of removed) {
+      const folder = folderOf(backup, backup.label)
+      const before = removals.get(folder) ?? []
+      const same = before.filter((one) => one.backup.manifestSha256 === backup.manifestSha256)
+      const pruned = prunedStores.get(key) ?? []
+      const stores =
+        same.length === 0 ? pruned : pruned.filter((store) => !same.some((one) => one.stores.includes(store)))
       if (stores.length === 0) continue
-      ofFolder.set(place.manifestSha256, [...before, { place, label, storedAt: storedAt(key), stores }])
-      removals.set(folder, ofFolder)
+      const removal = { backup, label, storedAt: storedAt(key), stores }
+      // A spread of none leaves room for sixteen more.
+      removals.set(folder, before.length === 0 ? [removal] : [...before, removal])
     }
   return removals
+}
+
+/** Those of each backup that was in a folder. */
+function bySha256(removals: readonly Removal[]): ReadonlyMap<string, readonly Removal[]> {
+  return Map.groupBy(removals, ({ backup }) => backup.manifestSha256)
 }
 
 /** A copy in a store that had pruned it. What another store keeps, and a sync brings to a third, has not come back. */

@@ -123,7 +123,7 @@ export class KnownCaches {
 const manyDocuments = 500
 
 /** Raised whenever rows look different or documents are judged by other rules. */
-const cacheFormat = 2
+const cacheFormat = 3
 /** So many documents are read anew in no time; writing all of them would take longer. */
 const manyChanges = 100
 const largestBytes = 1 << 29

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { decodeDrillReport } from '../domain/drill-report.ts'
 import { decodeManifest } from '../domain/manifest.ts'
 import { decodePause } from '../domain/pause.ts'
-import { decodePruneRecord } from '../domain/prune-record.ts'
+import { assertPrune } from '../domain/prune-record.ts'
 import type { KnownDocument } from './contents.ts'
 import type { StoredDocument } from './read-document.ts'
 
@@ -38,6 +38,6 @@ function assertDecodes(document: Row['document'], key: string): void {
   const bytesOf = (content: object): Uint8Array => Buffer.from(JSON.stringify(content))
   if (document.kind === 'manifest') decodeManifest(bytesOf(document.manifest), key)
   else if (document.kind === 'drill') decodeDrillReport(bytesOf(document.report), key)
-  else if (document.kind === 'prune') decodePruneRecord(bytesOf(document.record), key)
+  else if (document.kind === 'prune') assertPrune(document.prune)
   else decodePause(bytesOf(document.pause), key)
 }

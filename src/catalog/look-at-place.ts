@@ -1,6 +1,6 @@
 import { labelPrefix } from '../domain/backup-label.ts'
 import type { DrillReport } from '../domain/drill-report.ts'
-import type { PruneRecord } from '../domain/prune-record.ts'
+import type { Prune } from '../domain/prune-record.ts'
 import {
   type BackupPlace,
   backupFolder,
@@ -29,7 +29,7 @@ export type News = {
   /** By the report's key. */
   readonly drills: ReadonlyMap<string, DrillReport>
   /** By their keys. */
-  readonly prunes: ReadonlyMap<string, PruneRecord>
+  readonly prunes: ReadonlyMap<string, Prune>
   /** Folders of backups that are gone, and are on record as pruned. */
   readonly pruned: readonly string[]
 }
@@ -75,10 +75,10 @@ export function takeNews(news: News, contents: StoreContents, touched: Touched):
     contents.drills.set(key, report)
     touched.drills.add(key)
   }
-  for (const [key, record] of news.prunes) {
+  for (const [key, prune] of news.prunes) {
     if (contents.prunes.has(key)) continue
-    contents.prunes.set(key, record)
-    touched.prune(record)
+    contents.prunes.set(key, prune)
+    touched.prune(prune)
   }
   for (const folder of news.pruned) if (contents.backups.delete(folder)) touched.folders.add(folder)
 }
@@ -168,7 +168,7 @@ async function readPrunes(
   known: StoreContents,
   now: Date,
   signal: AbortSignal,
-): Promise<ReadonlyMap<string, PruneRecord>> {
+): Promise<ReadonlyMap<string, Prune>> {
   const after = `${prunesPrefix}${labelPrefix(new Date(now.getTime() - pruneAgeMs))}`
   const objects: ObjectInfo[] = []
   for await (const info of store.list(prunesPrefix, { signal, after })) if (info.key > after) objects.push(info)
@@ -179,6 +179,6 @@ async function readPrunes(
 /** What was pruned longer ago was seen by a refresh since. */
 const pruneAgeMs = 24 * 3_600_000
 
-function foldersIn(records: readonly PruneRecord[]): ReadonlySet<string> {
+function foldersIn(records: readonly Prune[]): ReadonlySet<string> {
   return new Set(records.flatMap(({ removed }) => removed.map(backupFolder)))
 }

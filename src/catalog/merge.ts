@@ -1,6 +1,6 @@
 import type { DrillReport } from '../domain/drill-report.ts'
 import type { PauseDocument } from '../domain/pause.ts'
-import type { PruneRecord } from '../domain/prune-record.ts'
+import type { Prune } from '../domain/prune-record.ts'
 import type { DamagedObject, OrphanFolder, StoreContents, StoredBackup } from './contents.ts'
 import type { FullDrillPlace } from './places.ts'
 
@@ -17,7 +17,7 @@ export type CopiedBackup = StoredBackup & {
 export type MergedContents = {
   readonly backups: ReadonlyMap<string, CopiedBackup>
   readonly drills: ReadonlyMap<string, DrillReport>
-  readonly prunes: ReadonlyMap<string, PruneRecord>
+  readonly prunes: ReadonlyMap<string, Prune>
   readonly pauses: ReadonlyMap<string, PauseDocument>
   /** By the key of a prune's record, the stores that have it: each of them was pruned so. */
   readonly prunedStores: ReadonlyMap<string, readonly string[]>
@@ -54,13 +54,15 @@ export function mergeContents(
   const fullDrills = new Map<string, FullDrillPlace>()
   for (const [, contents] of each)
     for (const place of contents.fullDrills) fullDrills.set(`${place.server}/${place.label}`, place)
-  const prunedStores = new Map<string, string[]>()
-  for (const [store, contents] of each)
+  const prunedStores = new Map<string, readonly string[]>()
+  for (const [store, contents] of each) {
+    // One list for all that only this store has.
+    const alone = [store]
     for (const key of contents.prunes.keys()) {
       const known = prunedStores.get(key)
-      if (known === undefined) prunedStores.set(key, [store])
-      else known.push(store)
+      prunedStores.set(key, known === undefined ? alone : [...known, store])
     }
+  }
   return {
     prunedStores,
     backups: backups ?? mergeBackups(each),

@@ -1,5 +1,5 @@
 import type { DrillReport } from '../domain/drill-report.ts'
-import type { PruneRecord } from '../domain/prune-record.ts'
+import type { Prune } from '../domain/prune-record.ts'
 import { backupFolder } from '../storage/object-keys.ts'
 import { BackupList, type BackupSight, type CatalogBackup } from './backup-list.ts'
 import { emptyContents, type StoreContents } from './contents.ts'
@@ -21,7 +21,7 @@ export class Overview {
   #touched = new Touched()
   #built: Built | undefined
   #view: CatalogView | undefined
-  #prunes: readonly PruneRecord[] | undefined
+  #prunes: readonly Prune[] | undefined
   #history: History | undefined
   /** Of single stores, where they differ from what is seen in all. */
   readonly #listsOf = new Map<string, BackupList>()
@@ -47,7 +47,7 @@ export class Overview {
   }
 
   /** Newest first; another list whenever a backup, a drill or a record has changed. */
-  prunes(): readonly PruneRecord[] {
+  prunes(): readonly Prune[] {
     const { merged } = this.#settled()
     this.#prunes ??= [...merged.prunes.values()].sort((a, b) => (a.label < b.label ? 1 : -1))
     return this.#prunes

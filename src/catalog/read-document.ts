@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { type DrillReport, decodeDrillReport } from '../domain/drill-report.ts'
 import { decodeManifest, type Manifest } from '../domain/manifest.ts'
 import { decodePause, type PauseDocument } from '../domain/pause.ts'
-import { decodePruneRecord, type PruneRecord } from '../domain/prune-record.ts'
+import { decodePruneRecord, type Prune, pruneOf } from '../domain/prune-record.ts'
 import { PgproofError, rethrowUnless } from '../errors.ts'
 import { objectNames } from '../storage/object-keys.ts'
 import type { ObjectInfo, ObjectStore } from '../storage/object-store.ts'
@@ -21,7 +21,7 @@ import {
 export type StoredDocument =
   | { readonly kind: 'manifest'; readonly manifest: Manifest; readonly sha256: string }
   | { readonly kind: 'drill'; readonly report: DrillReport }
-  | { readonly kind: 'prune'; readonly record: PruneRecord }
+  | { readonly kind: 'prune'; readonly prune: Prune }
   | { readonly kind: 'pause'; readonly pause: PauseDocument }
   | { readonly kind: 'damaged'; readonly error: PgproofError }
 
@@ -122,7 +122,7 @@ function decode(kind: DocumentKind, key: string, bytes: Uint8Array): StoredDocum
   if (kind === 'prune') {
     const record = decodePruneRecord(bytes, key)
     if (!isOwnPruneKey(key, record)) throw elsewhere()
-    return { kind, record }
+    return { kind, prune: pruneOf(record) }
   }
   if (kind === 'pause') {
     const pause = decodePause(bytes, key)

@@ -1,6 +1,6 @@
 import { labelTime } from '../domain/backup-label.ts'
 import type { DrillReport } from '../domain/drill-report.ts'
-import type { PruneRecord } from '../domain/prune-record.ts'
+import type { Prune } from '../domain/prune-record.ts'
 import { backupFolder, drillReportKey, fullDrillReportKey, objectNames, tablesKeyOf } from '../storage/object-keys.ts'
 import type { CatalogBackup, OrderedBackups } from './backup-list.ts'
 import type { DamagedObject, OrphanFolder, StoreContents } from './contents.ts'
@@ -16,7 +16,7 @@ export type StoreView = {
   totals(): readonly StoreTotals[]
   /** Folders of backups that it pruned. */
   readonly prunedFolders: ReadonlySet<string>
-  readonly prunes: readonly PruneRecord[]
+  readonly prunes: readonly Prune[]
   readonly drills: readonly DrillReport[]
   readonly fullDrills: readonly FullDrillPlace[]
   /** Keys of the reports of drills and of full drills. */
@@ -77,7 +77,7 @@ export function viewStore(contents: StoreContents, ordered: () => OrderedBackups
   }
 }
 
-function foldersPruned(prunes: Iterable<PruneRecord>): ReadonlySet<string> {
+function foldersPruned(prunes: Iterable<Prune>): ReadonlySet<string> {
   const folders = new Set<string>()
   for (const { removed } of prunes) for (const one of removed) folders.add(backupFolder(one))
   return folders

@@ -1,4 +1,4 @@
-import type { PruneRecord } from '../domain/prune-record.ts'
+import type { Prune } from '../domain/prune-record.ts'
 import { backupFolder, objectNames } from '../storage/object-keys.ts'
 import { emptyContents, type StoreContents, type StoredBackup } from './contents.ts'
 import { forEachInSlices } from './in-slices.ts'
@@ -21,7 +21,7 @@ export class Touched {
     return this.folders.size + this.drills.size
   }
 
-  prune({ removed }: PruneRecord): void {
+  prune({ removed }: Prune): void {
     this.hasPrunes = true
     for (const one of removed) this.folders.add(backupFolder(one))
   }
@@ -52,7 +52,7 @@ export async function touchedBetween(before: StoreContents = emptyContents(), af
     if (!after.backups.has(folder)) touched.folders.add(folder)
   })
   await forEachInSlices(differing(before.drills, after.drills), ([key]) => touched.drills.add(key))
-  await forEachInSlices(differing(before.prunes, after.prunes), ([, record]) => touched.prune(record))
+  await forEachInSlices(differing(before.prunes, after.prunes), ([, prune]) => touched.prune(prune))
   for (const key of [...before.damaged.keys(), ...after.damaged.keys()])
     if (before.damaged.has(key) !== after.damaged.has(key) && key.endsWith(`/${objectNames.manifest}`))
       touched.folders.add(key.slice(0, -objectNames.manifest.length))

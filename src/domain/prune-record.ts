@@ -44,8 +44,27 @@ const pruneRecordSchema = z.strictObject({
   ),
 })
 
+const pruneSchema = pruneRecordSchema.pick({ label: true, at: true, removed: true })
+
 export type PruneRecord = z.infer<typeof pruneRecordSchema>
-export type PrunedBackup = PruneRecord['removed'][number]
+
+/** What is kept in memory of a record, since records stay in a store for good: what went and when, not by which policy. */
+export type Prune = z.infer<typeof pruneSchema>
+export type PrunedBackup = Prune['removed'][number]
+
+export function pruneOf({ label, at, removed }: PruneRecord): Prune {
+  // Objects of their own: zod's are larger than what is in them.
+  return { label, at, removed: removed.map((one) => prunedBackup(one)) }
+}
+
+function prunedBackup({ kind, server, database, label, manifestSha256 }: PrunedBackup): PrunedBackup {
+  return { kind, server, database, label, manifestSha256 }
+}
+
+/** Throws a `ZodError` for anything else. */
+export function assertPrune(content: unknown): void {
+  pruneSchema.parse(content)
+}
 
 export function encodePruneRecord(record: PruneRecord): Uint8Array {
   return Buffer.from(`${JSON.stringify(pruneRecordSchema.parse(record), null, 2)}\n`)

@@ -1,6 +1,6 @@
 import type { CatalogBackup } from '../catalog/catalog.ts'
 import { mapInParallel } from '../catalog/map-in-parallel.ts'
-import { encodePruneRecord, type PruneRecord, pruneRecordFormat } from '../domain/prune-record.ts'
+import { encodePruneRecord, type PrunedBackup, type PruneRecord, pruneRecordFormat } from '../domain/prune-record.ts'
 import { assertRemovalShare } from '../domain/removal-limits.ts'
 import { describePolicy, lockReason } from '../domain/retention.ts'
 import { assertNotAborted, PgproofError, reasonOf, toPgproofError } from '../errors.ts'
@@ -350,8 +350,7 @@ class Removal {
    */
   async #record({ groups }: PrunePlan, { manifest, manifestSha256 }: CatalogBackup): Promise<void> {
     const { kind, server, database } = manifest
-    const isSame = (one: PruneRecord['removed'][number]): boolean =>
-      one.label === manifest.label && one.manifestSha256 === manifestSha256
+    const isSame = (one: PrunedBackup): boolean => one.label === manifest.label && one.manifestSha256 === manifestSha256
     // One that could not be removed last time is on record already.
     const records = this.#installation.catalog.inStore(this.#store.name).prunes
     if (records.some(({ removed }) => removed.some(isSame))) return

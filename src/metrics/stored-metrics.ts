@@ -1,5 +1,6 @@
 import type { Catalog } from '../catalog/catalog.ts'
-import type { PruneRecord } from '../domain/prune-record.ts'
+import { placeKey } from '../catalog/place-key.ts'
+import type { Prune } from '../domain/prune-record.ts'
 import type { Scrape } from './scrape.ts'
 
 export type Sample = { readonly labels: Readonly<Record<string, string>>; readonly value: number }
@@ -174,24 +175,24 @@ export const installationMetrics: readonly StoredMetric[] = [
     *read({ catalog, databases, isStoreRead }) {
       if (!isStoreRead) return
       for (const { server, database } of databases) yield { labels: { server, database }, value: 0 }
-      for (const labels of removalsIn(catalog)) yield { labels, value: 1 }
+      yield* removalsIn(catalog)
     },
   },
 ]
 
-/** Each backup that is gone by a prune's record; asked of the catalog once for each list of prunes. */
-function removalsIn(catalog: Catalog): readonly Sample['labels'][] {
+/** How many backups of each place are gone by the records of prunes; worked out once for each list of prunes. */
+function removalsIn(catalog: Catalog): Iterable<Sample> {
   const prunes = catalog.prunes()
   const known = removals.get(prunes) ?? readRemovals(prunes, catalog)
   removals.set(prunes, known)
   return known
 }
 
-const removals = new WeakMap<readonly PruneRecord[], readonly Sample['labels'][]>()
+const removals = new WeakMap<readonly Prune[], readonly Sample[]>()
 
-function readRemovals(prunes: readonly PruneRecord[], catalog: Catalog): readonly Sample['labels'][] {
+function readRemovals(prunes: readonly Prune[], catalog: Catalog): readonly Sample[] {
   const counted = new Set<string>()
-  const gone: Sample['labels'][] = []
+  const gone = new Map<string, { readonly labels: Sample['labels']; value: number }>()
   for (const { removed } of prunes)
     for (const { kind, server, database, label, manifestSha256 } of removed) {
       // A prune records what it is about to remove; what it then could not remove, the next one records again.
@@ -199,7 +200,10 @@ function readRemovals(prunes: readonly PruneRecord[], catalog: Catalog): readonl
       counted.add(manifestSha256)
       const place = database === null ? { kind, server } : { kind, server, database }
       if (catalog.find(label, place)?.manifestSha256 === manifestSha256) continue
-      gone.push({ server, database: database ?? '' })
+      const key = placeKey(kind, server, database)
+      const known = gone.get(key)
+      if (known === undefined) gone.set(key, { labels: { server, database: database ?? '' }, value: 1 })
+      else known.value += 1
     }
-  return gone
+  return [...gone.values()]
 }

@@ -47,7 +47,8 @@ export function documentPrefixes({ kind, server, database }: Omit<BackupPlace, '
 
 /** The folder of one backup, ending in a slash. */
 export function backupFolder(place: BackupPlace): string {
-  return `${backupPrefix(place)}${place.label}/`
+  // Many are remembered, and in V8 a text that a template put together stays a tree of its pieces, three times as large.
+  return [backupPrefix(place), place.label, '/'].join('')
 }
 
 /** Where the folders of all backups of one place are, ending in a slash. */

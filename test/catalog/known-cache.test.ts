@@ -251,6 +251,7 @@ describe('a cache file that cannot be used', () => {
   it('rows by other rules under a checksum that fits - ignored', async () => {
     for (const change of [
       (text: string) => text.replaceAll('"storeId"', '"storeName"'),
+      (text: string) => text.replaceAll('"removed":', '"gone":'),
       (text: string) => text.replaceAll('"document":', '"paper":'),
       (text: string) => `${text}no JSON\n`,
       (text: string) => `${text}null\n`,
