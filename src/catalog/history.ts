@@ -250,22 +250,29 @@ function readRemovals({
   prunedStores,
   storedAt,
 }: Pick<HistoryContents, 'prunes' | 'prunedStores' | 'storedAt'>): ReadonlyMap<string, readonly Removal[]> {
-  const removals = new Map<string, readonly Removal[]>()
+  const removals = new Map<string, Removal[]>()
+  /** By folder and SHA-256, and only meanwhile: somebody may have written a record that names one folder without end. */
+  const ofBackups = new Map<string, Removal[]>()
   const oldestFirst = [...prunes].sort(([a], [b]) => compare(a, b))
   for (const [key, { removed, label }] of oldestFirst)
     for (const backup of removed) {
       const folder = folderOf(backup, backup.label)
-      const before = removals.get(folder) ?? []
-      const same = before.filter((one) => one.backup.manifestSha256 === backup.manifestSha256)
+      const same = ofBackups.get(`${folder}${backup.manifestSha256}`) ?? []
       const pruned = prunedStores.get(key) ?? []
       const stores =
         same.length === 0 ? pruned : pruned.filter((store) => !same.some((one) => one.stores.includes(store)))
       if (stores.length === 0) continue
       const removal = { backup, label, storedAt: storedAt(key), stores }
-      // A spread of none leaves room for sixteen more.
-      removals.set(folder, before.length === 0 ? [removal] : [...before, removal])
+      append(ofBackups, `${folder}${backup.manifestSha256}`, removal)
+      append(removals, folder, removal)
     }
   return removals
+}
+
+function append<V>(lists: Map<string, V[]>, key: string, value: V): void {
+  const list = lists.get(key)
+  if (list === undefined) lists.set(key, [value])
+  else list.push(value)
 }
 
 /** Those of each backup that was in a folder. */

@@ -57,6 +57,19 @@ describe('the chain of manifests', () => {
     ])
   })
 
+  it('somebody wrote a record that names one backup’s folder 50,000 times - told in a moment', () => {
+    const [one] = recordOf([second]).removed
+    const removed = Array.from({ length: 50_000 }, (_, index) => {
+      return { ...(one as NonNullable<typeof one>), manifestSha256: index.toString(16).padStart(64, '0') }
+    })
+    const catalog = catalogOf(without(second))
+    catalog.addPrune({ ...recordOf([second]), removed }, 'store')
+    const started = process.cpuUsage()
+    expect(catalog.historyGaps().map(({ label }) => label)).toEqual([second.label])
+    expect(catalog.historyChains().map(({ pruned }) => pruned)).toEqual([50_000])
+    expect(process.cpuUsage(started).user / 1e6).toBeLessThan(2)
+  })
+
   it('pruned, as the record says - no gap, and the pruned ones are counted', () => {
     const pruned = [second, third, fourth]
     expect(gapsOf(without(...pruned), { pruned })).toEqual([])
