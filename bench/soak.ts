@@ -24,6 +24,7 @@ const result = await runSoak(place, {
   // The more looks, the surer their slope.
   restEverySeconds: Math.min(180, Math.max(60, (minutes * 60) / 14)),
   faultEverySeconds: 15,
+  outageSeconds: [3, 15, 60],
   orderEverySeconds: 2,
   // Early: the last daemon has a thousand runs, which is how many it remembers, before the half that counts.
   kills: [0.05, 0.12],

@@ -13,6 +13,7 @@ const panels: readonly Panel[] = [
     lines: [
       { name: 'resident, most', color: '#d08a5c', of: ({ rss }) => rss.most },
       { name: 'resident, middle', color: '#a03c1e', of: ({ rss }) => rss.middle },
+      { name: 'taken by V8, middle', color: '#3c8a4e', of: ({ heapSpace }) => heapSpace },
       { name: 'JS heap, least', color: '#2f6f9f', of: ({ heap }) => heap },
     ],
   },

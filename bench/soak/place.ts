@@ -137,6 +137,8 @@ export async function openSoakPlace(databaseCount: number, main: string = fromSo
     await must(['keygen', '--out', folder, '--no-escrow'])
     await must(['keygen', '--out', folder, '--name', 'signing', '--signing'])
     await must(['init'])
+    // A drill wants the roles that the backup needs, and the schedule may bring them minutes later.
+    await must(['backup', `main/${databases[0]}`, '--roles'])
     return {
       folder,
       source,

@@ -3,7 +3,17 @@ import { isRunning } from '../../test/support/processes.ts'
 import type { SoakDaemon } from './daemon.ts'
 import { type SoakFault, soakFaults } from './faults.ts'
 import type { SoakPlace } from './place.ts'
-import { heapOf, type Look, look, lookAtRest, lookAtServer, pause, type Rest, type Stretch } from './sample.ts'
+import {
+  type Look,
+  look,
+  lookAtRest,
+  lookAtServer,
+  memoryOf,
+  type NodeMemory,
+  pause,
+  type Rest,
+  type Stretch,
+} from './sample.ts'
 import { startWriter } from './writer.ts'
 
 export type SoakOptions = {
@@ -13,6 +23,8 @@ export type SoakOptions = {
   readonly stretchSeconds: number
   readonly restEverySeconds: number
   readonly faultEverySeconds: number
+  /** How long the bucket is away, in turn. */
+  readonly outageSeconds: readonly number[]
   /** Beside the schedule, whose shortest interval is a minute, a backup is ordered so often, and a drill at every fifth. */
   readonly orderEverySeconds: number
   /** When the daemon is killed and started anew, as shares of the time. The last one must live through the second half. */
@@ -109,7 +121,10 @@ export async function runSoak(place: SoakPlace, options: SoakOptions): Promise<S
         say(`${clock(elapsed())} pgproof killed`)
       }
       const name = names[turn % names.length] as string
-      const hasHappened = await (soakFaults[name] as SoakFault)(place, current(), Math.floor(turn / names.length))
+      const hasHappened = await (soakFaults[name] as SoakFault)(place, current(), {
+        round: Math.floor(turn / names.length),
+        outageSeconds: options.outageSeconds,
+      })
       if (hasHappened) count(faults, name)
       if (elapsed() < nextRest) continue
       await rest()
@@ -165,7 +180,7 @@ async function measure(
   while (!signal.aborted) {
     const daemon = current()
     const looks: Look[] = []
-    const heaps: number[] = []
+    const memory: NodeMemory[] = []
     const sessions: number[] = []
     const spool: number[] = []
     const end = performance.now() + stretchSeconds * 1000
@@ -173,27 +188,29 @@ async function measure(
       const found = look(daemon.pid)
       if (found !== undefined && Number.isFinite(found.rss)) looks.push(found)
       if (turn % 6 === 0) {
-        const [heap, server] = [await heapOf(daemon), await lookAtServer(place)]
-        if (heap !== undefined) heaps.push(heap)
+        const [own, server] = [await memoryOf(daemon), await lookAtServer(place)]
+        if (own !== undefined) memory.push(own)
         if (server !== undefined) sessions.push(server.sessions)
         spool.push(place.spoolFiles().length)
       }
       await pause(500)
     }
-    if (looks.length < 2 || heaps.length === 0 || signal.aborted) continue
-    const rss = looks.map((one) => one.rss).sort((one, other) => one - other)
+    if (looks.length < 2 || memory.length === 0 || signal.aborted) continue
+    const rss = spreadOf(looks.map((one) => one.rss))
     const most = (name: keyof Look): number => Math.max(...looks.map((one) => one[name]))
     const stretch: Stretch = {
       ...at(),
-      rss: { least: rss[0] ?? 0, middle: rss[Math.floor(rss.length / 2)] ?? 0, most: rss.at(-1) ?? 0 },
-      heap: Math.min(...heaps),
+      rss,
+      heap: Math.min(...memory.map(({ heap }) => heap)),
+      heapSpace: spreadOf(memory.map(({ heapSpace }) => heapSpace)).middle,
+      external: spreadOf(memory.map(({ external }) => external)).middle,
       ...{ files: most('files'), sockets: most('sockets'), threads: most('threads'), children: most('children') },
       sessions: Math.max(0, ...sessions),
       spoolFiles: Math.max(...spool),
     }
     stretches.push(stretch)
     say(
-      `${clock(stretch.minutes * 60)} ${stretch.cycles} backups, ${stretch.rss.middle.toFixed(0)} MB (heap ${stretch.heap.toFixed(1)}), ` +
+      `${clock(stretch.minutes * 60)} ${stretch.cycles} backups, ${stretch.rss.middle.toFixed(0)} MB (heap ${stretch.heap.toFixed(1)} in ${stretch.heapSpace.toFixed(0)}, external ${stretch.external.toFixed(0)}), ` +
         `at most ${stretch.files} files, ${stretch.sockets} sockets, ${stretch.threads} threads, ${stretch.children} children, ` +
         `${stretch.sessions} sessions, ${stretch.spoolFiles} files in the spool`,
     )
@@ -285,6 +302,11 @@ async function leftoversOf(place: SoakPlace, daemons: readonly SoakDaemon[]): Pr
 
 function sumOf(daemons: readonly SoakDaemon[], of: (daemon: SoakDaemon) => number): number {
   return daemons.reduce((sum, daemon) => sum + of(daemon), 0)
+}
+
+function spreadOf(values: readonly number[]): Stretch['rss'] {
+  const sorted = values.toSorted((one, other) => one - other)
+  return { least: sorted[0] ?? 0, middle: sorted[Math.floor(sorted.length / 2)] ?? 0, most: sorted.at(-1) ?? 0 }
 }
 
 function count(map: Map<string, number>, key: string): void {

@@ -25,6 +25,9 @@ export type Stretch = {
   readonly daemon: number
   readonly rss: { readonly least: number; readonly middle: number; readonly most: number }
   readonly heap: number
+  /** Middle values, as in `NodeMemory`. */
+  readonly heapSpace: number
+  readonly external: number
   readonly files: number
   readonly sockets: number
   readonly threads: number
@@ -69,12 +72,23 @@ export function look(pid: number): Look | undefined {
   }
 }
 
-const heapBytes = 'nodejs_heap_size_used_bytes'
+/** What the main thread says of its memory, in MB: JS heap in use, what V8 has taken for it, and what its objects hold outside of it. */
+export type NodeMemory = { readonly heap: number; readonly heapSpace: number; readonly external: number }
 
-/** JS heap in use, in MB; undefined while the daemon does not answer. */
-export async function heapOf(daemon: SoakDaemon): Promise<number | undefined> {
-  const bytes = (await daemon.metrics())?.get(heapBytes)
-  return bytes === undefined ? undefined : bytes / 2 ** 20
+/** Undefined while the daemon does not answer. */
+export async function memoryOf(daemon: SoakDaemon): Promise<NodeMemory | undefined> {
+  const samples = await daemon.metrics()
+  if (samples === undefined) return undefined
+  const of = (name: string): number => {
+    const bytes = samples.get(name)
+    if (bytes === undefined) throw new Error(`/metrics has no ${name}`)
+    return bytes / 2 ** 20
+  }
+  return {
+    heap: of('nodejs_heap_size_used_bytes'),
+    heapSpace: of('nodejs_heap_size_total_bytes'),
+    external: of('nodejs_external_memory_bytes'),
+  }
 }
 
 export type ServerLook = { readonly sessions: number; readonly heldBack: number; readonly advisoryLocks: number }

@@ -14,6 +14,7 @@ it('a daemon at work for a minute, faults in between - no backup lost, all verif
     stretchSeconds: 8,
     restEverySeconds: 20,
     faultEverySeconds: 2,
+    outageSeconds: [3],
     orderEverySeconds: 1,
     kills: [0.3],
     say: () => {},

@@ -7,7 +7,17 @@ function stretches(of: (minute: number) => Partial<Stretch>): Stretch[] {
   return Array.from({ length: 40 }, (_, index) => {
     const rss = { least: 190, middle: 200, most: 260 }
     const held = { files: 25, sockets: 6, threads: 11, children: 3, sessions: 4, spoolFiles: 9 }
-    return { minutes: index + 1, cycles: 10 * (index + 1), daemon: 1, rss, heap: 50, ...held, ...of(index + 1) }
+    return {
+      minutes: index + 1,
+      cycles: 10 * (index + 1),
+      daemon: 1,
+      rss,
+      heap: 50,
+      heapSpace: 80,
+      external: 10,
+      ...held,
+      ...of(index + 1),
+    }
   })
 }
 
