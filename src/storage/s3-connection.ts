@@ -14,7 +14,7 @@ import { PiecewiseCrc32, PiecewiseSha256 } from './body-hashes.ts'
 import { brisk, patient, retrying } from './retrying.ts'
 import { checkAnswers } from './s3-answers.ts'
 import { awaitCredentials } from './s3-credentials.ts'
-import { httpStatus, isTransient, nameOf, retryAfterMs, toStoreError } from './s3-errors.ts'
+import { httpStatus, isTransient, nameOf, responseOf, retryAfterMs, toStoreError } from './s3-errors.ts'
 import { type Agents, PlainGets, type SentRequest } from './s3-plain-get.ts'
 import { type S3Profile, s3Profiles } from './s3-profiles.ts'
 import { SmallReads } from './s3-small-read.ts'
@@ -60,6 +60,8 @@ export class S3Connection {
   readonly plainLists: PlainGets
   readonly #address: string
   readonly #locksObjects: boolean
+  /** Refusals that may be due to nothing but the clock by which the request was signed. */
+  readonly #refusedByClock = new WeakSet<object>()
   #skewSeconds: number | undefined
   #bucketIsThere = false
 
@@ -92,6 +94,8 @@ export class S3Connection {
       (next, context) => async (args) => {
         const result = await next(args)
         this.noteDate((result.response as HttpResponse).headers?.['date'])
+        if (isRefusedByClock(args.request as SentRequest, result.response as HttpResponse))
+          this.#refusedByClock.add(result.response as HttpResponse)
         assertNoWebPage(result.response, this.#address)
         const { Key, Range } = args.input as { readonly Key?: string; readonly Range?: string }
         if (context.commandName === 'GetObjectCommand' && Key !== undefined && Range === undefined)
@@ -170,7 +174,8 @@ export class S3Connection {
     return await retrying(attemptSigned, {
       what,
       patience: () => (this.#skewSeconds === undefined ? brisk : patient),
-      isTransient,
+      // The SDK signs the next one by the time that this answer told.
+      isTransient: (error) => isTransient(error) || this.#refusedByClock.has(responseOf(error) ?? {}),
       wishMs: (error) => retryAfterMs(error, this.clock.now()),
       clock: this.clock,
       log: this.log,
@@ -227,6 +232,16 @@ export class S3Connection {
 /** An answer that the object or the upload is not there; a missing bucket is none. */
 export function isAbsent(error: unknown): boolean {
   return httpStatus(error) === 404 && nameOf(error) !== 'NoSuchBucket'
+}
+
+/**
+ * Whether the store refused what was signed more than four minutes off its own time; most allow fifteen. (The SDK flags every
+ * failure of a client whose clock is off, a 404 as well.)
+ */
+function isRefusedByClock({ headers: sent }: SentRequest, { statusCode, headers = {} }: HttpResponse): boolean {
+  if (![400, 401, 403].includes(statusCode ?? 0)) return false
+  const signed = (sent['x-amz-date'] ?? '').replace(/^(\d{4})(\d\d)(\d\dT\d\d)(\d\d)/, '$1-$2-$3:$4:')
+  return Math.abs(Date.parse(signed) - Date.parse(headers['date'] ?? '')) > 240_000
 }
 
 /**

@@ -91,7 +91,6 @@ export function isTransient(error: unknown): boolean {
   if (error instanceof PgproofError || nameOf(error) === 'AbortError') return false
   // Of the service or the server that credentials come from.
   if (nameOf(error) === 'CredentialsProviderError') return isTransient((error as Error).cause)
-  if (metadataOf(error)?.clockSkewCorrected === true) return true
   const status = httpStatus(error)
   if (status === undefined || status < 400) return isNetworkError(error) && !isCertificateError(error)
   return (
@@ -227,13 +226,14 @@ function metadataOf(error: unknown): SdkMetadata | undefined {
   return error instanceof Error && '$metadata' in error ? (error.$metadata as SdkMetadata) : undefined
 }
 
-function responseOf(error: unknown): SdkResponse | undefined {
+/** The answer that the SDK made this error of. */
+export function responseOf(error: unknown): SdkResponse | undefined {
   return error instanceof Error && '$response' in error ? (error.$response as SdkResponse) : undefined
 }
 
 type SdkResponse = { headers?: Record<string, string | undefined> }
 
-type SdkMetadata = { httpStatusCode?: number; requestId?: string; clockSkewCorrected?: boolean }
+type SdkMetadata = { httpStatusCode?: number; requestId?: string }
 
 /** S3's name and message; some stores send no message, then the status stands in. */
 function reasonText(error: unknown): string {

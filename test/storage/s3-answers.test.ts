@@ -96,6 +96,24 @@ describe('S3 answers that no healthy server gives', () => {
     expect(signed.slice(0, 11)).toBe(date.toISOString().replaceAll(/[-:]/g, '').slice(0, 11))
   })
 
+  it.each([
+    ['404 NoSuchKey', failure(404, 'NoSuchKey'), 'STORE_NOT_FOUND', 1],
+    ['403 AccessDenied', failure(403, 'AccessDenied'), 'STORE_DENIED', 2],
+    ['403 without a body', { status: 403 }, 'STORE_DENIED', 2],
+  ])(
+    'clock two hours ahead, %s - asked again only where the clock may be the reason, and by the right time',
+    async (_what, answer, code, times) => {
+      const headers = { ...answer.headers, date: new Date(Date.now() + 7_200_000).toUTCString() }
+      await using server = await open(() => ({ ...answer, headers }))
+      const get = (): Promise<unknown> => server.store.get('a', { signal })
+      await expect(get()).rejects.toMatchObject({ code })
+      expect(server.requests).toHaveLength(times)
+      // From then on it signs by the store's time; what its quick way does not get, the library asks for.
+      await expect(get()).rejects.toMatchObject({ code })
+      expect(server.requests).toHaveLength(times + 2)
+    },
+  )
+
   it('RequestTimeTooSkewed without end - STORE_FAILED that names the skew', async () => {
     const date = new Date(Date.now() - 7_200_000).toUTCString()
     await using server = await open(() => failure(403, 'RequestTimeTooSkewed', { date }))
@@ -103,6 +121,7 @@ describe('S3 answers that no healthy server gives', () => {
       code: 'STORE_FAILED',
       message: expect.stringMatching(/7\d{3} s behind/),
     })
+    expect(server.requests).toHaveLength(2)
   })
 
   it('body that ends early every time - the stream errors, it does not end', async () => {
