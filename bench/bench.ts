@@ -5,22 +5,17 @@
  * started as the tests do. Rivals that are not installed are in the table as absent; --install gets them from Debian. Rounds
  * are interleaved, the table has medians. pgproof is built first, and measured as it is shipped. Compare ratios, not seconds: machines differ. docs/performance.md says more.
  */
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
-import { chmod } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { query, startPostgres } from '../scripts/throw-away-postgres.ts'
+import { startPostgres } from '../scripts/throw-away-postgres.ts'
 import { type S3Server, startS3Server } from '../test/support/s3-server.ts'
 import { benchBackups } from './bench-backups.ts'
 import { benchEncryption } from './bench-encryption.ts'
+import { makeRivalKeys, openBenchPlace, say } from './bench-place.ts'
 import { prepareRestores } from './bench-restores.ts'
-import { mixedSql } from './mixed-data.ts'
 import { numberOption } from './options.ts'
-import { Pgproof } from './pgproof-command.ts'
 import { Results } from './results.ts'
-import { missingRivals, type Rival } from './rivals.ts'
-import { buildPgproof } from './shipped.ts'
-import { quoted, timed, timedShell } from './timed.ts'
+import { missingRivals } from './rivals.ts'
+import { timed } from './timed.ts'
 
 const parts = ['backups', 'encryption', 'restores', 'catalog'] as const
 const megabytes = numberOption('--mb', 1500)
@@ -39,24 +34,12 @@ if (chosen.has('catalog')) await benchCatalog()
 
 async function benchDatabase(): Promise<void> {
   await using cleanups = new AsyncDisposableStack()
-  const folder = mkdtempSync(join(tmpdir(), 'pgproof-bench-'))
-  cleanups.defer(() => rmSync(folder, { recursive: true, force: true }))
-  // The server's user looks into it, for pgBackRest's configuration.
-  await chmod(folder, 0o711)
-  const source = await startPostgres(`shared_buffers=512MB\nmax_wal_size=8GB\ncheckpoint_timeout=1d\nmax_wal_senders=4`)
-  cleanups.defer(() => source.stop())
-  say(`filling a mixed database of about ${megabytes} MB …`)
-  await query(source.url(), 'CREATE DATABASE mixed')
-  await query(source.url('mixed'), mixedSql(megabytes))
-  const [size] = await query(source.url('mixed'), "SELECT pg_database_size('mixed') / 1000000 AS mb")
-  say(`${size?.['mb']} MB`)
-  const pgproof = new Pgproof(buildPgproof(), folder, source)
-  await pgproof.makeKeys()
+  const { folder, source, pgproof } = await openBenchPlace(megabytes, cleanups)
 
   if (chosen.has('backups')) {
     const s3 = await s3OrNull()
     if (s3 !== null) cleanups.defer(() => s3.stop())
-    const { gpg, ageRecipient, stop } = await rivalKeys(folder, pgproof.publicKey, missing)
+    const { gpg, ageRecipient, stop } = await makeRivalKeys(folder, pgproof.publicKey, missing)
     cleanups.defer(stop)
     for (let round = 1; round <= rounds; round += 1) {
       say(`round ${round}, backups`)
@@ -85,30 +68,6 @@ async function s3OrNull(): Promise<S3Server | null> {
   }
 }
 
-/** The same key for gpg; age has its own. */
-async function rivalKeys(
-  folder: string,
-  publicKey: string,
-  without: ReadonlySet<Rival>,
-): Promise<{ readonly gpg: string; readonly ageRecipient: string; stop(): Promise<void> }> {
-  const home = join(folder, 'gnupg')
-  mkdirSync(home, { mode: 0o700 })
-  const gpg = `gpg --homedir ${quoted(home)} --batch --quiet --no-tty --trust-model always`
-  let ageRecipient = ''
-  if (!without.has('gpg')) await timedShell(`${gpg} --import ${quoted(publicKey)}`)
-  if (!without.has('age')) {
-    const key = quoted(join(folder, 'age.key'))
-    ageRecipient = (await timedShell(`age-keygen -o ${key} 2> /dev/null; age-keygen -y ${key}`)).output.trim()
-  }
-  return {
-    gpg: `${gpg} --compress-algo none --recipient-file ${quoted(publicKey)} --encrypt`,
-    ageRecipient,
-    stop: async () => {
-      await timedShell(`gpgconf --homedir ${quoted(home)} --kill all || true`)
-    },
-  }
-}
-
 /** It prints a table of its own. */
 async function benchCatalog(): Promise<void> {
   say('\na store with 10,000 backups (bench/bench-catalog.ts)')
@@ -126,8 +85,4 @@ function chosenParts(): ReadonlySet<(typeof parts)[number]> {
   const chosenOnes = parts.filter((part) => wanted.includes(part))
   if (chosenOnes.length !== wanted.length) throw new Error(`--only takes some of ${parts.join(',')}`)
   return new Set(chosenOnes)
-}
-
-function say(line: string): void {
-  process.stdout.write(`${line}\n`)
 }
