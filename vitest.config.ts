@@ -42,8 +42,8 @@ const patience = isCounting ? 5 : 1
 
 export default defineConfig({
   test: {
-    // Two more than most machines of a CI have cores: a test waits for other programs half of the time.
-    maxWorkers: 4,
+    // Three more than most machines of a CI have cores: a test waits for other programs more than half of the time.
+    maxWorkers: 5,
     sequence: { sequencer: SlowestFirst },
     // A second is soon over where three files at a time have two cores; what never comes is still noticed.
     expect: { poll: { timeout: 15_000 * patience } },

@@ -17,12 +17,12 @@ export function reportSoak(result: SoakResult): { readonly text: string; readonl
     `other complaints: ${counts(result.complaints)}`,
     `faults: ${counts(result.faults)}`,
     '',
-    '| minute | backups | resident MB: least, middle, most | heap MB: least, taken by V8, external | files | sockets | threads | children | sessions | spool |',
+    '| minute | backups | resident MB: least, middle, most | heap MB: least, taken by V8, of it young, external | files | sockets | threads | children | sessions | spool |',
     '| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |',
     ...stretches.map(
       (one) =>
         `| ${one.minutes.toFixed(0)} | ${one.cycles} | ${[one.rss.least, one.rss.middle, one.rss.most].map((mb) => mb.toFixed(0)).join(', ')} | ` +
-        `${one.heap.toFixed(1)}, ${one.heapSpace.toFixed(0)}, ${one.external.toFixed(0)} | ${one.files} | ${one.sockets} | ${one.threads} | ${one.children} | ${one.sessions} | ${one.spoolFiles} |`,
+        `${one.heap.toFixed(1)}, ${one.heapSpace.toFixed(0)}, ${one.young.toFixed(0)}, ${one.external.toFixed(0)} | ${one.files} | ${one.sockets} | ${one.threads} | ${one.children} | ${one.sessions} | ${one.spoolFiles} |`,
     ),
     '',
     '| at rest, minute | backups | resident MB | collected: resident, heap MB | files | sockets | threads | children | sessions | held back | spool |',

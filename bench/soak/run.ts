@@ -203,6 +203,7 @@ async function measure(
       rss,
       heap: Math.min(...memory.map(({ heap }) => heap)),
       heapSpace: spreadOf(memory.map(({ heapSpace }) => heapSpace)).middle,
+      young: spreadOf(memory.map(({ young }) => young)).middle,
       external: spreadOf(memory.map(({ external }) => external)).middle,
       ...{ files: most('files'), sockets: most('sockets'), threads: most('threads'), children: most('children') },
       sessions: Math.max(0, ...sessions),
@@ -210,7 +211,7 @@ async function measure(
     }
     stretches.push(stretch)
     say(
-      `${clock(stretch.minutes * 60)} ${stretch.cycles} backups, ${stretch.rss.middle.toFixed(0)} MB (heap ${stretch.heap.toFixed(1)} in ${stretch.heapSpace.toFixed(0)}, external ${stretch.external.toFixed(0)}), ` +
+      `${clock(stretch.minutes * 60)} ${stretch.cycles} backups, ${stretch.rss.middle.toFixed(0)} MB (heap ${stretch.heap.toFixed(1)} in ${stretch.heapSpace.toFixed(0)}, young ${stretch.young.toFixed(0)}, external ${stretch.external.toFixed(0)}), ` +
         `at most ${stretch.files} files, ${stretch.sockets} sockets, ${stretch.threads} threads, ${stretch.children} children, ` +
         `${stretch.sessions} sessions, ${stretch.spoolFiles} files in the spool`,
     )

@@ -27,6 +27,7 @@ export type Stretch = {
   readonly heap: number
   /** Middle values, as in `NodeMemory`. */
   readonly heapSpace: number
+  readonly young: number
   readonly external: number
   readonly files: number
   readonly sockets: number
@@ -72,8 +73,16 @@ export function look(pid: number): Look | undefined {
   }
 }
 
-/** What the main thread says of its memory, in MB: JS heap in use, what V8 has taken for it, and what its objects hold outside of it. */
-export type NodeMemory = { readonly heap: number; readonly heapSpace: number; readonly external: number }
+/**
+ * What the main thread says of its memory, in MB: JS heap in use, what V8 has taken for it, how much of that for the young
+ * generation, and what its objects hold outside of it.
+ */
+export type NodeMemory = {
+  readonly heap: number
+  readonly heapSpace: number
+  readonly young: number
+  readonly external: number
+}
 
 /** Undefined while the daemon does not answer. */
 export async function memoryOf(daemon: SoakDaemon): Promise<NodeMemory | undefined> {
@@ -87,6 +96,7 @@ export async function memoryOf(daemon: SoakDaemon): Promise<NodeMemory | undefin
   return {
     heap: of('nodejs_heap_size_used_bytes'),
     heapSpace: of('nodejs_heap_size_total_bytes'),
+    young: of('nodejs_heap_space_size_total_bytes{space="new"}'),
     external: of('nodejs_external_memory_bytes'),
   }
 }

@@ -14,6 +14,7 @@ function stretches(of: (minute: number) => Partial<Stretch>): Stretch[] {
       rss,
       heap: 50,
       heapSpace: 80,
+      young: 20,
       external: 10,
       ...held,
       ...of(index + 1),
