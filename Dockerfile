@@ -56,9 +56,11 @@ COPY deploy/image/healthcheck.mjs ./
 COPY config ./config
 COPY --from=build /build/dist ./dist
 # Two arenas: glibc keeps what the threads of each backup have freed in as many as eight for each core.
+# Buffers from 256 KiB on are mapped one by one and go back when they are freed: glibc raises that bound to 32 MiB by what it sees.
 # A young generation of at most 16 MB: V8 lets it grow to 64 and more, and for how long is a matter of chance.
 ENV NODE_ENV=production \
     MALLOC_ARENA_MAX=2 \
+    MALLOC_MMAP_THRESHOLD_=262144 \
     NODE_OPTIONS=--max-semi-space-size=8 \
     LANG=C.UTF-8 \
     LOG_FORMAT=json \
