@@ -56,7 +56,7 @@ COPY deploy/image/healthcheck.mjs ./
 COPY config ./config
 COPY --from=build /build/dist ./dist
 # Two arenas: glibc keeps what the threads of each backup have freed in as many as eight for each core.
-# Buffers from 256 KiB on are mapped one by one and go back when they are freed: glibc raises that bound to 32 MiB by what it sees.
+# Buffers from 256 KiB on are mapped one by one and go back when they are freed; glibc otherwise raises that bound as it goes, up to 32 MiB (mallopt(3)).
 # A young generation of at most 16 MB: V8 lets it grow to 64 and more, and for how long is a matter of chance.
 ENV NODE_ENV=production \
     MALLOC_ARENA_MAX=2 \
