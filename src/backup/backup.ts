@@ -129,6 +129,7 @@ async function backUp(request: BackupRequest, parts: BackupParts, signal: AbortS
       evidence: { level: lowestLevel(census.tables), tables: census.tables.length, rows: sumRows(census.tables) },
       omissions: countOmissions(omissions),
       rolePasswords: null,
+      previous: parts.catalog.previousManifest('database', connection.server, connection.database),
     }
     const draft = { ...described, folder, startedAt, dumpObject: dump.object, properties }
     const evidence: Evidence = {

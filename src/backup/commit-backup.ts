@@ -23,6 +23,8 @@ export type Draft = Pick<
   | 'evidence'
   | 'omissions'
   | 'rolePasswords'
+  // Read once: the catalog may learn of another backup between evidence and manifest, and the two must say the same.
+  | 'previous'
 > & {
   readonly folder: string
   readonly startedAt: Date
@@ -37,7 +39,7 @@ type Keys = { readonly recipients: Recipients; readonly signingKey: SigningKey |
 export function bindManifest(
   draft: Omit<Draft, 'evidenceObject'>,
   keys: Keys,
-  parts: Pick<JobParts, 'stores' | 'storeId' | 'catalog'>,
+  parts: Pick<JobParts, 'stores' | 'storeId'>,
 ): BoundManifest {
   const { folder: _folder, startedAt, dumpObject, properties: _properties, ...described } = draft
   return {
@@ -45,7 +47,6 @@ export function bindManifest(
     storeId: parts.storeId,
     pgproofVersion: version,
     startedAt: startedAt.toISOString(),
-    previous: parts.catalog.previousManifest(draft.kind, draft.server, draft.database),
     object: dumpObject,
     recovery: { name: objectNames.recovery, ...measureBytes(guideOf(draft, keys, parts)) },
     recipients: [...keys.recipients.fingerprints],
@@ -95,7 +96,6 @@ export async function commitBackup(
       recovery: { name: objectNames.recovery, ...measureBytes(guide) },
     },
     encryption: { recipients: [...fingerprints], signer: keys.signingKey?.fingerprint ?? null },
-    previous: catalog.previousManifest(draft.kind, draft.server, draft.database),
   }
   const bytes = encodeManifest(manifest)
   if (keys.signingKey !== null) {

@@ -89,6 +89,7 @@ async function backUpRoles(request: RolesBackupRequest, parts: JobParts, signal:
       evidence: { level: 'off' as const, tables: 0, rows: 0 },
       omissions,
       rolePasswords,
+      previous: parts.catalog.previousManifest('roles', connection.server, null),
       folder,
       startedAt,
       dumpObject: stored.object,

@@ -5,6 +5,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { labelTime } from '../../src/domain/backup-label.ts'
 import { decodeManifest } from '../../src/domain/manifest.ts'
 import { PgproofError } from '../../src/errors.ts'
+import { backupFolder } from '../../src/storage/object-keys.ts'
+import { decryptObject } from '../support/forge.ts'
 import { type TestInstallation, testDatabase, testInstallation, testUrl } from '../support/installation.ts'
 import { query, serverBinDir, startPostgres } from '../support/postgres-server.ts'
 import { standIn } from '../support/stand-ins.ts'
@@ -254,6 +256,30 @@ describe('backup', () => {
     }
   })
 })
+
+it.each(['backup', 'roles'] as const)(
+  '%s: another one becomes known between evidence and manifest - both name the same one before it',
+  async (job) => {
+    await using database = await testDatabase('template0')
+    await using test = await testInstallation()
+    const { catalog } = test.installation
+    const first = await test.run(job, job === 'roles' ? null : database.name)
+    const { manifest = expect.unreachable() } = first.backup ?? {}
+    test.store.before = (operation, key) => {
+      if (operation !== 'put' || !key.endsWith('RECOVERY.md')) return
+      const other = { ...manifest, label: '20991231T000000Z-zzzz', snapshotTime: '2099-12-31T00:00:00.000Z' }
+      catalog.addBackup({ manifest: other, manifestSha256: 'ab'.repeat(32), hasSignature: false }, ['store'])
+    }
+    const second = await test.run(job, job === 'roles' ? null : database.name)
+    test.store.before = () => {}
+    const folder = backupFolder(second.backup?.manifest ?? expect.unreachable())
+    const key = `${folder}evidence.json.pgp`
+    const evidence = JSON.parse((await decryptObject(test, key)).toString()) as { manifest: { previous: unknown } }
+    const expected = { label: first.label, sha256: first.backup?.manifestSha256 }
+    expect(second.backup?.manifest.previous).toEqual(expected)
+    expect(evidence.manifest.previous).toEqual(expected)
+  },
+)
 
 describe('roles backup', () => {
   it('as superuser - passwords inside; the script itself only encrypted', async () => {
