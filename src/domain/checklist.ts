@@ -49,6 +49,23 @@ export function verdictOf(error: PgproofError): Exclude<Verdict, 'passed'> {
 export class Checklist {
   readonly #results: CheckResult[] = []
   readonly #thrown = new Set<unknown>()
+  readonly #signal: AbortSignal | null
+  #failure: PgproofError | null = null
+
+  /** `signal` breaks the work off that is checked. */
+  constructor(signal: AbortSignal | null = null) {
+    this.#signal = signal
+  }
+
+  /** The first error that blames the backup, unless the work had been broken off by then. */
+  get failure(): PgproofError | null {
+    return this.#failure
+  }
+
+  /** Takes note of the error that checks which were added one by one end with. */
+  note(error: PgproofError): void {
+    if (this.#signal?.aborted !== true && verdictOf(error) === 'failed') this.#failure ??= error
+  }
 
   /** Runs one check; its error decides between failed and inconclusive, and is thrown on. */
   async run<T>(name: string, check: () => Promise<T>, detail?: (value: T) => string | null): Promise<T> {
@@ -63,6 +80,7 @@ export class Checklist {
       const error = toPgproofError(thrown)
       this.#thrown.add(error)
       this.#results.push({ name, result: verdictOf(error), detail: error.message })
+      this.note(error)
       throw error
     }
   }

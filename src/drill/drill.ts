@@ -41,7 +41,7 @@ export async function runDrill(request: DrillRequest, parts: DrillParts, signal:
   const copy = storeForDrill(picked, request, parts.catalog)
   // Only this copy: what another store has proves nothing of it.
   const reading = { ...parts, store: parts.stores.reading([copy]) }
-  const checklist = new Checklist()
+  const checklist = new Checklist(signal)
   const phases = createPhases<DrillPhase>(parts.clock, (phase) => parts.onProgress?.({ phase }))
   const findings: DrillFindings = {
     tables: null,
@@ -152,7 +152,8 @@ export async function runDrill(request: DrillRequest, parts: DrillParts, signal:
   try {
     await climb()
   } catch (thrown) {
-    error = toPgproofError(signal.aborted ? signal.reason : thrown, 'the drill')
+    // What was found before anybody broke the drill off holds, even if that happened while all was cleaned up.
+    error = checklist.failure ?? toPgproofError(signal.aborted ? signal.reason : thrown, 'the drill')
   }
 
   // 8. Passed, failed or inconclusive; the report says which check and why, and is stored either way.

@@ -2,18 +2,19 @@ import type { Clock } from '../clock.ts'
 import type { DrillReport } from '../domain/drill-report.ts'
 import type { Evidence } from '../domain/evidence.ts'
 import type { Manifest } from '../domain/manifest.ts'
-import { PgproofError } from '../errors.ts'
+import { PgproofError, reasonOf } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { type Connection, connect } from '../postgres/connect.ts'
 import { startEmbeddedServer } from '../postgres/embedded-server.ts'
 import { readServerFacts } from '../postgres/facts.ts'
-import { dropRoles, type ReplayedRoles, replayRoles } from '../postgres/replay-roles.ts'
+import { type ReplayedRoles, replayRoles } from '../postgres/replay-roles.ts'
 import {
   createScratchDatabase,
   dropScratchDatabase,
   listScratchDatabases,
   type ScratchDatabase,
 } from '../postgres/scratch-database.ts'
+import { dropScratchRoles, noteScratchRole, prepareScratchRoles } from '../postgres/scratch-roles.ts'
 
 export type ScratchSettings =
   | {
@@ -124,20 +125,24 @@ async function openKeptServer(
   signal: AbortSignal,
 ): Promise<ScratchServer> {
   const holder = await connect(connection, signal, 'pgproof drill')
-  const createdRoles: string[] = []
+  const state = { pid: 0, hasReplayed: false }
   try {
     const facts = await readServerFacts(holder.client, connection)
     assertTakes(facts, source)
-    const { rows } = await holder.client.query<{ taken: boolean }>(
-      'SELECT pg_catalog.pg_try_advisory_lock($1, $2) AS taken',
+    const { rows } = await holder.client.query<{ taken: boolean; pid: number }>(
+      'SELECT pg_catalog.pg_try_advisory_lock($1, $2) AS taken, pg_catalog.pg_backend_pid() AS pid',
       [scratchLock.classId, scratchLock.objectId],
     )
     if (rows[0]?.taken !== true) throw new PgproofError('LOCKED', { what: 'the scratch server' })
+    state.pid = rows[0].pid
     // The lock is ours, so whatever carries the mark belongs to a drill that was killed.
     for (const name of await listScratchDatabases(connection, signal)) {
       log.warn({ database: name }, 'removed a scratch database that an interrupted drill had left')
       await dropScratchDatabase(connection, name, signal)
     }
+    const { dropped, stuck } = await dropScratchRoles(holder.client)
+    if (dropped.length > 0) log.warn({ roles: dropped }, 'removed roles that an interrupted drill had left')
+    if (stuck.length > 0) log.warn({ roles: stuck }, stuckText)
     return {
       connection,
       version: facts.version,
@@ -145,15 +150,17 @@ async function openKeptServer(
       systemIdentifier: facts.systemIdentifier,
       reach: { network: 'unknown', notIsolated: null },
       replayRoles: async (script, replaySignal) => {
-        const replayed = await replayRoles(holder.client, script, replaySignal, (role) => createdRoles.push(role))
-        return replayed
+        state.hasReplayed = true
+        const isNoted = await prepareScratchRoles(holder.client)
+        const note = (role: string) => noteScratchRole(holder.client, role)
+        return await replayRoles(holder.client, script, replaySignal, isNoted ? note : undefined)
       },
       createDatabase: (name, properties, createSignal) =>
         createScratchDatabase(connection, name, properties, createSignal),
       [Symbol.asyncDispose]: async () => {
-        // A cancelled drill has cancelled this connection's query; the drop needs one that nobody cancels.
-        await dropCreated(connection, createdRoles, log)
-        await holder[Symbol.asyncDispose]()
+        // The lock goes with this connection, whatever happens to the roles.
+        await using _holder = holder
+        if (state.hasReplayed) await dropCreated(connection, state.pid, log)
       },
     }
   } catch (error) {
@@ -162,9 +169,22 @@ async function openKeptServer(
   }
 }
 
-async function dropCreated(connection: Connection, roles: readonly string[], log: Log): Promise<void> {
-  if (roles.length === 0) return
-  await using admin = await connect(connection, new AbortController().signal, 'pgproof drill')
-  const stuck = await dropRoles(admin.client, roles)
-  if (stuck.length > 0) log.warn({ roles: stuck }, 'roles of a drill could not be dropped from the scratch server')
+/** They say nothing of the backup any more, and the next drill drops what this one could not: no reason for a verdict. */
+async function dropCreated(connection: Connection, pid: number, log: Log): Promise<void> {
+  try {
+    // A cancelled drill has cancelled its connection's query; the drop needs one that nobody cancels.
+    await using admin = await connect(connection, new AbortController().signal, 'pgproof drill')
+    // Without the lock they may be those of the next drill already.
+    const { rowCount } = await admin.client.query(
+      "SELECT FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND pid = $1 AND classid = $2 AND objid = $3 AND granted",
+      [pid, scratchLock.classId, scratchLock.objectId],
+    )
+    if (rowCount === 0) throw new Error('the session that held its lock is gone')
+    const { stuck } = await dropScratchRoles(admin.client)
+    if (stuck.length > 0) log.warn({ roles: stuck }, stuckText)
+  } catch (error) {
+    log.warn({ reason: reasonOf(error) }, stuckText)
+  }
 }
+
+const stuckText = 'roles of a drill could not be dropped from the scratch server; the next drill tries again'

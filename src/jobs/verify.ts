@@ -34,7 +34,7 @@ export async function runVerify(
   parts: VerifyParts,
   signal: AbortSignal,
 ): Promise<VerifyResult> {
-  const checklist = new Checklist()
+  const checklist = new Checklist(signal)
   const isRoles = backup.manifest.kind === 'roles'
   let error: PgproofError | null = null
   try {
@@ -42,7 +42,7 @@ export async function runVerify(
     if (isRoles) await verifyRoles(backup, request, parts, checklist, signal)
     else await verifyDatabase(backup, request, parts, checklist, signal)
   } catch (thrown) {
-    error = toPgproofError(signal.aborted ? signal.reason : thrown, 'the verification')
+    error = checklist.failure ?? toPgproofError(signal.aborted ? signal.reason : thrown, 'the verification')
   }
   return {
     label: backup.manifest.label,

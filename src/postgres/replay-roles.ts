@@ -27,7 +27,8 @@ export type ReplayedRoles = {
  * (CVE-2025-8714, CVE-2026-18408). Only the kinds of statement that pg_dumpall writes are let through, and each goes by
  * the extended protocol, which takes no second statement, however a first one was made to hide it.
  *
- * `onCreated` hears of each new role at once, so that a replay that breaks off can be undone.
+ * `onCreated` hears of each new role in the transaction that creates it, so that a replay that breaks off can be undone,
+ * and what is written there about the role is there exactly if the role is. What it throws of the register ends the replay.
  *
  * Throws ROLES_FAILED, with the statement (its password masked) in the details; SCRATCH_FAILED where this login may not, or the server fails.
  * What lacks a role is returned instead: it may have been created while pg_dumpall was reading, which the caller knows.
@@ -36,7 +37,7 @@ export async function replayRoles(
   client: Client,
   script: string,
   signal: AbortSignal,
-  onCreated?: (role: string) => void,
+  onCreated: (role: string) => unknown = () => {},
 ): Promise<ReplayedRoles> {
   const { rows } = await client.query<{ name: string }>('SELECT rolname AS name FROM pg_catalog.pg_roles')
   const existing = new Set(rows.map(({ name }) => name))
@@ -64,13 +65,13 @@ export async function replayRoles(
       continue
     }
     try {
-      await runOne(client, statement)
-      if (actsAsAnother) grantorChanged += 1
       if (parsed.kind === 'create') {
+        await createOne(client, statement, () => onCreated(parsed.role))
         created.push(parsed.role)
-        onCreated?.(parsed.role)
-      }
+      } else await runOne(client, statement)
+      if (actsAsAnother) grantorChanged += 1
     } catch (error) {
+      if (error instanceof PgproofError) throw error
       if (parsed.kind === 'alter' && isUnknownValue(error)) {
         refusedSettings.push({ role: parsed.role, reason: withoutValue(reasonOf(error)) })
         continue
@@ -138,6 +139,18 @@ export function splitStatements(script: string, onCommand: (line: string) => voi
 async function runOne(client: Client, statement: string): Promise<void> {
   const query = { text: statement, queryMode: 'extended' }
   await client.query(query)
+}
+
+async function createOne(client: Client, statement: string, onCreated: () => unknown): Promise<void> {
+  await client.query('BEGIN')
+  try {
+    await runOne(client, statement)
+    await onCreated()
+    await client.query('COMMIT')
+  } catch (error) {
+    await client.query('ROLLBACK').catch(() => {})
+    throw error
+  }
 }
 
 type RoleStatement = { readonly kind: 'create' | 'alter' | 'grant' | 'grantor' | 'set'; readonly role: string }

@@ -65,6 +65,22 @@ describe('a checklist', () => {
     ])
   })
 
+  it('what blames the backup - is kept as the failure, the first of several, and unless all was broken off before', async () => {
+    const other = new PgproofError('RESTORE_FAILED', { reason: 'x' })
+    const away = new PgproofError('STORE_UNREACHABLE', { store: 'a', reason: 'x' })
+    const controller = new AbortController()
+    const [before, after] = [new Checklist(controller.signal), new Checklist(controller.signal)]
+    const fail = (checklist: Checklist, error: PgproofError) =>
+      expect(checklist.run('restore', () => Promise.reject(error))).rejects.toBe(error)
+    await fail(before, away)
+    expect(before.failure).toBe(null)
+    await fail(before, mismatch)
+    await fail(before, other)
+    controller.abort()
+    await fail(after, mismatch)
+    expect([before.failure, after.failure]).toEqual([mismatch, null])
+  })
+
   it('one error ends two checks side by side, or one within another - one result, so that one fault is not two', async () => {
     const odd = new TypeError('odd')
     for (const thrown of [mismatch, odd]) {

@@ -263,6 +263,23 @@ describe('drill with the embedded server', () => {
     expectNothingLeft(test)
   })
 
+  it('cancelled while all is cleaned up - failed: what a rung had found by then holds', async () => {
+    await using test = await testInstallation({
+      PGPROOF_SERVERS__0__CHECKS__0__NAME: 'asked',
+      PGPROOF_SERVERS__0__CHECKS__0__SQL: 'select false',
+    })
+    await test.run('roles')
+    await test.run('backup', source.name)
+    const controller = new AbortController()
+    test.store.before = (operation, key) => {
+      if (operation === 'delete' && key.startsWith('holds/')) controller.abort()
+    }
+    const drill = await test.run('drill', source.name, {}, controller.signal)
+    expect(controller.signal.aborted).toBe(true)
+    expect(outcomeOf(drill)).toEqual({ verdict: 'failed', code: 'VERIFY_FAILED', broken: ['sql: asked'] })
+    expectNothingLeft(test)
+  })
+
   it('nothing to drill, unknown label - clear errors and no report', async () => {
     await using test = await testInstallation()
     await expect(test.run('drill', source.name)).rejects.toMatchObject({ code: 'NO_BACKUP' })

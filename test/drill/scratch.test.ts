@@ -31,6 +31,12 @@ describe('a server that is kept for drills', () => {
     return openScratchServer(settings, source, 'postgres', '/nonexistent', parts, signal)
   }
 
+  const roles = async (): Promise<string[]> => {
+    const rows = await query(kept.url(), "SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_' ORDER BY 1")
+    return rows.map(({ rolname }) => String(rolname))
+  }
+  const sessions = () => query(kept.url(), "SELECT pid FROM pg_stat_activity WHERE application_name = 'pgproof drill'")
+
   it('a drill goes on there - LOCKED; after it the next one may', async () => {
     {
       await using _first = await open()
@@ -48,13 +54,88 @@ describe('a server that is kept for drills', () => {
       await server.replayRoles('CREATE ROLE clerk;\nCREATE ROLE keeper;\n', signal)
       await query(kept.url(), 'CREATE DATABASE mine OWNER clerk')
     }
-    expect(await query(kept.url(), "SELECT rolname FROM pg_roles WHERE rolname IN ('clerk', 'keeper')")).toEqual([
-      { rolname: 'clerk' },
+    expect(await roles()).toEqual(['clerk', 'pgproof_scratch_roles', 'postgres'])
+    expect(logged()).toMatchObject([
+      { level: 'warn', roles: ['clerk'], msg: expect.stringContaining('not be dropped') },
     ])
-    const msg = 'roles of a drill could not be dropped from the scratch server'
-    expect(logged()).toMatchObject([{ level: 'warn', roles: ['clerk'], msg }])
     await query(kept.url(), 'DROP DATABASE mine')
-    await query(kept.url(), 'DROP ROLE clerk')
+    await using _next = await open()
+    expect(await roles()).toEqual(['postgres'])
+  })
+
+  it('a drill there was killed - the next one drops the roles that it had created, and no other', async () => {
+    await query(kept.url(), 'CREATE ROLE mine')
+    await using killed = await open()
+    await killed.replayRoles(
+      'CREATE ROLE clerk;\nCREATE ROLE mine;\nCREATE ROLE keeper;\nGRANT keeper TO clerk;\n',
+      signal,
+    )
+    await query(
+      kept.url(),
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgproof drill'",
+    )
+    await expect.poll(sessions).toEqual([])
+    expect(await roles()).toEqual(['clerk', 'keeper', 'mine', 'pgproof_scratch_roles', 'postgres'])
+    {
+      await using _next = await open()
+      expect(await roles()).toEqual(['mine', 'postgres'])
+    }
+    const msg = 'removed roles that an interrupted drill had left'
+    expect(logged()).toMatchObject([{ level: 'warn', roles: ['clerk', 'keeper'], msg }])
+    await query(kept.url(), 'DROP ROLE mine')
+  })
+
+  it('no connection is to be had when a drill ends - the lock goes all the same, and the next drill drops its roles', async () => {
+    await query(kept.url(), "CREATE ROLE runner LOGIN CREATEROLE CREATEDB PASSWORD 'x'")
+    const connection = { ...parseConnectionUrl('scratch', kept.url()), user: 'runner', password: () => 'x' }
+    const settings: ScratchSettings = { kind: 'server', connection }
+    const openAsRunner = () => openScratchServer(settings, source, 'postgres', '/nonexistent', parts, signal)
+    {
+      await using server = await openAsRunner()
+      await server.replayRoles('CREATE ROLE clerk;\n', signal)
+      await query(kept.url(), 'ALTER ROLE runner CONNECTION LIMIT 0')
+    }
+    await expect.poll(sessions).toEqual([])
+    expect(await roles()).toEqual(['clerk', 'pgproof_scratch_roles', 'postgres', 'runner'])
+    expect(logged()).toMatchObject([{ level: 'warn', reason: expect.stringContaining('too many connections') }])
+    await query(kept.url(), 'ALTER ROLE runner CONNECTION LIMIT -1')
+    {
+      await using _next = await openAsRunner()
+      expect(await roles()).toEqual(['postgres', 'runner'])
+    }
+    await query(kept.url(), 'DROP ROLE runner')
+  })
+
+  it('a login that may create no roles, and needs none - replayed without any', async () => {
+    await query(kept.url(), "CREATE ROLE humble LOGIN PASSWORD 'x'")
+    const connection = { ...parseConnectionUrl('scratch', kept.url()), user: 'humble', password: () => 'x' }
+    {
+      await using server = await openScratchServer(
+        { kind: 'server', connection },
+        source,
+        'postgres',
+        '/nonexistent',
+        parts,
+        signal,
+      )
+      const replayed = await server.replayRoles('CREATE ROLE humble;\n', signal)
+      expect([replayed.created, replayed.kept]).toEqual([[], ['humble']])
+      expect(await errorOf(server.replayRoles('CREATE ROLE clerk;\n', signal))).toMatchObject({
+        code: 'SCRATCH_FAILED',
+      })
+    }
+    await query(kept.url(), 'DROP ROLE humble')
+  })
+
+  it('somebody else has a role of the name that drills need - SCRATCH_FAILED, and it stays', async () => {
+    await query(kept.url(), 'CREATE ROLE pgproof_scratch_roles')
+    {
+      await using server = await open()
+      const error = await errorOf(server.replayRoles('CREATE ROLE clerk;\n', signal))
+      expect(error).toMatchObject({ code: 'SCRATCH_FAILED', message: expect.stringContaining('pgproof_scratch_roles') })
+    }
+    expect(await roles()).toEqual(['pgproof_scratch_roles', 'postgres'])
+    await query(kept.url(), 'DROP ROLE pgproof_scratch_roles')
   })
 
   it('of an older major than the backup - SCRATCH_FAILED with both', async () => {
