@@ -31,11 +31,16 @@ export function mergeStatements(merge: Merge): {
     ...preparing(there),
     ...merge.schemas.map((statement) => `${statement};`),
     ...gone.flatMap(putBack),
-    ...insertAll(there),
-    ...there.flatMap(({ name, live }) => live.sequences.map((sequence) => setSequence(name, live, sequence))),
-    ...merge.foreignKeys.map((statement) => `${statement};`),
+    // What they read may come later, and not every name in them is qualified.
+    ...(merge.functions.length > 0 ? ['SET LOCAL check_function_bodies = off;'] : []),
     ...merge.functions.map((statement) => `${statement};`),
+    // Policies and triggers may call them.
+    ...gone.flatMap(({ definitions }) => definitions.map((definition) => `${definition};`)),
+    ...insertAll(there),
+    ...merge.foreignKeys.map((statement) => `${statement};`),
     ...merge.views.flatMap(({ statements }) => statements.map((statement) => `${statement};`)),
+    // Last, for no end of the transaction takes it back.
+    ...there.flatMap(({ live }) => live.sequences.map(setSequence)),
     ...(isAllGone ? [`DROP SCHEMA ${merge.schema};`] : []),
   ]
   if (gone.length > 0 || there.length > 0)
@@ -146,7 +151,7 @@ function differ(columns: readonly TableColumn[]): string {
 }
 
 function putBack(table: CopiedTable): string[] {
-  const { name, copy, owner, partitions, attach, inherit, defaults, definitions } = table
+  const { name, copy, owner, partitions, attach, inherit, defaults } = table
   const move = (from: string, to: string, whose: string | null): string[] => [
     `ALTER TABLE ${from} SET SCHEMA ${schemaOf(to)};`,
     ...(whose === null ? [] : [`ALTER TABLE ${to} OWNER TO ${whose};`]),
@@ -160,7 +165,6 @@ function putBack(table: CopiedTable): string[] {
     ...defaults.map(
       ({ column, expression }) => `ALTER TABLE ONLY ${name} ALTER COLUMN ${column} SET DEFAULT ${expression};`,
     ),
-    ...definitions.map((definition) => `${definition};`),
   ]
 }
 
@@ -250,13 +254,15 @@ function withoutTriggers(tables: readonly LiveTable[], statements: readonly stri
   ]
 }
 
-/** Never back, and not where it is: the sequence may have given out more, or does so meanwhile. */
-function setSequence(table: string, live: LiveTable, { name, column, isDescending }: LiveSequence): string {
-  const [last, beyond] = isDescending
-    ? [`min(${column})`, '< (SELECT last_value + (NOT is_called)::int']
-    : [`max(${column})`, '> (SELECT last_value - (NOT is_called)::int']
-  const from = live.isPartitioned ? table : `ONLY ${table}`
-  return `SELECT pg_catalog.setval(${literal(name)}, ${last}) FROM ${from} HAVING ${last} ${beyond} FROM ${name});`
+/**
+ * To where it was at the backup, if it has not come so far: never back, and not by the largest value, which somebody may have
+ * written by hand far beyond.
+ */
+function setSequence({ name, copy, increment }: LiveSequence): string {
+  const next = (alias: string): string => `${alias}.last_value::numeric + ${alias}.is_called::int * (${increment})`
+  const [from, isBehind] = [`${name} l, ${copy} r`, increment.startsWith('-') ? '>' : '<']
+  return `SELECT pg_catalog.setval(${literal(name)}, r.last_value, r.is_called) FROM ${from}
+ WHERE ${next('l')} ${isBehind} ${next('r')};`
 }
 
 /** Groups of what leads back to itself, each after those that it leads to (Tarjan). */

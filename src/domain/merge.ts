@@ -21,7 +21,13 @@ export type LiveTrigger = {
   /** How it is on each partition (`DISABLE`, `ENABLE ALWAYS`), from the top; empty where it is the same everywhere. */
   readonly onPartitions: readonly { readonly table: string; readonly state: string }[]
 }
-export type LiveSequence = { readonly name: string; readonly column: string; readonly isDescending: boolean }
+export type LiveSequence = {
+  readonly name: string
+  /** Decimal; negative for one that counts down. */
+  readonly increment: string
+  /** The sequence of the same column in the copy, with its state at the backup. */
+  readonly copy: string
+}
 
 export type LiveTable = {
   readonly isPartitioned: boolean

@@ -1,4 +1,5 @@
 import type { DumpedSequence, SequenceState, TableContents } from './evidence.ts'
+import type { QualifiedName } from './qualified-name.ts'
 
 export type TableComparison = {
   readonly schema: string
@@ -68,10 +69,15 @@ export function compareSequences(
   })
 }
 
+/** Under which name a table is compared: its own, or that of the table which it is a partition of. */
+export function comparedAs({ schema, name, root }: Pick<TableContents, 'schema' | 'name' | 'root'>): QualifiedName {
+  return root ?? { schema, name }
+}
+
 function addUp(contents: readonly TableContents[]): readonly TableContents[] {
   const tables = new Map<string, TableContents>()
   for (const one of contents) {
-    const named = { ...one, ...one.root }
+    const named = { ...one, ...comparedAs(one) }
     const key = JSON.stringify([named.schema, named.name])
     const before = tables.get(key)
     const rows = before === undefined ? one.rows : sum(before.rows, one.rows, (a, b) => a + b)

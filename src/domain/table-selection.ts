@@ -55,6 +55,15 @@ export function selectTables(wish: TableWish, evidence: Pick<Evidence, 'tables' 
     })
   for (const relation of wanted.values()) if (!isBelowWanted(relation)) choose(relation)
   const all = [...chosen.values()]
+  for (const { schema, name, root } of evidence.tables) {
+    const relation = chosen.get(keyOf({ schema, name }))
+    if (relation === undefined || root === undefined || chosen.has(keyOf(root))) continue
+    const whole = relations.get(keyOf(root))?.text ?? `${root.schema}.${root.name}`
+    const why = 'whose rows are spread by the hash of an enum: a restore puts them into other partitions'
+    throw new PgproofError('USAGE_INVALID', {
+      reason: `${relation.text} is a partition of ${whole}, ${why}; name ${whole}`,
+    })
+  }
   return {
     tables: all.filter(isTable).map(({ schema, name, text, isPartitioned, partitionOf, parents, owner }) => {
       const above = partitionOf === null ? undefined : chosen.get(partitionOf)

@@ -15,6 +15,9 @@ export type ArchivedForeignKey = {
   readonly statement: string
 }
 
+/** An index as the archive defines it; the names are as SQL writes them. */
+export type ArchivedIndex = { readonly table: string; readonly name: string }
+
 /**
  * Writes entries as a list for `pg_restore --use-list`, beside the archive. Numbers are all that pg_restore reads of it,
  * and names may be in any encoding. Throws SPOOL_FULL.
@@ -66,8 +69,18 @@ export function foreignKeysIn(statements: readonly string[]): readonly ArchivedF
 const identifier = '(?:"(?:[^"]|"")*"|[a-z_][a-z0-9_]*)'
 const relation = `${identifier}\\.${identifier}`
 const foreignKey = new RegExp(
-  `^ALTER TABLE (?:ONLY )?(${relation})\\s+ADD CONSTRAINT (${identifier}) FOREIGN KEY \\(${identifier}(?:, ${identifier})*\\) REFERENCES (${relation})\\(`,
+  `^ALTER TABLE (?:ONLY )?(${relation})\\s+ADD CONSTRAINT (${identifier}) FOREIGN KEY \\(${identifier}(?:, (?:PERIOD )?${identifier})*\\) REFERENCES (${relation})\\(`,
 )
+
+/** The indexes among such statements, without those of constraints. */
+export function indexesIn(statements: readonly string[]): readonly ArchivedIndex[] {
+  return statements.flatMap((statement) => {
+    const [, name, table] = index.exec(statement) ?? []
+    return name === undefined || table === undefined ? [] : [{ table, name }]
+  })
+}
+
+const index = new RegExp(`^CREATE (?:UNIQUE )?INDEX (${identifier}) ON (?:ONLY )?(${relation}) USING `)
 
 /** Cuts a script of pg_dump at its semicolons: not those in strings, quoted names, comments or brackets. */
 export function splitStatements(script: string): readonly string[] {

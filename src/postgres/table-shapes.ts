@@ -1,4 +1,4 @@
-import type { LiveSequence, LiveTrigger, TableShape } from '../domain/merge.ts'
+import type { LiveTrigger, TableShape } from '../domain/merge.ts'
 import type { QualifiedName } from '../domain/qualified-name.ts'
 import type { Client } from './connect.ts'
 
@@ -14,7 +14,8 @@ export type FoundRelation = QualifiedName & {
   readonly triggers: readonly LiveTrigger[]
   readonly hasRules: boolean
   readonly hasRowSecurity: boolean
-  readonly sequences: readonly LiveSequence[]
+  /** Those that a column owns. */
+  readonly sequences: readonly { readonly name: string; readonly column: string; readonly increment: string }[]
 }
 
 /**
@@ -71,8 +72,8 @@ const triggers = `
 
 const sequences = `
   SELECT COALESCE(pg_catalog.json_agg(pg_catalog.json_build_object(
-           'name', s.oid::pg_catalog.regclass::text, 'column', pg_catalog.quote_ident(a.attname),
-           'isDescending', q.seqincrement < 0) ORDER BY a.attnum), '[]')
+           'name', s.oid::pg_catalog.regclass::text, 'column', a.attname,
+           'increment', q.seqincrement::text) ORDER BY a.attnum), '[]')
     FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
     JOIN pg_catalog.pg_sequence q ON q.seqrelid = s.oid
     JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid

@@ -2,9 +2,10 @@ import assert from 'node:assert/strict'
 import type { Checklist } from '../domain/checklist.ts'
 import type { Evidence, EvidenceLevel } from '../domain/evidence.ts'
 import { keyOf, parseQualifiedName, type QualifiedName } from '../domain/qualified-name.ts'
-import { compareTables, type TableComparison } from '../domain/table-contents.ts'
+import { comparedAs, compareTables, type TableComparison } from '../domain/table-contents.ts'
 import type { TableSelection } from '../domain/table-selection.ts'
 import { PgproofError } from '../errors.ts'
+import type { ArchivedForeignKey, ArchivedIndex } from '../postgres/archive-definitions.ts'
 import { takeCensus } from '../postgres/census.ts'
 import { type Connection, connect, openSeveral } from '../postgres/connect.ts'
 import { listDumpedTables, tableName } from '../postgres/tables.ts'
@@ -48,8 +49,9 @@ export async function compareCopies(
   }))
   const expected = evidence.tables.filter((table) => selected.has(keyOf(table)))
   const compared = compareTables(expected, restored)
+  const off = new Set(expected.filter((table) => table.level === 'off').map((table) => keyOf(comparedAs(table))))
   const wrong = compared.filter(
-    (one) => one.result !== 'equal' && !(one.result === 'not compared' && levels.get(keyOf(one)) === 'off'),
+    (one) => one.result !== 'equal' && !(one.result === 'not compared' && off.has(keyOf(one))),
   )
   if (wrong.length === 0) {
     checklist.add('row counts', 'passed', `${compared.length} tables, every count and digest equal`)
@@ -67,23 +69,40 @@ export async function compareCopies(
 /** Indexes and constraints that the tables had, foreign keys aside, and that their copies have not. */
 export async function findMissingParts(
   { evidence, selection, connection, schema, major }: CopyQuestion,
+  archived: { readonly indexes: readonly ArchivedIndex[]; readonly foreignKeys: readonly ArchivedForeignKey[] },
   signal: AbortSignal,
 ): Promise<readonly string[]> {
   await using held = await connect(connection, signal, 'pgproof verify')
   const selected = new Map(selection.tables.map((table) => [keyOf(table), table]))
   const structure = await readStructure(held.client, major)
   const kinds = new Set(['column', 'constraint'])
+  const foreignKeys = new Set(archived.foreignKeys.map(({ table, name }) => `${table}.${name}`))
   const inCopy = new Set(
     structure
       .filter(({ kind, name }) => kinds.has(kind) && parseQualifiedName(name)?.schema === schema)
       .map(({ kind, name }) => `${kind} ${withoutSchema(name)}`),
   )
-  return evidence.structure.flatMap(({ kind, name, facets }) => {
+  const missing = evidence.structure.flatMap(({ kind, name }) => {
     const table = kinds.has(kind) ? parseQualifiedName(name) : null
-    const isForeignKey = /^(?:FOREIGN KEY|sha256:)/.test(facets['definition'] ?? '')
-    if (table === null || isForeignKey || !selected.has(keyOf(table))) return []
+    if (table === null || foreignKeys.has(name) || !selected.has(keyOf(table))) return []
     return inCopy.has(`${kind} ${withoutSchema(name)}`) ? [] : [`the copy lacks the ${kind} ${name}`]
   })
+  const { rows } = await held.client.query<{ name: string }>(
+    `SELECT pg_catalog.quote_ident(c.relname) AS name FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+      WHERE n.nspname = $1 AND c.relkind IN ('i', 'I')`,
+    [schema],
+  )
+  const indexesInCopy = new Set(rows.map(({ name }) => name))
+  const isWanted = (text: string): boolean => {
+    const table = parseQualifiedName(text)
+    return table !== null && selected.has(keyOf(table))
+  }
+  return [
+    ...missing,
+    ...archived.indexes
+      .filter(({ table, name }) => isWanted(table) && !indexesInCopy.has(name))
+      .map(({ table, name }) => `the copy lacks the index ${name} of ${table}`),
+  ]
 }
 
 function withoutSchema(name: string): string {

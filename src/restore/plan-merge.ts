@@ -7,13 +7,16 @@ import { findEntries } from '../postgres/archive-contents.ts'
 import {
   type Archive,
   type ArchivedForeignKey,
+  type ArchivedIndex,
   foreignKeysIn,
+  indexesIn,
   readDefinitions,
 } from '../postgres/archive-definitions.ts'
 import type { Client } from '../postgres/connect.ts'
 import { functionsLacking, type ReadingView, type RowFunction, type StagedTable } from '../postgres/move-tables.ts'
 import { isOfKinds } from '../postgres/restore-selected.ts'
 import { type FoundRelation, findRelations } from '../postgres/table-shapes.ts'
+import { notesOfLost } from './lost-with-tables.ts'
 
 /** What the archive and the staging database say of the selected tables, before these are moved. */
 export type Staged = {
@@ -27,17 +30,19 @@ export type Staged = {
   readonly functions: readonly RowFunction[]
   /** All of the archive. */
   readonly foreignKeys: readonly ArchivedForeignKey[]
+  readonly indexes: readonly ArchivedIndex[]
 }
 
-/** The foreign keys of an archive. Throws RESTORE_FAILED. */
-export async function readForeignKeys(
+/** The foreign keys of an archive, and its indexes without those of constraints. Throws RESTORE_FAILED. */
+export async function readTies(
   archive: Archive,
   lines: readonly string[],
   encoding: string,
   signal: AbortSignal,
-): Promise<readonly ArchivedForeignKey[]> {
-  const own = lines.filter((line) => isOfKinds(line, /^FK CONSTRAINT /))
-  return foreignKeysIn(await readDefinitions(archive, own, encoding, signal))
+): Promise<Pick<Staged, 'foreignKeys' | 'indexes'>> {
+  const own = lines.filter((line) => isOfKinds(line, /^(?:FK CONSTRAINT|INDEX) /))
+  const statements = await readDefinitions(archive, own, encoding, signal)
+  return { foreignKeys: foreignKeysIn(statements), indexes: indexesIn(statements) }
 }
 
 /** Those of which both tables are among the selected. */
@@ -77,9 +82,16 @@ export async function planMerge(
   const rootByKey = rootsOf(selection)
   const rootOf = (table: SelectedTable): SelectedTable => rootByKey.get(keyOf(table)) ?? table
   const stagedByKey = new Map(staged.tables.map((table) => [keyOf(table), table]))
-  const stagedShapes = new Map(staged.relations.map((relation) => [keyOf(relation), relation.shape]))
+  const stagedRelations = new Map(staged.relations.map((relation) => [keyOf(relation), relation]))
   const shapeOf = (table: QualifiedName): CopiedTable['shape'] =>
-    stagedShapes.get(keyOf(table)) ?? { columns: [], key: null }
+    stagedRelations.get(keyOf(table))?.shape ?? { columns: [], key: null }
+  // They move along with their tables.
+  const sequenceCopies = (table: QualifiedName): ReadonlyMap<string, string> =>
+    new Map(
+      stagedRelations
+        .get(keyOf(table))
+        ?.sequences.map(({ name, column }) => [column, `${schemaText}.${withoutSchema(name)}`]),
+    )
   const quotedRole = (owner: string | null): string | null => (owner === null ? null : (roles.get(owner) ?? null))
 
   const definitionsOf = async (tables: readonly SelectedTable[]): Promise<readonly string[]> => {
@@ -100,7 +112,7 @@ export async function planMerge(
     for (const parent of inherits)
       if (!gone.has(keyOf(table)) && gone.has(keyOfText(parent)))
         notes.push(`${text} inherited from ${parent}: ALTER TABLE ${text} INHERIT ${parent} makes it do so again`)
-  notes.push(...publicationNotes(selection, gone, evidence))
+  notes.push(...(await notesOfLost(live, staged, gone, evidence, signal)))
 
   const tables: CopiedTable[] = []
   for (const root of roots) {
@@ -119,7 +131,11 @@ export async function planMerge(
       isPartitioned: root.isPartitioned,
       owner: quotedRole(root.owner),
       shape: shapeOf(root),
-      live: isGone ? null : isTable(relation) ? liveOf(relation) : (kindWords[relation.kind] ?? 'relation'),
+      live: isGone
+        ? null
+        : isTable(relation)
+          ? liveOf(relation, sequenceCopies(root))
+          : (kindWords[relation.kind] ?? 'relation'),
       partitions: parts.map((part): CopiedPartition => {
         const of = stagedByKey.get(keyOf(part))
         assert(of?.partitionOf != null, 'a part of a partitioned table is a partition')
@@ -200,31 +216,18 @@ export async function planMerge(
   return { merge, gone }
 }
 
-/** Whether they publish it again is for whoever knows the subscribers. */
-function publicationNotes(
-  { tables }: TableSelection,
-  gone: ReadonlySet<string>,
-  { structure }: Evidence,
-): readonly string[] {
-  const publications = structure.filter(({ kind }) => kind === 'publication')
-  return tables
-    .filter((table) => gone.has(keyOf(table)))
-    .flatMap(({ text }) =>
-      publications
-        .filter(({ facets }) =>
-          ` ${facets['tables'] ?? ''},`.split(` ${text}`).some((rest, at) => at > 0 && /^[ ,]/.test(rest)),
-        )
-        .map(
-          ({ name }) =>
-            `${text} was in publication ${name}: ALTER PUBLICATION ${name} ADD TABLE ${text} publishes it again`,
-        ),
-    )
-}
-
 const kindWords: Readonly<Record<string, string>> = { v: 'view', m: 'materialized view', f: 'foreign table' }
 
-function liveOf({ kind, shape, triggers, hasRules, hasRowSecurity, sequences }: FoundRelation): LiveTable {
-  return { isPartitioned: kind === 'p', shape, triggers, hasRules, hasRowSecurity, sequences }
+/** `copies`: by column, the sequences of the copy. */
+function liveOf(
+  { kind, shape, triggers, hasRules, hasRowSecurity, sequences }: FoundRelation,
+  copies: ReadonlyMap<string, string>,
+): LiveTable {
+  const moved = sequences.flatMap(({ name, column, increment }) => {
+    const copy = copies.get(column)
+    return copy === undefined ? [] : [{ name, increment, copy }]
+  })
+  return { isPartitioned: kind === 'p', shape, triggers, hasRules, hasRowSecurity, sequences: moved }
 }
 
 /** What belongs to tables and is not in their copies, in the order of the archive. */
@@ -273,7 +276,7 @@ function entriesOf(words: string, text: string, kind?: string): string[] {
 async function viewsGone(
   views: readonly ReadingView[],
   lines: readonly string[],
-  { properties }: Evidence,
+  { properties, structure }: Evidence,
   read: (lines: readonly string[]) => Promise<readonly string[]>,
 ): Promise<readonly (Merge['views'][number] & QualifiedName)[]> {
   const gone: (Merge['views'][number] & QualifiedName)[] = []
@@ -282,6 +285,12 @@ async function viewsGone(
     const wanted = [
       entry(kind, view),
       ...view.indexes.map((name) => entry('INDEX', { schema: view.schema, name })),
+      ...structure.flatMap(({ kind: of, name }) => {
+        const words = of === 'trigger' || of === 'rule' ? partKinds[of] : undefined
+        const on = words === undefined ? null : parseQualifiedName(name)
+        return on === null || keyOf(on) !== keyOf(view) ? [] : [`${words} ${view.schema} ${view.name} ${partOf(name)} `]
+      }),
+      entry('COMMENT', view, kind),
       entry('ACL', view, 'TABLE'),
     ]
     const found = new Set(findEntries(lines, wanted, properties.encoding).values())

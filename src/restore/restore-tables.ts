@@ -35,7 +35,7 @@ import { compareCopies, findMissingParts } from './compare-copies.ts'
 import { fetchForRestore } from './fetched-dump.ts'
 import { holdForRestore } from './hold-for-restore.ts'
 import { createPhases } from './phases.ts'
-import { foreignKeysWithin, keyOfText, planMerge, readForeignKeys, type Staged } from './plan-merge.ts'
+import { foreignKeysWithin, keyOfText, planMerge, readTies, type Staged } from './plan-merge.ts'
 import type { RestoredTable, TablesParts, TablesPhase, TablesRequest, TablesResult } from './tables-request.ts'
 import { asTargetError, type Target } from './target-checks.ts'
 import { readTrusted } from './trusted-backup.ts'
@@ -177,7 +177,7 @@ async function restoreTables(request: TablesRequest, parts: TablesParts, signal:
   await makePrivate(asked.client, schema)
   const question = { evidence, selection, connection: live, schema, major: server.major, jobs }
   const compared = await phases.time('verify', () => compareCopies(question, checklist, signal))
-  notes.push(...(await findMissingParts(question, signal)))
+  notes.push(...(await findMissingParts(question, staged, signal)))
   signal.throwIfAborted()
   await claim.keep(
     asked.client,
@@ -262,7 +262,7 @@ async function prepareCopy(
     relations: await findRelations(client, selection.tables),
     views: await readReadingViews(client, selection.tables),
     functions: await readRowFunctions(client, selection.tables),
-    foreignKeys: await readForeignKeys(archive, lines, evidence.properties.encoding, signal),
+    ...(await readTies(archive, lines, evidence.properties.encoding, signal)),
     needed: await readNeededObjects(client, selection.tables),
   }
 }

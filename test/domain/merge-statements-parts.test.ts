@@ -175,17 +175,21 @@ describe('scripts of merging, to the letter', () => {
     expect(around(sql['undo changes'])).toEqual(expected)
   })
 
-  it('sequences - moved on to the last value, in their own direction, and never back', () => {
+  it('sequences - moved on to where they were, in their own direction, and never back; last of all', () => {
     const sequences = [
-      { name: "public.t_id's", column: 'id', isDescending: false },
-      { name: 'public.down', column: 'a', isDescending: true },
+      { name: "public.t_id's", increment: '3', copy: "copy.t_id's" },
+      { name: 'public.down', increment: '-1', copy: 'copy.down' },
     ]
-    const up = `SELECT pg_catalog.setval('public.t_id''s', max(id)) FROM ONLY public.t HAVING max(id) > (SELECT last_value - (NOT is_called)::int FROM public.t_id's);`
-    const down = `SELECT pg_catalog.setval('public.down', min(a)) FROM ONLY public.t HAVING min(a) < (SELECT last_value + (NOT is_called)::int FROM public.down);`
-    const { sql } = merged([table('t', { live: live({ sequences }) })])
-    expect(sql['bring back']?.slice(-3)).toEqual([up, down, 'COMMIT;'])
-    const whole = merged([table('t', { live: live({ sequences: sequences.slice(0, 1), isPartitioned: true }) })])
-    expect(whole.sql['bring back']?.at(-2)).toContain(' FROM public.t HAVING ')
+    const up = [
+      "SELECT pg_catalog.setval('public.t_id''s', r.last_value, r.is_called) FROM public.t_id's l, copy.t_id's r",
+      ' WHERE l.last_value::numeric + l.is_called::int * (3) < r.last_value::numeric + r.is_called::int * (3);',
+    ]
+    const down = [
+      "SELECT pg_catalog.setval('public.down', r.last_value, r.is_called) FROM public.down l, copy.down r",
+      ' WHERE l.last_value::numeric + l.is_called::int * (-1) > r.last_value::numeric + r.is_called::int * (-1);',
+    ]
+    const { sql } = merged([table('t', { live: live({ sequences }) })], { views: [{ statements: ['CREATE VIEW v'] }] })
+    expect(sql['bring back']?.slice(-6)).toEqual(['CREATE VIEW v;', ...up, ...down, 'COMMIT;'])
   })
 
   it('a partitioned table - read and written through its top; partitions that are gone are made anew, before its rows', () => {
@@ -240,6 +244,8 @@ describe('scripts of merging, to the letter', () => {
       'ALTER TABLE public.p INHERIT public.one;',
       'ALTER TABLE public.p INHERIT public.two;',
       "ALTER TABLE ONLY public.p ALTER COLUMN id SET DEFAULT nextval('s');",
+      'SET LOCAL check_function_bodies = off;',
+      'CREATE FUNCTION f;',
       'CREATE RULE r;',
       'GRANT x;',
       '-- Rows of public.t that are gone, whoever deleted them.',
@@ -247,7 +253,6 @@ describe('scripts of merging, to the letter', () => {
       'SELECT r.id, r.a FROM ONLY copy.t r',
       ' WHERE NOT EXISTS (SELECT FROM ONLY public.t l WHERE l.id = r.id);',
       'ADD fk;',
-      'CREATE FUNCTION f;',
       'CREATE VIEW v;',
       'COMMENT v;',
       'CREATE VIEW w;',

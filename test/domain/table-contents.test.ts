@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { DumpedSequence, TableContents } from '../../src/domain/evidence.ts'
-import { compareSequences, compareTables } from '../../src/domain/table-contents.ts'
+import { comparedAs, compareSequences, compareTables } from '../../src/domain/table-contents.ts'
 
 function table(changes: Partial<TableContents> = {}): TableContents {
   return { schema: 'public', name: 'orders', level: 'digest', rows: 3, digest: '-12', condition: null, ...changes }
@@ -53,6 +53,16 @@ describe('tables', () => {
     expect(compared([2, '9007199254740990'], [5, '-9'])).toEqual([['all', 'equal']])
     expect(compared([2, '9007199254740990'], [5, '-8'])).toEqual([['all', 'digest differs']])
     expect(compared([3, '-12'])).toEqual([['all', 'rows differ']])
+  })
+
+  it('no count of one of the partitions of a root - the root is not compared; missing all the same if none comes back', () => {
+    const root = { schema: 'public', name: 'all' }
+    const expected = [table({ name: 'p1', root }), table({ ...off, name: 'p2', root })]
+    expect(comparedAs(expected[1] ?? expect.unreachable())).toEqual(root)
+    const compared = (after: TableContents[]) =>
+      compareTables(expected, after).map(({ name, result }) => [name, result])
+    expect(compared(expected)).toEqual([['all', 'not compared']])
+    expect(compared([])).toEqual([['all', 'missing']])
   })
 
   it('one row missing - rows differ, whatever the digests', () => {

@@ -45,7 +45,11 @@ const select = (
 const textsOf = (structure: readonly StructureObject[], tables: readonly string[], schemas: readonly string[] = []) =>
   select(tables, schemas, { structure: [...structure], tables: [] }).tables.map(({ text }) => text)
 
-function failureOf(tables: readonly string[], schemas: readonly string[] = [], of = evidence): string {
+function failureOf(
+  tables: readonly string[],
+  schemas: readonly string[] = [],
+  of: Parameters<typeof selectTables>[1] = evidence,
+): string {
   try {
     select(tables, schemas, of)
   } catch (error) {
@@ -62,6 +66,18 @@ describe('selecting tables', () => {
     ['with dots and quotes in it', '"My.Schema"."a ""b"""', '"My.Schema"."a ""b"""'],
   ])('a name %s - that table alone', (_, wish, text) => {
     expect(select([wish]).tables.map((table) => table.text)).toEqual([text])
+  })
+
+  it('one partition of a table by the hash of an enum - USAGE_INVALID names the table, which as a whole can be selected', () => {
+    const root = { schema: 'public', name: 'p' }
+    const of = {
+      tables: [{ ...counted('public', 'p1'), root }],
+      structure: [object('table', 'public.p', { definition: 'HASH (m)' }), partition('public.p1', 'public.p')],
+    }
+    expect(failureOf(['public.p1'], [], of)).toContain(
+      'USAGE_INVALID: public.p1 is a partition of public.p, whose rows are spread by the hash of an enum',
+    )
+    expect(select(['public.p'], [], of).tables.map(({ text }) => text)).toEqual(['public.p', 'public.p1'])
   })
 
   it('two parents of one child - it comes once', () => {

@@ -161,14 +161,62 @@ describe('what a table that is gone had around it', () => {
 
   it('a publication that it was in - a note with the statement, which is not run by itself', async () => {
     await using live = await made(
-      'CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE t2 (id int PRIMARY KEY); CREATE PUBLICATION ours FOR TABLE t, t2 (id); CREATE PUBLICATION other FOR TABLE t2',
+      'CREATE TABLE t (id int PRIMARY KEY, a int); CREATE TABLE t2 (id int PRIMARY KEY); CREATE PUBLICATION ours FOR TABLE t (id) WHERE (id > 7), t2 (id); CREATE PUBLICATION other FOR TABLE t2',
     )
     await query(live.url, 'DROP TABLE t')
     const result = await restoreTables(test, live.name, { tables: ['public.t'] })
     psql(live.url, scriptFor(result, 'bring back'))
     expect(result.notes).toEqual([
-      'public.t was in publication ours: ALTER PUBLICATION ours ADD TABLE public.t publishes it again',
+      'a publication had it: ALTER PUBLICATION ours ADD TABLE ONLY public.t (id) WHERE ((id > 7)) publishes it again',
     ])
+    const [, statement = ''] = /: (.*) publishes it again$/.exec(result.notes[0] ?? '') ?? []
+    psql(live.url, statement)
+    expect(await query(live.url, "SELECT pubname AS name FROM pg_publication_tables WHERE tablename = 't'")).toEqual([
+      { name: 'ours' },
+    ])
+  })
+
+  it('a policy and a rule of a table that is there, which named it - notes with their statements, that make them again', async () => {
+    await using live = await made(
+      `CREATE TABLE gone (id int PRIMARY KEY); CREATE TABLE stays (id int PRIMARY KEY); ALTER TABLE stays ENABLE ROW LEVEL SECURITY;
+       CREATE POLICY seen ON stays USING (id IN (SELECT id FROM gone)); CREATE POLICY own ON stays USING (id > 7);
+       CREATE RULE copied AS ON INSERT TO stays DO ALSO INSERT INTO gone VALUES (NEW.id)`,
+    )
+    const before = await heldBy(live.url)
+    await query(live.url, 'DROP TABLE gone CASCADE; DROP POLICY own ON stays')
+    const result = await restoreTables(test, live.name, { tables: ['public.gone'] })
+    psql(live.url, scriptFor(result, 'bring back'))
+    expect(result.notes).toHaveLength(2)
+    for (const note of result.notes)
+      psql(live.url, note.replace(/^it is gone as well, from a table that is there: /, ''))
+    await query(live.url, 'CREATE POLICY own ON stays USING (id > 7)')
+    expect(await heldBy(live.url)).toEqual(before)
+  })
+
+  it('functions that its policy and its view call, with names that are not qualified; a trigger on the view - all as they were', async () => {
+    await using live = await made(
+      `CREATE SCHEMA app; SET search_path = app; CREATE TABLE t (id int PRIMARY KEY); ALTER TABLE t ENABLE ROW LEVEL SECURITY;
+       CREATE FUNCTION may(t) RETURNS boolean LANGUAGE sql AS 'SELECT EXISTS (SELECT FROM t WHERE id = $1.id)';
+       CREATE POLICY p ON t USING (may(t)); CREATE VIEW v AS SELECT id FROM t;
+       CREATE FUNCTION put() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO app.t VALUES (NEW.id); RETURN NEW; END';
+       CREATE TRIGGER put INSTEAD OF INSERT ON v FOR EACH ROW EXECUTE FUNCTION put(); COMMENT ON VIEW v IS 'those there are'`,
+    )
+    const before = await heldBy(live.url)
+    await query(live.url, 'DROP TABLE app.t CASCADE')
+    const result = await restoreTables(test, live.name, { tables: ['app.t'] })
+    psql(live.url, scriptFor(result, 'bring back'))
+    expect(await heldBy(live.url)).toEqual(before)
+  })
+
+  it('an index that could not be made, and a long check - the one is a note, the other is there', async () => {
+    const long = Array.from({ length: 40 }, (_, index) => `id <> -${index + 1}`).join(' AND ')
+    await using live = await made(
+      `CREATE TABLE flag (id int); INSERT INTO flag VALUES (1); CREATE TABLE t (id int PRIMARY KEY, CHECK (${long})); INSERT INTO t VALUES (1);
+       CREATE FUNCTION odd(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN IF NOT EXISTS (SELECT FROM public.flag) THEN RAISE ''no flag''; END IF; RETURN $1; END';
+       CREATE UNIQUE INDEX t_odd ON t (odd(id)); CREATE INDEX fine ON t ((id + 1))`,
+    )
+    const result = await restoreTables(test, live.name, { tables: ['public.t'] })
+    expect(result.notes).toEqual(['the copy lacks the index t_odd of public.t'])
   })
 })
 
@@ -255,6 +303,31 @@ describe('tables that are there', () => {
     } finally {
       await query(live.url, `DROP OWNED BY ${role} CASCADE; DROP ROLE ${role}`)
     }
+  })
+
+  it('a row at the very end of what the sequence can give - the sequence is left where it is', async () => {
+    await using live = await made(
+      'CREATE TABLE t (id serial PRIMARY KEY); INSERT INTO t SELECT FROM generate_series(1, 3); INSERT INTO t VALUES (2147483647)',
+    )
+    await query(live.url, 'DELETE FROM t WHERE id = 2')
+    const result = await restoreTables(test, live.name, { tables: ['public.t'] })
+    expect(psql(live.url, scriptFor(result, 'bring back'))).toBe('')
+    expect(await query(live.url, "SELECT nextval('t_id_seq')::int AS next")).toEqual([{ next: 4 }])
+  })
+
+  it('a sequence of texts, one that counts down, one of steps - never back, never by another type', async () => {
+    await using live = await made(
+      `CREATE SEQUENCE s INCREMENT 10; CREATE TABLE t (no text PRIMARY KEY DEFAULT 'R-' || nextval('s'), n bigint GENERATED ALWAYS AS IDENTITY (INCREMENT -1 MAXVALUE -1));
+       ALTER SEQUENCE s OWNED BY t.no; INSERT INTO t DEFAULT VALUES; INSERT INTO t DEFAULT VALUES`,
+    )
+    await query(
+      live.url,
+      "DELETE FROM t; SELECT setval('s', 8); SELECT setval(pg_get_serial_sequence('t', 'n'), -1, false)",
+    )
+    const result = await restoreTables(test, live.name, { tables: ['public.t'] })
+    psql(live.url, scriptFor(result, 'bring back'))
+    const next = "SELECT nextval('s')::int AS s, nextval(pg_get_serial_sequence('t', 'n'))::int AS n"
+    expect(await query(live.url, next)).toEqual([{ s: 21, n: -3 }])
   })
 
   it('a sequence that has given out its last row, and one that is behind - only the one behind is moved', async () => {
