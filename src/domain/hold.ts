@@ -8,7 +8,7 @@ export const holdFormat = 1
 export const holdLeaseMs = 30 * 60_000
 
 /** What reads. */
-export type HoldPurpose = 'restore' | 'drill' | 'full drill' | 'verification'
+export type HoldPurpose = 'restore' | 'drill' | 'full drill' | 'verification' | 'sync'
 
 /** Not strict, and of any format: what a newer pgproof adds is no reason to remove what it reads. */
 const holdSchema = z.object({

@@ -12,6 +12,7 @@ import {
 import { rolesNeeded } from '../domain/roles-needed.ts'
 import type { PgproofError } from '../errors.ts'
 import { documentPrefixes, drillReportKey, drillTablesKey, fullDrillReportKey } from '../storage/object-keys.ts'
+import type { NamedStore } from '../storage/store-set.ts'
 import type { Installation } from './installation.ts'
 
 export type PruneRequest = {
@@ -20,7 +21,10 @@ export type PruneRequest = {
   /** Only the store of this name; undefined: all. */
   readonly store?: string | undefined
   readonly isDryRun: boolean
-  /** Whether a large share may go, and whether anything may while the newest backup is older than its objective. */
+  /**
+   * Whether a large share may go, whether anything may while the newest backup is older than its objective, and whether this
+   * machine's clock is right where the store's is behind it.
+   */
   readonly isForced?: boolean | undefined
   /** Why nothing of a server may go now, and with null no old report; it is asked again before each removal. */
   readonly objection?: PruneObjection | undefined
@@ -88,7 +92,7 @@ export function planPrune(
   })
   return {
     groups: groups.filter(({ decisions }) => decisions.length > 0),
-    orphanFolders: orphansOf(view, request, installation)
+    orphanFolders: orphansOf(store, view, request, installation)
       .filter(({ folder, server }) => !held.has(folder) && mayPrune(server))
       .map(({ folder, server }) => ({ store, server, folder })),
     oldReports: (request.only === undefined && mayPrune(null) ? oldReportsOf(store, view, installation) : []).filter(
@@ -111,9 +115,19 @@ export function backupsToRemove({ groups }: PrunePlan, store: string, { catalog 
     })
 }
 
-/** The age from which no running backup can own what has no manifest; S3 dates an upload from its beginning. */
-export function orphanAgeMs({ config }: Pick<Installation, 'config'>): number {
-  return Math.max(24 * 3_600_000, ...config.servers.map(({ backupDeadlineMs }) => backupDeadlineMs))
+/**
+ * What was written before this and has no manifest can be no running backup's; S3 dates an upload from its beginning. By the
+ * clock that is behind, the store's or this machine's: one that is days ahead must not take away what is being written.
+ * Who forces a prune takes this machine's for right.
+ */
+export function abandonedBefore(
+  { reader }: Pick<NamedStore, 'reader'>,
+  { isForced = false }: PruneRequest,
+  { config, clock }: Pick<Installation, 'config' | 'clock'>,
+): Date {
+  const ageMs = Math.max(24 * 3_600_000, ...config.servers.map(({ backupDeadlineMs }) => backupDeadlineMs))
+  const aheadMs = isForced ? 0 : Math.max(0, -(reader.clockSkewSeconds() ?? 0) * 1000)
+  return new Date(clock.now().getTime() - aheadMs - ageMs)
 }
 
 type Group = {
@@ -191,8 +205,15 @@ function datedOf({ manifest, snapshotTime, faults, lastVerdict }: CatalogBackup)
   return { label: manifest.label, snapshotTime, isGood: faults.length === 0 && !hasFailed }
 }
 
-function orphansOf(view: StoreView, { only }: PruneRequest, { config, clock }: Installation): StoreView['orphans'] {
-  const now = clock.now().getTime()
+function orphansOf(
+  store: string,
+  view: StoreView,
+  request: PruneRequest,
+  installation: Installation,
+): StoreView['orphans'] {
+  const { only } = request
+  const { config, stores } = installation
+  const olderThan = abandonedBefore(stores.one(store), request, installation)
   const configured = new Set(config.servers.map(({ name }) => name))
   return view.orphans
     .filter(({ server, database }) =>
@@ -201,7 +222,7 @@ function orphansOf(view: StoreView, { only }: PruneRequest, { config, clock }: I
     .filter(({ folder, modifiedAt }) => {
       // Its manifest went, as a record says; a crash kept the rest from going with it.
       if (view.prunedFolders.has(folder)) return true
-      return only === undefined && now - modifiedAt.getTime() > orphanAgeMs({ config })
+      return only === undefined && modifiedAt < olderThan
     })
 }
 

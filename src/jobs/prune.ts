@@ -12,7 +12,14 @@ import { StoreHolds } from '../stored/read-holds.ts'
 import { version } from '../version.ts'
 import type { Installation } from './installation.ts'
 import { sweepPauses } from './pause.ts'
-import { backupsToRemove, type Held, orphanAgeMs, type PrunePlan, type PruneRequest, planPrune } from './plan-prune.ts'
+import {
+  abandonedBefore,
+  backupsToRemove,
+  type Held,
+  type PrunePlan,
+  type PruneRequest,
+  planPrune,
+} from './plan-prune.ts'
 import { objectionTo, whileConfigStays } from './prune-objection.ts'
 
 /** What went from one store. */
@@ -298,8 +305,8 @@ class Removal {
 
     // What unfinished uploads of crashed runs left; how old they must be is for all servers to say.
     if (!this.#installation.config.servers.every(({ name }) => mayPrune(name))) return
-    const { clock, log } = this.#installation
-    const olderThan = new Date(clock.now().getTime() - orphanAgeMs(this.#installation))
+    const { log } = this.#installation
+    const olderThan = abandonedBefore(this.#store, request, this.#installation)
     const uploads = await pruner.sweepUnfinished(olderThan, { signal })
     // Probes of `check` that could not be removed then.
     for await (const { key, modifiedAt } of pruner.list(checksPrefix, { signal }))

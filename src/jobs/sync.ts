@@ -7,6 +7,7 @@ import type { StoredObject } from '../domain/manifest.ts'
 import { PgproofError, reasonOf } from '../errors.ts'
 import { objectNames, tablesKeyOf } from '../storage/object-keys.ts'
 import type { NamedStore, StoreReader, StoreSet } from '../storage/store-set.ts'
+import { holdBackups } from '../stored/hold-backup.ts'
 import { createMeasure, measureBytes } from '../streams/measure.ts'
 import type { Installation } from './installation.ts'
 
@@ -82,6 +83,9 @@ export async function runSync(
     }
     if (backups.length + reports.length === 0) continue
     if (!(await attempt('anything', () => stores.assertMarked(target, signal)))) continue
+    // What is here without a manifest may be old enough to be taken for nobody's, and what is there may be due to go.
+    const held = backups.map(({ folder, copies }) => ({ folder, copies: [{ store }, ...copies] }))
+    await using _hold = await holdBackups(held, { by: 'sync', from: [...known] }, installation, signal)
     for (const backup of backups)
       await attempt(backup.manifest.label, async () => {
         await copyBackup(backup, target, installation, signal, onProgress)
@@ -123,10 +127,11 @@ export function planSync(store: string, { catalog, config, clock, stores }: Inst
 async function copyBackup(
   backup: CatalogBackup,
   target: NamedStore,
-  { stores, catalog }: Installation,
+  installation: Installation,
   signal: AbortSignal,
   onProgress: (progress: RunProgress) => void,
 ): Promise<void> {
+  const { stores, catalog } = installation
   const { manifest, folder, manifestSha256, copies } = backup
   const sources = storesOf(backup).filter((name) => name !== target.name)
   const source = stores.reading(sources)
@@ -139,8 +144,16 @@ async function copyBackup(
     await copyFromAny(folder, object, { stores, sources, target }, signal, onBytes)
     before += object.bytes
   }
-  if (copies.some(({ hasSignature }) => hasSignature)) {
-    await copySmall(`${folder}${objectNames.signature}`, source, target, signal)
+  const isSigned = copies.some(({ hasSignature }) => hasSignature)
+  if (isSigned) await copySmall(`${folder}${objectNames.signature}`, source, target, signal)
+  // A prune that had looked before the hold was there may have taken some of it; the manifest promises all.
+  const signature = isSigned ? [{ name: objectNames.signature, bytes: null }] : []
+  for (const object of [dump, evidence, recovery, ...signature]) {
+    if (object === null) continue
+    const there = await target.reader.head(`${folder}${object.name}`, { signal })
+    if (there !== undefined && (object.bytes === null || there.bytes === object.bytes)) continue
+    const reason = 'it went from the store while the backup was copied; the next sync copies it again'
+    throw new PgproofError('OBJECT_MISMATCH', { key: `${folder}${object.name}`, reason })
   }
   // The manifest last: from here on the backup exists there, too.
   const key = `${folder}${objectNames.manifest}`
@@ -215,7 +228,7 @@ async function copyObject(
     measure.stage,
     checked,
     async (stream: AsyncIterable<Uint8Array>) => {
-      await target.writer.write(key, stream, { signal, expectedBytes: bytes })
+      await target.writer.write(key, stream, { signal, expectedBytes: bytes, isExact: true })
     },
     { signal },
   )

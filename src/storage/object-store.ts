@@ -28,6 +28,8 @@ export type WriteOptions = {
   readonly signal: AbortSignal
   /** Upper bound of what is coming, for planning parts; a stream larger than it must still work. */
   readonly expectedBytes?: number | undefined
+  /** Whether it is as many as that exactly: then what cannot fit is refused before a byte of it is sent. */
+  readonly isExact?: boolean | undefined
 }
 
 export type ListOptions = {

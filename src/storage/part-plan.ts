@@ -38,22 +38,26 @@ export type PartPlan = PartLimits & {
  * `expectedBytes`; a tenth of the allowed parts stays in reserve for a stream that does not. The buffers take what the
  * operator's own numbers give, `partSizeBytes` × (`partsInFlight` + 1), or 128 MiB if that is more; where the expected
  * size demands larger parts, fewer are on their way, down to one and one that is being filled.
- * Throws `STORE_TOO_LARGE` when not even the largest parts could hold `expectedBytes`.
+ * Throws `STORE_TOO_LARGE` when not even the largest parts could hold `expectedBytes` and it is exact. Where it is only an upper
+ * bound, as the size of a database is of its compressed dump, the stream may fit all the same.
  */
 export function planParts(
   settings: {
     readonly expectedBytes?: number | undefined
+    readonly isExact?: boolean | undefined
     readonly partSizeBytes?: number | undefined
     readonly partsInFlight?: number | undefined
   },
   limits: PartLimits,
 ): PartPlan {
-  const { expectedBytes = 0, partSizeBytes = 8 * mebibyte, partsInFlight = 3 } = settings
+  const { partSizeBytes = 8 * mebibyte, partsInFlight = 3 } = settings
   const { maxParts, largestPartBytes } = limits
   const mostBytes = Math.min(maxParts * largestPartBytes, limits.largestObjectBytes)
-  if (expectedBytes > mostBytes)
+  const saidBytes = settings.expectedBytes ?? 0
+  const expectedBytes = Math.min(saidBytes, mostBytes)
+  if (saidBytes > mostBytes && settings.isExact === true)
     throw tooLarge(
-      `${readable(expectedBytes)} are expected, and one object holds ${readable(mostBytes)} at most, ` +
+      `${readable(saidBytes)} are expected, and one object holds ${readable(mostBytes)} at most, ` +
         `in ${count(maxParts)} parts of up to ${readable(largestPartBytes)}`,
     )
   const plannedParts = Math.max(1, Math.floor(maxParts * plannedShare))

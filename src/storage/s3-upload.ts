@@ -51,13 +51,13 @@ export class S3Upload {
   #mayHaveStray = false
   #bytes = 0
 
-  constructor(s3: S3Connection, key: string, settings: UploadSettings, expectedBytes: number | undefined) {
+  constructor(s3: S3Connection, key: string, settings: UploadSettings, expected: Omit<WriteOptions, 'signal'>) {
     this.#s3 = s3
     this.#key = key
     this.#settings = settings
     this.#lock = settings.objectLock
     this.#commit = newCommit(key)
-    this.#plan = planParts({ ...settings, expectedBytes }, s3.profile)
+    this.#plan = planParts({ ...settings, ...expected }, s3.profile)
   }
 
   /**

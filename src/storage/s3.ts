@@ -67,7 +67,7 @@ export class S3Store implements ObjectStore {
 
   async write(key: string, source: AsyncIterable<Uint8Array>, options: WriteOptions): Promise<{ bytes: number }> {
     assertObjectKey(key, `write of ${key}`)
-    return await new S3Upload(this.#s3, key, this.#settings, options.expectedBytes).run(source, options)
+    return await new S3Upload(this.#s3, key, this.#settings, options).run(source, options)
   }
 
   async get(key: string, options: { signal: AbortSignal; maxBytes?: number }): Promise<Uint8Array> {

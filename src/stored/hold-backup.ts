@@ -93,7 +93,8 @@ class StoreHold {
   async #renew(first: 'written' | 'failed'): Promise<void> {
     const { signal } = this.#ended
     let outcome: Outcome = first
-    while (outcome !== 'refused') {
+    // A store that has taken one may take one again: a session token is renewed at times.
+    while (outcome !== 'refused' || this.#written !== null) {
       const pauseMs = outcome === 'written' ? renewAfterMs : tryAgainAfterMs
       await this.#parts.clock.sleep(pauseMs, signal).catch(() => undefined)
       if (signal.aborted) return

@@ -7,13 +7,14 @@ import { runSync } from '../../src/jobs/sync.ts'
 import { backupFolder } from '../../src/storage/object-keys.ts'
 import { signal, storeBackup } from '../catalog/stored.ts'
 import { fail, heal, manifestsIn, soundManifestAt, twoStores } from '../jobs/two-stores.ts'
+import { asleep } from '../support/asleep.ts'
 
 const backup = soundManifestAt('2026-11-18T02:00:00Z')
 
 /** A daemon's scheduler over two stores, of which only the first holds a backup. */
 async function scheduled() {
   let now = Date.parse('2026-11-18T12:00:00Z')
-  const clock = { now: () => new Date(now), monotonicMs: () => now, sleep: async () => {} }
+  const clock = { now: () => new Date(now), monotonicMs: () => now, sleep: asleep }
   const test = await twoStores({ clock, isRequired: false })
   const { installation } = test
   const { catalog } = installation

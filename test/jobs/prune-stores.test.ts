@@ -8,6 +8,7 @@ import { type PruneResult, runPrune } from '../../src/jobs/prune.ts'
 import { runSync } from '../../src/jobs/sync.ts'
 import { backupFolder } from '../../src/storage/object-keys.ts'
 import { reportOf, signal, storeBackup, storeReport } from '../catalog/stored.ts'
+import { asleep } from '../support/asleep.ts'
 import type { MemoryStore } from '../support/memory-store.ts'
 import {
   caught,
@@ -35,7 +36,7 @@ type PruneTest = TwoStores & { wait(hours: number): void }
 /** Both hold these; the last is kept and no other, unless something more is said. */
 async function filled(manifests: readonly Manifest[] = four, options: TwoStoresOptions = {}): Promise<PruneTest> {
   let now = start
-  const clock: Clock = { now: () => new Date(now), monotonicMs: () => now, sleep: async () => {} }
+  const clock: Clock = { now: () => new Date(now), monotonicMs: () => now, sleep: asleep }
   const usual = { PGPROOF_SERVERS__0__RETENTION__LAST: '1', PGPROOF_SERVERS__0__ROLES_RETENTION__LAST: '1' }
   const test = await twoStores({ clock, ...options, settings: { ...usual, ...options.settings } })
   for (const store of [test.a, test.b]) for (const manifest of manifests) await storeBackup(store, manifest)
@@ -345,6 +346,45 @@ describe('what a sync is bringing', () => {
     const { copied } = await runSync({ isDryRun: false }, test.installation, signal)
     expect(copied[1]?.labels).toEqual([late.label])
     expect(inFolder(test.b, late)).toBe(4)
+  })
+
+  it('what was there for days, while a sync brings the rest - stays, and the backup is whole', async () => {
+    await using test = await filled(four, { settings: { PGPROOF_SERVERS__0__RETENTION__LAST: '9' } })
+    const late = soundManifestAt('2026-11-18T03:00:00Z')
+    await storeBackup(test.a, late)
+    const dump = `${backupFolder(late)}${late.objects.dump.name}`
+    await test.b.put(dump, test.a.objects.get(dump)?.body ?? expect.unreachable(), { signal })
+    test.wait(48)
+    let prunes = 0
+    test.b.before = async (operation, key) => {
+      if (operation !== 'commit' || !key.endsWith('RECOVERY.md')) return
+      heal(test.b)
+      await prune(test)
+      prunes += 1
+    }
+    await runSync({ isDryRun: false }, test.installation, signal)
+    expect([prunes, inFolder(test.b, late)]).toEqual([1, 4])
+    await test.installation.catalog.refresh(test.installation.stores, signal)
+    expect(
+      test.installation.catalog
+        .inStore('b')
+        .backups()
+        .flatMap(({ faults }) => faults),
+    ).toEqual([])
+  })
+
+  it('this machine’s clock is days ahead of the store’s - what is being written there is no orphan', async () => {
+    await using test = await filled(four, { settings: { PGPROOF_SERVERS__0__RETENTION__LAST: '9' } })
+    const begun = soundManifestAt('2026-11-18T03:00:00Z')
+    await storeBackup(test.b, begun)
+    test.b.objects.delete(`${backupFolder(begun)}manifest.json`)
+    test.b.unfinished.push({ key: 'x', startedAt: test.installation.clock.now() })
+    test.wait(48)
+    test.b.skewSeconds = -48 * 3600
+    await prune(test)
+    expect([inFolder(test.b, begun), test.b.unfinished.length]).toEqual([3, 1])
+    await prune(test, { isForced: true })
+    expect([inFolder(test.b, begun), test.b.unfinished.length]).toEqual([0, 0])
   })
 
   it('an old orphan becomes a backup between the listing and its removal - nothing of it is removed', async () => {

@@ -5,6 +5,7 @@ import { PgproofError } from '../../src/errors.ts'
 import { runSync, type SyncRequest, type SyncResult } from '../../src/jobs/sync.ts'
 import { backupFolder, drillReportKey } from '../../src/storage/object-keys.ts'
 import { recordOf, reportOf, signal, storeBackup, storeRecord, storeReport } from '../catalog/stored.ts'
+import { asleep } from '../support/asleep.ts'
 import { MemoryStore } from '../support/memory-store.ts'
 import {
   bodies,
@@ -20,7 +21,7 @@ import {
 } from './two-stores.ts'
 
 const now = new Date('2026-11-18T12:00:00Z')
-const clock = { now: () => now, monotonicMs: () => now.getTime(), sleep: async () => {} }
+const clock = { now: () => now, monotonicMs: () => now.getTime(), sleep: asleep }
 const nights = [1, 2, 3].map((day) => soundManifestAt(`2026-11-1${day}T02:00:00Z`))
 const [first, second, third] = nights as [Manifest, Manifest, Manifest]
 const roles = soundRolesAt('2026-11-12T01:00:00Z')
@@ -35,7 +36,9 @@ async function filled(options: TwoStoresOptions = {}): Promise<TwoStores> {
 const sync = ({ installation }: TwoStores, request: Partial<SyncRequest> = {}): Promise<SyncResult> =>
   runSync({ isDryRun: false, ...request }, installation, signal)
 const key = (manifest: Manifest, name: string): string => `${backupFolder(manifest)}${name}`
-const writes = ({ calls }: MemoryStore): string[] => calls.filter((call) => /^(put|write|delete) /.test(call))
+/** Without those of the holds, which are gone in the end. */
+const writes = ({ calls }: MemoryStore): string[] =>
+  calls.filter((call) => /^(put|write|delete) (?!holds\/)/.test(call))
 
 describe('sync', () => {
   it('a store that lacks everything - the newest first, each with its manifest last, and then both are the same', async () => {
@@ -211,6 +214,33 @@ describe('sync', () => {
     await sync(test)
     expect(manifestsIn(test.b)).toContain(third.label)
     expect(test.b.calls.slice(before)).not.toContain(`put ${key(third, 'manifest.json.sig')}`)
+  })
+
+  it('what was there before goes while the rest is copied - SYNC_INCOMPLETE, no such backup; the next sync brings it whole', async () => {
+    await using test = await filled()
+    const dump = key(third, third.objects.dump.name)
+    await test.b.put(dump, test.a.objects.get(dump)?.body ?? expect.unreachable(), { signal })
+    test.b.before = (operation, at) => {
+      if (operation === 'commit' && at === key(third, third.objects.recovery.name)) test.b.objects.delete(dump)
+    }
+    const error = await caught(sync(test))
+    expect(error).toMatchObject({ code: 'SYNC_INCOMPLETE', details: expect.stringContaining('it went from the store') })
+    expect(manifestsIn(test.b)).not.toContain(third.label)
+    heal(test.b)
+    expect((await sync(test)).copied[1]?.labels).toEqual([third.label])
+    expect(bodies(test.b)).toEqual(bodies(test.a))
+  })
+
+  it('while a backup is copied - it is held in both stores, and in none afterwards', async () => {
+    await using test = await filled()
+    const held: string[][] = []
+    test.b.before = (operation, at) => {
+      if (operation !== 'put' || at !== key(third, 'manifest.json')) return
+      for (const store of [test.a, test.b]) held.push(store.keys().filter((one) => one.startsWith('holds/')))
+    }
+    await sync(test)
+    expect(held.map(({ length }) => length)).toEqual([1, 1])
+    for (const store of [test.a, test.b]) expect(store.keys().filter((one) => one.startsWith('holds/'))).toEqual([])
   })
 
   it('a manifest that changes while its backup is copied - SYNC_INCOMPLETE, no such backup in the target, all others', async () => {

@@ -16,6 +16,7 @@ export type HugeTask = {
   /** `backup`: zstd and OpenPGP before the upload, as `pgproof backup` does it. */
   readonly work: 'write' | 'read' | 'backup'
   readonly expectedBytes?: number
+  readonly isExact?: boolean
   readonly settings?: Partial<StoreSettings>
   readonly limits?: { readonly maxParts: number; readonly equalParts: boolean }
   /** A public key file, for `backup`. */
@@ -80,8 +81,8 @@ const printed: HugeResult = { ...result, seconds, takenBytes, startBytes: start,
 console.log(JSON.stringify(printed))
 
 async function work(): Promise<number> {
-  const expectedBytes = task.expectedBytes
-  if (task.work === 'write') return (await store.write('dump', source(), { signal, expectedBytes })).bytes
+  const { expectedBytes, isExact } = task
+  if (task.work === 'write') return (await store.write('dump', source(), { signal, expectedBytes, isExact })).bytes
   if (recipients !== undefined) {
     const target = { folder: '', name: 'dump', recipients, zstdLevel: 1, expectedBytes }
     const { object } = await storeEncrypted(source, target, { store, clock: systemClock }, signal)

@@ -50,7 +50,7 @@ describe('plan of the parts', () => {
     expect(inFlight(1e12, 128 * mebibyte)).toBe(6)
   })
 
-  it('more expected than the largest plan holds - STORE_TOO_LARGE with both sizes; just as much - planned', () => {
+  it('exactly so much expected, more than the largest plan holds - STORE_TOO_LARGE with both sizes; just as much - planned', () => {
     const most = {
       aws: 10_000 * 5 * gibibyte,
       minio: 10_000 * 5 * gibibyte,
@@ -63,21 +63,29 @@ describe('plan of the parts', () => {
       const limits = s3Profiles[provider as keyof typeof most]
       const plan = planParts({ expectedBytes: bytes }, limits)
       expect(plan.partBytes * plan.maxParts).toBeGreaterThanOrEqual(bytes)
-      expect(() => planParts({ expectedBytes: bytes + 1 }, limits)).toThrow(
+      expect(() => planParts({ expectedBytes: bytes + 1, isExact: true }, limits)).toThrow(
         expect.objectContaining({ code: 'STORE_TOO_LARGE' }),
       )
     }
-    expect(() => planParts({ expectedBytes: 60 * tebibyte }, s3Profiles.aws)).toThrow(
+    expect(() => planParts({ expectedBytes: 60 * tebibyte, isExact: true }, s3Profiles.aws)).toThrow(
       'the object is too large for the store: 60 TiB are expected, and one object holds 48.8 TiB at most, in 10,000 parts of up to 5 GiB',
     )
+  })
+
+  it('a bound beyond the largest plan, as the size of a database whose dump is far smaller - planned as large as can be', () => {
+    for (const limits of Object.values(s3Profiles)) {
+      const most = Math.min(limits.maxParts * limits.largestPartBytes, limits.largestObjectBytes)
+      expect(planParts({ expectedBytes: 3 * most }, limits)).toEqual(planParts({ expectedBytes: most }, limits))
+    }
   })
 
   it('any expected size in any store - the plan holds it in equal parts, within memory, or it is refused', () => {
     assert(
       property(anyLimits, anySettings, (limits, settings) => {
-        const { expectedBytes, partSizeBytes = 8 * mebibyte, partsInFlight = 3 } = settings
+        const { partSizeBytes = 8 * mebibyte, partsInFlight = 3 } = settings
         const most = Math.min(limits.maxParts * limits.largestPartBytes, limits.largestObjectBytes)
-        if (expectedBytes > most) {
+        const expectedBytes = Math.min(settings.expectedBytes, most)
+        if (settings.isExact && settings.expectedBytes > most) {
           expect(() => planParts(settings, limits)).toThrow(expect.objectContaining({ code: 'STORE_TOO_LARGE' }))
           return
         }
@@ -169,6 +177,7 @@ const anyLimits = record({
 const anySettings = record({
   // Small and large sizes alike: a uniform one would be tebibytes nearly always.
   expectedBytes: integer({ min: 0, max: 46_000 }).map((power) => Math.floor(2 ** (power / 1000))),
+  isExact: integer({ min: 0, max: 1 }).map((bit) => bit === 1),
   partSizeBytes: option(integer({ min: smallestPartBytes, max: gibibyte }), { nil: undefined }),
   partsInFlight: option(integer({ min: 1, max: 64 }), { nil: undefined }),
 })
