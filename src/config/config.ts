@@ -158,6 +158,8 @@ export type HttpConfig = {
   readonly listen: { readonly host: string; readonly port: number } | null
   readonly tokens: readonly TokenConfig[]
   readonly metricsToken: boolean
+  /** Whether reading from this machine needs no token. */
+  readonly localRead: boolean
   /** Undefined: plain HTTP. Both are paths of PEM files. */
   readonly tls: { readonly certificateFile: string; readonly keyFile: string } | undefined
   /** Requests of one address within a minute. */
@@ -292,6 +294,7 @@ export function buildConfig(settings: Settings, { folder, secrets, isTerminal, i
         sha256: hash?.toLowerCase() ?? read('http', 'tokens', index, 'hashFile') ?? '',
       })),
       metricsToken: http.metricsToken,
+      localRead: http.localRead,
       tls: http.tls && { certificateFile: absolute(http.tls.certificateFile), keyFile: absolute(http.tls.keyFile) },
       rateLimit: http.rateLimit,
     },

@@ -201,6 +201,11 @@ export const schema = z.strictObject({
         description: 'Whether /metrics, /healthz and /readyz demand a token as well.',
         example: 'true',
       }),
+      localRead: withDefault(kinds.flag(), true, {
+        description:
+          'Whether GET from this machine itself needs no token. Turn it off where a proxy on this machine passes on requests of others and does not say so.',
+        example: 'false',
+      }),
       tls: optionalSection('Serves HTTPS. Renewed files are taken without a restart.', {
         certificateFile: required(kinds.path('file'), {
           description: 'The certificate and those between it and the root, as PEM.',

@@ -15,7 +15,10 @@ export type Access = 'probe' | 'metrics' | TokenScope
 export type Caller = {
   /** Null for one that needed none. */
   readonly token: TokenConfig | null
-  /** Whether the request was made on this machine, by nothing that passes on the requests of others. */
+  /**
+   * Whether the request was made on this machine, by nothing that says that it passes on the requests of others, and such
+   * requests are trusted (`http.localRead`).
+   */
   readonly isLocal: boolean
 }
 
@@ -55,8 +58,9 @@ export function createAuthentication(
   }
 
   return (request, access) => {
-    const isLocal =
+    const isFromHere =
       isLoopback(request.socket.remoteAddress ?? '') && !isPassedOn(request) && hosts.has(hostName(request))
+    const isLocal = isFromHere && http().localRead
     const isProbe = access === 'probe' || access === 'metrics'
     if (isProbe && !http().metricsToken) return { token: null, isLocal }
 
@@ -68,7 +72,8 @@ export function createAuthentication(
       return { token, isLocal }
     }
     // The container's own health check has no token; whoever asks for one for the metrics means everybody.
-    if (isRead(request) && isLocal && access !== 'metrics') return { token: null, isLocal }
+    if (isRead(request) && (access === 'probe' ? isFromHere : isLocal && access !== 'metrics'))
+      return { token: null, isLocal }
     throw unauthorized(request)
   }
 }
@@ -155,8 +160,9 @@ function isLoopback(address: string): boolean {
 }
 
 /**
- * Whether a proxy passed the request on: then the socket's address is the proxy's. HTTP/1.0 is what nginx speaks when it
- * is not told otherwise, and then it adds no header either.
+ * Whether a proxy says that it passed the request on: then the socket's address is the proxy's. HTTP/1.0 is what nginx
+ * before 1.29.7 speaks when it is not told otherwise, and then it adds no header either. What speaks HTTP/1.1 and adds none,
+ * as newer ones do, or only joins two sockets, looks like a caller on this machine: hence `http.localRead`.
  */
 function isPassedOn({ headers, httpVersion }: IncomingMessage): boolean {
   if (httpVersion === '1.0') return true

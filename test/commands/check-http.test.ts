@@ -25,7 +25,7 @@ const pair = (name: string, key = name) => ({
 
 async function check(changes: Partial<HttpConfig>): Promise<Finding[]> {
   const listen = { host: '127.0.0.1', port: 9432 }
-  const usual = { listen, tokens: [token], metricsToken: false, tls: undefined, rateLimit: 600 }
+  const usual = { listen, tokens: [token], metricsToken: false, localRead: true, tls: undefined, rateLimit: 600 }
   return await checkHttp({ ...usual, ...changes }, now)
 }
 

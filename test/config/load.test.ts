@@ -92,6 +92,7 @@ describe('a file that is right', () => {
         listen: { host: '127.0.0.1', port: 9432 },
         tokens: [],
         metricsToken: false,
+        localRead: true,
         tls: undefined,
         rateLimit: 600,
       },

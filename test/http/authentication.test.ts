@@ -35,6 +35,15 @@ describe('who may read', () => {
       )
   })
 
+  it('http.localRead is off, for a proxy here that adds no header - 401 without a token, but for health and readiness', async () => {
+    await using server = await startTestServer({ config: { localRead: false, metricsToken: true } })
+    for (const path of ['/', '/v1/status', '/v1/runs', '/openapi.json', '/metrics'])
+      expect([path, (await server.call('GET', path, { as: null })).status]).toEqual([path, 401])
+    expect((await server.call('GET', '/v1/status')).status).toBe(200)
+    for (const path of ['/healthz', '/readyz'])
+      expect([path, (await server.call('GET', path, { as: null })).status]).toEqual([path, 200])
+  })
+
   it('HTTP/1.0, which nginx speaks to what is behind it - is not from this machine', async () => {
     await using server = await startTestServer()
     const answer = await server.sendRaw('GET /v1/status HTTP/1.0\r\nHost: localhost\r\n\r\n')

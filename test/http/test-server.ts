@@ -80,6 +80,7 @@ export async function startTestServer(settings: ServerSettings = {}): Promise<Te
       sha256: createHash('sha256').update(token).digest('hex'),
     })),
     metricsToken: false,
+    localRead: true,
     tls: undefined,
     rateLimit: 1_000_000,
     ...settings.config,

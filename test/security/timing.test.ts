@@ -11,7 +11,13 @@ const tokens = Array.from({ length: count }, (_, index) => `token-${String(index
 function authentication(): Authenticate {
   const known = tokens.map((token) => ({ name: token, scope: 'read' as const, sha256: sha256(token) }))
   const http = {
-    ...{ listen: { host: '127.0.0.1', port: 1 }, metricsToken: false, tls: undefined, rateLimit: 1_000 },
+    ...{
+      listen: { host: '127.0.0.1', port: 1 },
+      metricsToken: false,
+      localRead: true,
+      tls: undefined,
+      rateLimit: 1_000,
+    },
     tokens: known,
   }
   return createAuthentication(() => http, { clock: { monotonicMs: () => 0 }, log: silentLog })
