@@ -5,7 +5,7 @@ import { systemClock } from './clock.ts'
 import type { Config } from './config/config.ts'
 import type { AskPassphrase } from './encryption/keys.ts'
 import type { Installation } from './jobs/installation.ts'
-import { readReportTrust } from './jobs/report-trust.ts'
+import { reportTrustOf } from './jobs/report-trust.ts'
 import { assertMarked, type SettledMarkers, settleMarkers } from './jobs/store-marker.ts'
 import { createLog, type Log } from './log.ts'
 import { openStores } from './storage/open-stores.ts'
@@ -60,7 +60,7 @@ export async function wire(config: Config, options: WireOptions, signal: AbortSi
     for (const [name, error] of markers?.faults ?? []) if (error.code === 'STORE_FOREIGN') stores.leaveOut(name, error)
     const catalog = new Catalog({
       clock,
-      reportTrust: () => readReportTrust(current, clock.now(), storeId || null),
+      reportTrust: reportTrustOf(() => ({ config: current, storeId: storeId || null }), { clock, log }),
       cacheOf: (name) => {
         const { endpoint, url } = config.stores.find((store) => store.name === name) ?? config.stores[0]
         return new KnownCache(config.drill.spool, [storeId, name, endpoint ?? '', url], log)

@@ -3,7 +3,7 @@ import { type DrillReport, encodeDrillReport } from '../domain/drill-report.ts'
 import { encodeManifest } from '../domain/manifest.ts'
 import { type Pause, type PauseDocument, pausesInForce } from '../domain/pause.ts'
 import { type Prune, type PruneRecord, pruneOf } from '../domain/prune-record.ts'
-import { assertNotAborted, PgproofError } from '../errors.ts'
+import { assertNotAborted, PgproofError, toPgproofError } from '../errors.ts'
 import { backupFolder, drillReportKey, pauseKey, pruneRecordKey } from '../storage/object-keys.ts'
 import type { StoreSet } from '../storage/store-set.ts'
 import { absenceOf, damageOf } from './absence.ts'
@@ -340,7 +340,9 @@ export class Catalog {
       this.#lastRefreshedAt = startedAt
       await this.#caches.save(this.#contents, signal)
     } catch (error) {
-      this.#standings = this.#standings.map((standing) => ({ ...standing, isComplete: false }))
+      // Where it was not a store that failed, none was read all the same.
+      const unread = signal.aborted ? null : toPgproofError(error)
+      this.#standings = this.#standings.map((one) => ({ ...one, isComplete: false, error: one.error ?? unread }))
       throw error
     } finally {
       this.#changes = undefined

@@ -1,6 +1,7 @@
 import type { PlannedJob, Run } from '../catalog/runs.ts'
 import { reasonOf } from '../errors.ts'
-import { type Installation, readBackupKeys, readDrillKeys } from '../jobs/installation.ts'
+import type { Installation } from '../jobs/installation.ts'
+import { type KeyExpiry, readKeyExpiries } from '../jobs/key-expiries.ts'
 import type { Queue } from '../jobs/orders.ts'
 import type { QueueView } from '../jobs/queue-view.ts'
 import type { Readiness } from '../jobs/readiness.ts'
@@ -8,12 +9,6 @@ import { spareFullCollections } from './full-collections.ts'
 import { RunQueue } from './run-queue.ts'
 import { Scheduler } from './scheduler.ts'
 import { Stopwatch } from './stopwatch.ts'
-
-export type KeyExpiry = {
-  readonly fingerprint: string
-  readonly use: 'recipient' | 'signer' | 'private'
-  readonly expiresAt: Date | null
-}
 
 /**
  * How often due runs are looked for, in milliseconds; being late by this much is the price of not trusting ticks. By the
@@ -157,7 +152,7 @@ export class Daemon {
     await this.#refresh()
     await this.#scheduler.discover(this.#stopping.signal)
     if (this.queue.hasTurn()) this.#scheduler.orderSync()
-    await this.#readKeyExpiries()
+    this.#keyExpiries = await readKeyExpiries(this.#keyExpiries, this.#installation)
     this.#sinceLook.restart()
   }
 
@@ -194,27 +189,6 @@ export class Daemon {
       }
       this.#storesDown.add(name)
       if (!wasDown) log.error({ store: name, reason: error.message }, 'the store cannot be read')
-    }
-  }
-
-  async #readKeyExpiries(): Promise<void> {
-    const { config, log } = this.#installation
-    const expiries: KeyExpiry[] = []
-    try {
-      const { recipients, signingKey } = await readBackupKeys(this.#installation)
-      for (const key of recipients.expiries) expiries.push({ ...key, use: 'recipient' })
-      if (signingKey !== null) {
-        const { fingerprint, expiresAt } = signingKey
-        expiries.push({ fingerprint, expiresAt, use: 'signer' })
-      }
-      if (config.encryption.privateKeyFiles.length > 0) {
-        const { keys } = await readDrillKeys(this.#installation, 'the daemon')
-        for (const key of keys.expiries) expiries.push({ ...key, use: 'private' })
-      }
-      this.#keyExpiries = expiries
-    } catch (error) {
-      // The last known dates stay; a backup that needs the key will say what is wrong.
-      log.warn({ reason: reasonOf(error) }, 'a key cannot be used')
     }
   }
 }

@@ -1,4 +1,4 @@
-import { isFinished, type Run } from '../catalog/runs.ts'
+import { isFinished, type Run, type RunState } from '../catalog/runs.ts'
 import { PgproofError, toPgproofError } from '../errors.ts'
 import { assertPossible } from '../jobs/assert-possible.ts'
 import { executeRun, type RunWish } from '../jobs/execute.ts'
@@ -6,7 +6,7 @@ import { isHeldBack } from '../jobs/held-back.ts'
 import type { Installation } from '../jobs/installation.ts'
 import type { Order, Queue } from '../jobs/orders.ts'
 import type { QueueCounts, QueueView } from '../jobs/queue-view.ts'
-import { describe, newRun } from '../jobs/run-job.ts'
+import { describe, newRun, stateOf } from '../jobs/run-job.ts'
 import { logKeys } from '../log.ts'
 import { version } from '../version.ts'
 import { inTurns } from './turns.ts'
@@ -246,9 +246,15 @@ export class RunQueue implements Queue {
       // Recorded and logged by runJob, but for what a new configuration does not know any more.
       const known = catalog.findRun(run.id)
       if (known === undefined || isFinished(known)) return
-      const error = toPgproofError(thrown, describe(run))
-      log.error({ [logKeys.run]: run.id, [logKeys.code]: error.code, reason: error.message }, 'run not started')
-      this.#end(run.id, 'failed', error)
+      const failed = toPgproofError(thrown, describe(run))
+      // Nobody has cancelled it: this process is on its way down, and was asking the store.
+      const isLeft = failed.code === 'CANCELLED' && !signal.aborted
+      const error = isLeft ? new PgproofError('SHUTTING_DOWN') : failed
+      const state = stateOf(error, run.job)
+      const line = { [logKeys.run]: run.id, [logKeys.code]: error.code, reason: error.message }
+      if (state === 'cancelled') log.info(line, 'run not started')
+      else log.error(line, 'run not started')
+      this.#end(run.id, state, error)
     }
   }
 
@@ -260,7 +266,7 @@ export class RunQueue implements Queue {
     return this.#end(id, 'cancelled', error)
   }
 
-  #end(id: string, state: 'cancelled' | 'failed', { code, message, hint }: PgproofError): Run | undefined {
+  #end(id: string, state: RunState, { code, message, hint }: PgproofError): Run | undefined {
     const { catalog, clock } = this.#installation
     return catalog.updateRun(id, { state, finishedAt: clock.now(), error: { code, message, hint } })
   }

@@ -297,7 +297,7 @@ export class Scheduler {
     const { servers }: Config = this.#installation.config
     return servers.flatMap((server) => {
       const { backup, roles, drill } = server.schedule
-      const databases = this.#databases.get(server.name) ?? this.#databasesInStore(server)
+      const databases = this.#databasesOf(server)
       return [
         ...(roles === undefined ? [] : [{ job: 'roles' as const, server, database: null, expression: roles }]),
         ...(backup === undefined
@@ -308,6 +308,15 @@ export class Scheduler {
           : databases.map((database) => ({ job: 'drill' as const, server, database, expression: drill }))),
       ]
     })
+  }
+
+  /** While a server does not answer, others may have found a new database there and backed it up. */
+  #databasesOf(server: ServerConfig): readonly string[] {
+    const listed = this.#databases.get(server.name)
+    if (listed === undefined) return this.#databasesInStore(server)
+    if (!this.#unanswered.has(server.name)) return listed
+    const isGone = (database: string): boolean => this.#gone.has(JSON.stringify([server.name, database]))
+    return [...new Set([...listed, ...this.#databasesInStore(server).filter((database) => !isGone(database))])]
   }
 
   #databasesInStore(server: ServerConfig): string[] {

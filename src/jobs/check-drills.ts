@@ -38,9 +38,16 @@ export async function checkDrills(
 
   let largestBytes = 0
   for (const server of config.servers) {
-    // A server that does not answer has its own finding.
     const facts = await factsOf(server, signal)
-    if (facts === undefined) continue
+    if (facts === undefined) {
+      // One that does not answer has a finding of its own, unless this worker was not to ask it.
+      if (config.fleet?.may.includes('backup') === false)
+        findings.warn(
+          `server ${server.name} does not answer this worker: whether its version of PostgreSQL is here, and room for its largest database, is not known`,
+          'Order a drill of it and look at its verdict, or give this worker a login there for the check.',
+        )
+      continue
+    }
     largestBytes = Math.max(largestBytes, facts.largestBytes)
     if (kept?.systemIdentifier === facts.systemIdentifier) findings.problem(new PgproofError('SCRATCH_IS_SOURCE'))
     if (kept !== undefined && kept.major < facts.major) {

@@ -18,6 +18,8 @@ export type FullDrillRequest = Pick<
   }[]
   /** Databases that are named in the configuration and have no backup. */
   readonly missing: readonly string[]
+  /** Why the newest manifest of a database cannot be read: what is drilled is an older backup, or there is none. */
+  readonly unreadable: ReadonlyMap<string, PgproofError>
   /** The one that is replayed for all of them; null if there is none. */
   readonly rolesBackup: CatalogBackup | null
   readonly scratch: Exclude<ScratchSettings, { readonly kind: 'opened' }>

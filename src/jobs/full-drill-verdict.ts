@@ -45,7 +45,13 @@ export function judgeFullDrill(input: FullJudgeInput): {
   readonly error: PgproofError | null
 } {
   const { request, carried, parts } = input
-  const databases = [...request.drills.map((_, index) => resultOf(index, input)), ...request.missing.map(missingOne)]
+  const { drills, missing, unreadable } = request
+  const drilled = new Set(drills.map(({ drill }) => drill.database))
+  const databases = [
+    ...drills.map((_, index) => withNewest(resultOf(index, input), unreadable)),
+    ...missing.map((name) => withoutBackup(name, new PgproofError('NO_BACKUP', { what: `database ${name}` }))),
+    ...[...unreadable].filter(([name]) => !drilled.has(name)).map(([name, error]) => withoutBackup(name, error)),
+  ]
   const error = errorOf(databases, input)
   const reports = carried.flatMap(({ result }) => result?.report ?? [])
   const restoreTimes = databases.map(({ restoreTimeSeconds }) => restoreTimeSeconds)
@@ -143,15 +149,23 @@ function resultOf(index: number, { request, carried, error }: FullJudgeInput): F
 
 const nothingCompared = { tables: 0, rows: 0, objects: 0, countOnly: 0, off: 0, differences: 0, checks: [] }
 
+/** A backup that is not the newest proves nothing of that one. */
+function withNewest(one: FullDrillDatabase, unreadable: FullDrillRequest['unreadable']): FullDrillDatabase {
+  const error = unreadable.get(one.database)
+  return error === undefined || one.verdict === 'failed'
+    ? one
+    : { ...one, verdict: 'failed', reason: publicReason(error) }
+}
+
 /** What has no backup cannot be rebuilt, whatever is in the store: that is the very thing a full drill asks. */
-function missingOne(database: string): FullDrillDatabase {
+function withoutBackup(database: string, error: PgproofError): FullDrillDatabase {
   return {
     database,
     isConfigured: true,
     backup: null,
     drill: null,
     verdict: 'failed',
-    reason: publicReason(new PgproofError('NO_BACKUP', { what: `database ${database}` })),
+    reason: publicReason(error),
     restoreTimeSeconds: null,
     ...nothingCompared,
     omissions: [],

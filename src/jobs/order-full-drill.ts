@@ -1,6 +1,10 @@
+import type { Catalog } from '../catalog/catalog.ts'
+import { placesOfFolders } from '../catalog/places.ts'
 import type { Run } from '../catalog/runs.ts'
+import type { ServerConfig } from '../config/config.ts'
 import { pickForDrill } from '../drill/pick-for-drill.ts'
 import { PgproofError } from '../errors.ts'
+import { objectNames } from '../storage/object-keys.ts'
 import { chooseRolesBackup } from '../stored/read-roles.ts'
 import { drillRequest, scratchSettings } from './execute.ts'
 import { runFullDrill } from './full-drill.ts'
@@ -53,13 +57,15 @@ async function fullDrillRequest(
     )
     drills.push({ drill, backup: pickForDrill(drill, catalog), isConfigured: isConfigured(server, database) })
   }
+  const unreadable = unreadableOf(server, catalog)
   const newest = drills.map(({ backup }) => backup.manifest).toSorted(byInstant)[0]
   const { keys, trustedSigners } = await readDrillKeys(installation, 'a drill')
   const { signingKey } = await readBackupKeys(installation)
   return {
     server: name,
     drills,
-    missing: named.filter((database) => !stored.includes(database)),
+    missing: named.filter((database) => !stored.includes(database) && !unreadable.has(database)),
+    unreadable,
     rolesBackup: (newest === undefined ? undefined : chooseRolesBackup(newest, catalog)) ?? null,
     keys,
     trustedSigners,
@@ -71,6 +77,21 @@ async function fullDrillRequest(
     deadlineMs: config.drill.deadlineMs,
     trigger,
   }
+}
+
+/** Of databases whose newest manifest, in whichever store, is one that nobody can read. */
+function unreadableOf(server: ServerConfig, catalog: Catalog): ReadonlyMap<string, PgproofError> {
+  const placeOf = placesOfFolders()
+  const unreadable = new Map<string, PgproofError>()
+  for (const { key, error } of catalog.damaged()) {
+    const folder = key.slice(0, key.lastIndexOf('/') + 1)
+    const { database = null, server: name, label = '' } = placeOf(folder) ?? {}
+    if (key !== `${folder}${objectNames.manifest}` || database === null || name !== server.name) continue
+    const newest = catalog.newest(name, database)
+    const isNewer = newest === undefined || newest.manifest.label < label
+    if (isNewer && isConfigured(server, database)) unreadable.set(database, error)
+  }
+  return unreadable
 }
 
 /** The newest first. */

@@ -131,7 +131,8 @@ function clashes(one: Run, other: Run): boolean {
   return one.job === other.job || (isOfDatabase(one.job) && isOfDatabase(other.job))
 }
 
-function stateOf(error: PgproofError, job: Job): RunState {
+/** How a run ends with this error. */
+export function stateOf(error: PgproofError, job: Job): RunState {
   if (error.code === 'CANCELLED' || error.code === 'SHUTTING_DOWN') return 'cancelled'
   // A drill has failed only if it found the backup to be bad; a store that is away says nothing about it.
   const saysNothing = job === 'drill' ? !blamesTheBackup.has(error.code) : error.exitCode === 14

@@ -94,6 +94,9 @@ class FailuresInARow {
     if (state === 'succeeded') {
       if (last === undefined || last < finishedAt) this.#lastSuccesses.set(key, finishedAt)
       this.#rows.set(key, new Map(row.filter(([, at]) => at > finishedAt)))
+      if (isPruneOfAll(place))
+        for (const [other, failures] of this.#rows)
+          if (isOfPrune(other)) this.#rows.set(other, new Map([...failures].filter(([, at]) => at > finishedAt)))
     } else if (last === undefined || last <= finishedAt)
       this.#rows.set(key, new Map([...row.slice(-longestRow), [id, finishedAt]]))
   }
@@ -102,6 +105,15 @@ class FailuresInARow {
     const row = [...(this.#rows.get(placeKey(place))?.values() ?? [])]
     return row.filter((at) => lastSuccess === null || at >= lastSuccess).length
   }
+}
+
+/** That of a schedule: what it could not remove anywhere would have failed it. */
+function isPruneOfAll({ server, job }: Pick<RunPlace, 'server' | 'job'>): boolean {
+  return job === 'prune' && server === ''
+}
+
+function isOfPrune(key: string): boolean {
+  return (JSON.parse(key) as unknown[])[2] === 'prune'
 }
 
 function placeKey({ server, database, job }: RunPlace): string {

@@ -74,7 +74,19 @@ export class RunIncidents {
       const gatheredAt = before?.gatheredAt ?? (isNews ? around.now : null)
       this.#failing.set(key, { incident: isNews ? { ...incident, toldAt: null } : incident, run, gatheredAt })
     }
+    if (run.job === 'prune' && run.server === '' && run.state === 'succeeded') this.#endPrunes(run, around)
     this.#tellGathered(around)
+  }
+
+  /** A prune of everything has done what those of single databases could not, each after its backup. */
+  #endPrunes({ finishedAt }: Run, around: Surroundings): void {
+    for (const [key, { incident, run }] of this.#failing) {
+      const isLater = finishedAt === null || (run.finishedAt ?? run.queuedAt) > finishedAt
+      if (run.job !== 'prune' || isLater) continue
+      this.#failing.delete(key)
+      const ended = { ...run, state: 'succeeded' as const, error: null, finishedAt }
+      if (incident.toldAt !== null) this.#recoveries.add(incident, { run: ended, isStored: false }, around.now)
+    }
   }
 
   /** A run of a fleet that ended long before it was seen: whoever had the turn then has told what there was to tell. */

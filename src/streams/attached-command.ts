@@ -1,6 +1,7 @@
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
+import { reasonOf } from '../errors.ts'
 
 /** How a command ended, as a shell would say it. */
 export type AttachedEnd = {
@@ -23,8 +24,14 @@ export type AttachedCommand = {
  * it has ended the signals to this process are the command's: they are passed on and end nothing here. Never rejects.
  */
 export async function runAttached({ command, args, env, onStart }: AttachedCommand): Promise<AttachedEnd> {
-  // Not detached: only the terminal's own process group may read from it.
-  const child = spawn(command, [...args], { env, stdio: 'inherit', shell: false })
+  let child: ChildProcess
+  try {
+    // Not detached: only the terminal's own process group may read from it.
+    child = spawn(command, [...args], { env, stdio: 'inherit', shell: false })
+  } catch (error) {
+    // Node tells some failures to start by the event `error`, and throws the others: ENOTDIR, E2BIG.
+    return notStarted((error as NodeJS.ErrnoException).code ?? reasonOf(error))
+  }
   using _signals = takeSignals((name) => {
     if (name === 'SIGTERM' || name === 'SIGHUP' || !isSentByTerminal()) child.kill(name)
   })

@@ -9,7 +9,8 @@ import { generateKeyPair } from '../../src/encryption/generate.ts'
 import { readSigningKey } from '../../src/encryption/keys.ts'
 import { type SigningKey, signDetached } from '../../src/encryption/sign.ts'
 import { readSigners } from '../../src/jobs/installation.ts'
-import { readReportTrust } from '../../src/jobs/report-trust.ts'
+import { readReportTrust, reportTrustOf } from '../../src/jobs/report-trust.ts'
+import { createLog, silentLog } from '../../src/log.ts'
 import { drillReportKey, drillSignatureKey, drillTablesKey } from '../../src/storage/object-keys.ts'
 import { type KeyFolder, keysMadeAt, openKeyFolder } from '../encryption/made-keys.ts'
 import { MemoryStore } from '../support/memory-store.ts'
@@ -44,6 +45,45 @@ const config = (): Config => ({ encryption: { trustedSigners: [trusted] } }) as 
 function trustingCatalog(): Catalog {
   return new Catalog({ clock, reportTrust: () => readReportTrust(config(), present) })
 }
+
+it('the keys cannot be read any more - those read before still count, and every store is read; said once, and never at first', async () => {
+  const broken = `${keys.folder}/broken.asc`
+  const lines: string[] = []
+  const log = createLog({ level: 'info', format: 'json' }, (line) => lines.push(line))
+  const named = { encryption: { trustedSigners: [broken] } } as unknown as Config
+  const catalogOf = () =>
+    new Catalog({ clock, reportTrust: reportTrustOf(() => ({ config: named, storeId: null }), { clock, log }) })
+  await copyFile(`${keys.folder}/own.pub.asc`, broken)
+  const store = new MemoryStore(clock)
+  const stores = storeSetOf(store)
+  await storeBackup(store, manifest)
+  await put(store, passed, own)
+  const catalog = catalogOf()
+  await catalog.refresh(stores, signal)
+  await keys.file('broken.asc', 'no key')
+  const later = manifestAt('2026-11-19T02:00:00Z')
+  await storeBackup(store, later)
+  for (let times = 0; times < 2; times += 1) await catalog.refresh(stores, signal)
+  expect(catalog.backups().map(({ manifest: { label } }) => label)).toEqual([later.label, manifest.label])
+  expect(catalog.newest('main', 'app', 'verified')?.manifest.label).toBe(manifest.label)
+  expect(lines).toHaveLength(1)
+  const fresh = catalogOf()
+  await expect(fresh.refresh(stores, signal)).rejects.toMatchObject({ code: 'KEY_UNREADABLE' })
+  await copyFile(`${keys.folder}/own.pub.asc`, broken)
+  await catalog.refresh(stores, signal)
+  expect(lines.map((line) => JSON.parse(line).level)).toEqual(['error', 'info'])
+})
+
+it('the keys of another signer cannot be read after a new configuration - no store counts as read', async () => {
+  let named = config()
+  const silent = { clock, log: silentLog }
+  const catalog = new Catalog({ clock, reportTrust: reportTrustOf(() => ({ config: named, storeId: null }), silent) })
+  const stores = storeSetOf(new MemoryStore(clock))
+  await catalog.refresh(stores, signal)
+  named = { encryption: { trustedSigners: [`${keys.folder}/nowhere.asc`] } } as unknown as Config
+  await expect(catalog.refresh(stores, signal)).rejects.toMatchObject({ code: 'KEY_UNREADABLE' })
+  expect(catalog.standings()).toMatchObject([{ isComplete: false, error: { code: 'KEY_UNREADABLE' } }])
+})
 
 /** Stores the report as a drill with this signing key would, or as anybody can who may write. */
 async function put(

@@ -213,6 +213,7 @@ describe('check of a fleet', () => {
       expect.stringContaining('not asked: this worker takes no backups'),
     ])
     expect(drills.stdout).toContain('\ndrills\n')
+    expect(drills.stdout).toContain('does not answer this worker')
     await fleet.configure()
     const backups = await fleet.folder.run(['check'], { env: { PGPROOF_FLEET__MAY: 'backup,prune,serve' } })
     expect([backups.code, backups.stdout.includes('\ndrills\n')]).toEqual([0, false])

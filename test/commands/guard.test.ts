@@ -152,6 +152,8 @@ describe('guard around a command', () => {
     expect(missing.code).toBe(127)
     expect(missing.stderr).toBe(`the command did not run: it was not found; main/${database.name} is untouched\n`)
     await folder.write('not-executable', '#!/bin/sh\nexit 0\n', 0o600)
+    const within = await guard([join(folder.path, 'not-executable', 'migrate')])
+    expect([within.code, within.stderr]).toEqual([127, missing.stderr])
     const denied = await guard([join(folder.path, 'not-executable')])
     expect(denied.code).toBe(126)
     expect(denied.stderr).toContain('it cannot be executed (EACCES)')

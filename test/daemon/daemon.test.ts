@@ -1,7 +1,8 @@
-import { rm } from 'node:fs/promises'
+import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { Daemon } from '../../src/daemon/daemon.ts'
+import { generateKeyPair } from '../../src/encryption/generate.ts'
 import { PgproofError } from '../../src/errors.ts'
 import type { Queue } from '../../src/jobs/orders.ts'
 import { createLog } from '../../src/log.ts'
@@ -66,6 +67,26 @@ describe('a daemon that was asked what it knows', () => {
     await daemon.prepare(signal)
     expect(daemon.keyExpiries()).toEqual(known)
     expect(lines.join('')).toMatch(/"level":"warn".*backup\.pub\.asc.*"a key cannot be used"/)
+    await daemon.stop(0)
+  })
+
+  it('a key has expired and another file is broken when it starts - the dates are told all the same', async () => {
+    await using test = await testInstallation(settings)
+    const made = new Date(test.installation.clock.now().getTime() - 3_600_000)
+    const expired = await generateKeyPair({
+      name: 'old',
+      kind: 'ecc',
+      use: 'backup',
+      now: made,
+      expiresAfterMs: 60_000,
+    })
+    await writeFile(join(test.folder, 'backup.pub.asc'), expired.publicKey)
+    await writeFile(join(test.folder, 'backup.key.asc'), 'no key', { mode: 0o600 })
+    const daemon = new Daemon(test.installation)
+    await daemon.prepare(signal)
+    const [only, ...others] = daemon.keyExpiries()
+    expect([only?.use, others]).toEqual(['recipient', []])
+    expect(Math.abs((only?.expiresAt?.getTime() ?? 0) - made.getTime() - 60_000)).toBeLessThan(1000)
     await daemon.stop(0)
   })
 

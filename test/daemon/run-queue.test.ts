@@ -187,6 +187,27 @@ describe('run queue', () => {
     expect(test.begun).toEqual([])
   })
 
+  it('closed, and asking whether a run is wanted is broken off - cancelled as well, not failed', async () => {
+    const asked = Promise.withResolvers<void>()
+    const answer = Promise.withResolvers<boolean>()
+    await using test = await heldQueue(one, {
+      databases: [app.name],
+      nameOf: ({ job }) => job,
+      isWanted: async () => {
+        asked.resolve()
+        return await answer.promise
+      },
+    })
+    const { id } = test.order('backup', app.name)
+    await asked.promise
+    answer.reject(new PgproofError('CANCELLED', { what: 'the refresh' }))
+    await test.queue.close(60_000)
+    expect(test.installation.catalog.findRun(id)).toMatchObject({
+      state: 'cancelled',
+      error: { code: 'SHUTTING_DOWN' },
+    })
+  })
+
   it('closed while pg_dump sleeps - aborted after the grace, nothing left anywhere', async () => {
     await using folder = await testInstallation()
     const bin = standIn(

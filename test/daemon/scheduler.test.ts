@@ -7,6 +7,7 @@ import { manifestAt, signal, storeBackup } from '../catalog/stored.ts'
 import { testDatabase, testUrl } from '../support/installation.ts'
 import { query } from '../support/postgres-server.ts'
 import { storeSetOf } from '../support/store-sets.ts'
+import { startTcpProxy } from '../support/tcp-proxy.ts'
 import { backupAt2, ofBackups, World } from './world.ts'
 
 describe('scheduler', () => {
@@ -188,6 +189,31 @@ describe('scheduler', () => {
     expect(ofBackups(await world.pass(daemon, '2026-11-21T12:00:00Z', 30))).toEqual([
       '2026-11-21T02:00 backup main app',
     ])
+  })
+
+  it('the server stops answering, and another machine backs up a new database there - it is planned for, and not missed', async () => {
+    const { hostname: host, port } = new URL(testUrl())
+    const proxy = await startTcpProxy({ host, port: Number(port) })
+    try {
+      const url = new URL(testUrl())
+      url.port = String(proxy.port)
+      const world = new World('2026-11-20T12:00:00Z', {
+        ...backupAt2,
+        PGPROOF_SERVERS__0__DATABASES: 'all',
+        PGPROOF_SERVERS__0__URL: url.href,
+      })
+      const daemon = await world.start()
+      const isPlanned = (name: string): boolean => daemon.scheduler.planned().some(({ database }) => database === name)
+      expect([isPlanned('postgres'), isPlanned('brand_new')]).toEqual([true, false])
+      proxy.setMode('refuse')
+      await storeBackup(world.store, manifestAt('2026-11-20T11:00:00Z', { database: 'brand_new' }))
+      await daemon.installation.catalog.refresh(storeSetOf(world.store), signal)
+      await daemon.scheduler.discover(signal)
+      expect([isPlanned('postgres'), isPlanned('brand_new')]).toEqual([true, true])
+      expect(daemon.scheduler.vanished()).toEqual([])
+    } finally {
+      await proxy.stop()
+    }
   })
 
   it('a prune of everything - an hour after each start, then once a day', async () => {

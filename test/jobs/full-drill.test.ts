@@ -142,6 +142,23 @@ ls -d ${path}/spool/*/data/base/* | wc -l >> ${seen}`
     expect(result.error?.code).toBe('FULL_DRILL_FAILED')
   })
 
+  it('the newest manifest of one, and the only one of another, cannot be read - both failed, whatever older backups prove', async () => {
+    await using test = await backedUp()
+    await test.run('backup', nameOf(0))
+    const manifests = test.store.keys().filter((key) => key.endsWith('/manifest.json'))
+    const newest = manifests.filter((key) => key.includes(`/${nameOf(0)}/`)).at(-1) ?? expect.unreachable()
+    const only = manifests.find((key) => key.includes(`/${nameOf(1)}/`)) ?? expect.unreachable()
+    for (const key of [newest, only]) test.store.truncate(key, 100)
+    const result = await fullDrill(test)
+    const seen = result.report.databases.map(({ database, verdict, reason }) => [database, verdict, reason?.code])
+    expect(seen.toSorted()).toEqual([
+      [nameOf(0), 'failed', 'STORE_FORMAT_INVALID'],
+      [nameOf(1), 'failed', 'STORE_FORMAT_INVALID'],
+      [nameOf(2), 'passed', undefined],
+    ])
+    expect(result.error?.code).toBe('FULL_DRILL_FAILED')
+  })
+
   it('a database with a backup that is not configured any more - rebuilt too, and said', async () => {
     await using test = await backedUp({ PGPROOF_SERVERS__0__DATABASES: nameOf(0) }, names().slice(0, 2))
     const { report } = await fullDrill(test)

@@ -164,6 +164,21 @@ describe('failures in a row', () => {
     expect(await of('run_consecutive_failures')).toMatchObject({ [backup]: 0, 'main/app drill': 1 })
   })
 
+  it('a prune after a backup failed, and one of everything succeeded later - 0', async () => {
+    const { catalog, of } = await metricsOf({ manifests: [old] })
+    end(catalog, 'failed', { job: 'prune' })
+    expect((await of('run_consecutive_failures'))['main/app prune']).toBe(1)
+    end(catalog, 'succeeded', {
+      job: 'prune',
+      server: '',
+      database: null,
+      finishedAt: new Date('2026-11-18T02:00:00Z'),
+    })
+    expect((await of('run_consecutive_failures'))['main/app prune']).toBe(1)
+    end(catalog, 'succeeded', { job: 'prune', server: '', database: null })
+    expect((await of('run_consecutive_failures'))['main/app prune']).toBe(0)
+  })
+
   it('failures before the metrics were made - are counted in their order', async () => {
     const { catalog } = await madeUpCatalog(clockAt(now), { manifests: [old] })
     for (const state of ['failed', 'succeeded', 'failed'] as const) end(catalog, state)

@@ -114,6 +114,19 @@ describe('runs', () => {
     expect(titles(receiver)).toEqual(['INCONCLUSIVE drill of main/app', 'RECOVERED drill of main/app'])
   })
 
+  it('a prune after a backup fails, and one of everything succeeds later - that ends the failure', async () => {
+    await using receiver = await startReceiver()
+    await using world = await startWorld([webhookTo(receiver.origin)], {
+      manifests: [manifestAt('2026-11-20T02:00:00Z')],
+    })
+    world.end(world.begin('prune', 'app'), 'failed')
+    await world.pass(hour)
+    world.end(world.begin('prune', null, { server: '' }), 'succeeded')
+    await world.pass(2 * hour)
+    await world.notifier.close(1_000)
+    expect(titles(receiver)).toEqual(['FAILED prune of main/app', 'RECOVERED prune of main/app'])
+  })
+
   it('a prune of everything fails - once more after a day, whatever is in the store', async () => {
     await using receiver = await startReceiver()
     await using world = await startWorld([webhookTo(receiver.origin)], {
