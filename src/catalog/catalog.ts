@@ -340,9 +340,11 @@ export class Catalog {
       this.#lastRefreshedAt = startedAt
       await this.#caches.save(this.#contents, signal)
     } catch (error) {
-      // Where it was not a store that failed, none was read all the same.
+      // Where it was not a store that failed, none was read all the same, be it the first time.
       const unread = signal.aborted ? null : toPgproofError(error)
-      this.#standings = this.#standings.map((one) => ({ ...one, isComplete: false, error: one.error ?? unread }))
+      const first = stores.named.map(({ name, isRequired }) => ({ name, isRequired, error: null, readAt: null }))
+      const known = this.#standings.length > 0 || unread === null ? this.#standings : first
+      this.#standings = known.map((one) => ({ ...one, isComplete: false, error: one.error ?? unread }))
       throw error
     } finally {
       this.#changes = undefined

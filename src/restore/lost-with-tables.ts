@@ -35,10 +35,12 @@ export async function notesOfLost(
   const lost = await lostParts(live, gone, evidence)
   const parts = await statementsOf(lost.map(({ kind, on, part }) => `${kind} ${on.schema} ${on.name} ${part} `))
   return [
-    ...published.map((statement) => `a publication had it: ${onOneLine(statement)} publishes it again`),
+    ...published.map(
+      (statement) => `a publication had a table that is gone: ${onOneLine(statement)} publishes it again`,
+    ),
     ...parts
       .filter((statement) => /^CREATE /.test(statement) && tables.some((table) => isNamedIn(statement, table)))
-      .map((statement) => `it is gone as well, from a table that is there: ${onOneLine(statement)}`),
+      .map((statement) => `gone as well, though its own table is there: ${onOneLine(statement)} makes it again`),
   ]
 }
 

@@ -69,6 +69,7 @@ it('the keys cannot be read any more - those read before still count, and every 
   expect(lines).toHaveLength(1)
   const fresh = catalogOf()
   await expect(fresh.refresh(stores, signal)).rejects.toMatchObject({ code: 'KEY_UNREADABLE' })
+  expect(fresh.standings()).toMatchObject([{ isComplete: false, error: { code: 'KEY_UNREADABLE' }, readAt: null }])
   await copyFile(`${keys.folder}/own.pub.asc`, broken)
   await catalog.refresh(stores, signal)
   expect(lines.map((line) => JSON.parse(line).level)).toEqual(['error', 'info'])

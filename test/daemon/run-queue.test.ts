@@ -164,49 +164,37 @@ describe('run queue', () => {
     expect(test.begun).toEqual(['backup app'])
   })
 
-  it('closed while a run is still asked whether it is wanted - cancelled, and nothing of it begins', async () => {
-    const asked = Promise.withResolvers<void>()
-    const answer = Promise.withResolvers<boolean>()
-    await using test = await heldQueue(one, {
-      databases: [app.name],
-      nameOf: ({ job }) => job,
-      isWanted: async () => {
-        asked.resolve()
-        return await answer.promise
-      },
-    })
-    const { id } = test.order('backup', app.name)
-    await asked.promise
-    const closed = test.queue.close(60_000)
-    answer.resolve(true)
-    await closed
-    expect(test.installation.catalog.findRun(id)).toMatchObject({
-      state: 'cancelled',
-      error: { code: 'SHUTTING_DOWN' },
-    })
-    expect(test.begun).toEqual([])
-  })
-
-  it('closed, and asking whether a run is wanted is broken off - cancelled as well, not failed', async () => {
-    const asked = Promise.withResolvers<void>()
-    const answer = Promise.withResolvers<boolean>()
-    await using test = await heldQueue(one, {
-      databases: [app.name],
-      nameOf: ({ job }) => job,
-      isWanted: async () => {
-        asked.resolve()
-        return await answer.promise
-      },
-    })
-    const { id } = test.order('backup', app.name)
-    await asked.promise
-    answer.reject(new PgproofError('CANCELLED', { what: 'the refresh' }))
-    await test.queue.close(60_000)
-    expect(test.installation.catalog.findRun(id)).toMatchObject({
-      state: 'cancelled',
-      error: { code: 'SHUTTING_DOWN' },
-    })
-  })
+  it.each<[string, (answer: PromiseWithResolvers<boolean>) => void]>([
+    ['it is', ({ resolve }) => resolve(true)],
+    [
+      'that is broken off with the rest',
+      ({ reject }) => reject(new PgproofError('CANCELLED', { what: 'the refresh' })),
+    ],
+  ])(
+    'closed while a run is still asked whether it is wanted, and %s - cancelled, and nothing of it begins',
+    async (_, say) => {
+      const asked = Promise.withResolvers<void>()
+      const answer = Promise.withResolvers<boolean>()
+      await using test = await heldQueue(one, {
+        databases: [app.name],
+        nameOf: ({ job }) => job,
+        isWanted: async () => {
+          asked.resolve()
+          return await answer.promise
+        },
+      })
+      const { id } = test.order('backup', app.name)
+      await asked.promise
+      const closed = test.queue.close(60_000)
+      say(answer)
+      await closed
+      expect(test.installation.catalog.findRun(id)).toMatchObject({
+        state: 'cancelled',
+        error: { code: 'SHUTTING_DOWN' },
+      })
+      expect(test.begun).toEqual([])
+    },
+  )
 
   it('closed while pg_dump sleeps - aborted after the grace, nothing left anywhere', async () => {
     await using folder = await testInstallation()

@@ -181,40 +181,30 @@ describe('a hold of a restore that takes ten hours', () => {
     expect(store.calls.length).toBe(before)
   })
 
-  it('the store is down for a quarter of an hour - said once, in force all the time, and renewed when it is back', async () => {
-    const { parts, store, holds, clock, inForce, lines } = scene()
-    await using _hold = await holdBackups([backup], { by: 'restore' }, parts, never)
-    await clock.pass(15 * minute)
-    store.before = refuse('put', 'STORE_UNREACHABLE')
-    const before = holds()
-    for (let passed = 0; passed < 15; passed += 1) {
-      await clock.pass(minute)
+  it.each([
+    ['the store is down', 'STORE_UNREACHABLE'],
+    ['denied, as with a token that comes late,', 'STORE_DENIED'],
+  ] as const)(
+    '%s for a quarter of an hour - said once, in force all the time, and renewed afterwards',
+    async (_, code) => {
+      const { parts, store, holds, clock, inForce, lines } = scene()
+      await using _hold = await holdBackups([backup], { by: 'restore' }, parts, never)
+      await clock.pass(15 * minute)
+      store.before = refuse('put', code)
+      const before = holds()
+      for (let passed = 0; passed < 15; passed += 1) {
+        await clock.pass(minute)
+        expect((await inForce()).size).toBe(1)
+      }
+      expect(holds()).toEqual(before)
+      store.before = () => {}
+      await clock.pass(2 * minute)
+      expect(holds()).not.toEqual(before)
+      expect(lines.filter(({ level }) => level === 'warn')).toHaveLength(1)
+      await clock.pass(30 * minute)
       expect((await inForce()).size).toBe(1)
-    }
-    expect(holds()).toEqual(before)
-    store.before = () => {}
-    await clock.pass(2 * minute)
-    expect(holds()).not.toEqual(before)
-    expect(lines.filter(({ level }) => level === 'warn')).toHaveLength(1)
-  })
-
-  it('denied for a quarter of an hour, as with a token that comes late - tried again, and in force all the time', async () => {
-    const { parts, store, holds, clock, inForce } = scene()
-    await using _hold = await holdBackups([backup], { by: 'restore' }, parts, never)
-    await clock.pass(5 * minute)
-    store.before = refuse('put', 'STORE_DENIED')
-    const before = holds()
-    for (let passed = 0; passed < 15; passed += 1) {
-      await clock.pass(minute)
-      expect((await inForce()).size).toBe(1)
-    }
-    expect(holds()).toEqual(before)
-    store.before = () => {}
-    await clock.pass(2 * minute)
-    expect(holds()).not.toEqual(before)
-    await clock.pass(30 * minute)
-    expect((await inForce()).size).toBe(1)
-  })
+    },
+  )
 
   it('the reader stands still - out of force after the lease and five minutes, and the next prune removes it', async () => {
     const { store, clock, holds, inForce, sweep, parts } = scene()
