@@ -13,6 +13,7 @@ import {
   mostRetries,
   type NewEntry,
   type Outcome,
+  type Signed,
   type TakenEntry,
   type TakeRules,
   workersQueue,
@@ -146,14 +147,14 @@ export class BossControl implements Control {
   async sign(
     sign: WorkerSign,
     { instance, claims }: { readonly instance: string; readonly claims: boolean },
-  ): Promise<Date> {
+  ): Promise<Signed> {
     const { name } = sign
     return await this.#use(async ({ boss, tables }) => {
       const other = claims ? null : await tables.instanceNamed(name, this.#fleet.heartbeatMs)
       if (other !== null && other !== instance) throw new PgproofError('FLEET_NAME_TAKEN', { name })
       const data = { ...writeSign(sign), instance }
-      await boss.upsert(workersQueue, data, { singletonKey: name, retentionSeconds: 7 * 86_400 })
-      return await tables.now()
+      const { inserted } = await boss.upsert(workersQueue, data, { singletonKey: name, retentionSeconds: 7 * 86_400 })
+      return { now: await tables.now(), isFirst: inserted > 0 }
     })
   }
 

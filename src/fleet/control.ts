@@ -64,6 +64,13 @@ export type Outcome = {
   readonly error: { readonly code: string; readonly message: string; readonly hint: string } | null
 }
 
+export type Signed = {
+  /** The control database's time. */
+  readonly now: Date
+  /** No sign by this name was there. */
+  readonly isFirst: boolean
+}
+
 /** What is said of an entry that is set aside. */
 export type Aside = { readonly code: string; readonly reason: string }
 
@@ -91,10 +98,10 @@ export type Control = {
   find(ids: readonly string[]): Promise<readonly EntryRow[]>
   forget(deadId: string): Promise<void>
   /**
-   * Keeps the worker's sign of life; gives the control database's time. Throws FLEET_NAME_TAKEN if another living process
-   * signs by this name; with `claims` the name is this process's from now on.
+   * Keeps the worker's sign of life. Throws FLEET_NAME_TAKEN if another living process signs by this name; with `claims`
+   * the name is this process's from now on.
    */
-  sign(sign: WorkerSign, name: { readonly instance: string; readonly claims: boolean }): Promise<Date>
+  sign(sign: WorkerSign, name: { readonly instance: string; readonly claims: boolean }): Promise<Signed>
   signs(): Promise<readonly WorkerSign[]>
   /** Nothing happens to the sign of another process. */
   signOff(worker: string, instance: string): Promise<void>

@@ -190,8 +190,8 @@ export class FleetQueue implements Queue {
     await this.#taken.touch()
     await this.#taken.settle()
     const { control } = this.#parts
-    const now = await control.sign(this.#sign(), { instance: this.#instance, claims: false })
-    this.#peers.take(await control.signs(), now)
+    const { now, isFirst } = await control.sign(this.#sign(), { instance: this.#instance, claims: false })
+    this.#peers.take(await control.signs(), now, isFirst)
   }
 
   /** One look at everything. Never rejects, and never two at a time. */
@@ -307,14 +307,15 @@ export class FleetQueue implements Queue {
     const before = clock.now().getTime()
     const sign = this.#sign()
     // Whoever starts has the name: what it replaces may be dead, or on its way down, and nobody waits to find out.
-    const now = await control.sign(sign, { instance: this.#instance, claims: !this.#hasName })
+    const { now, isFirst } = await control.sign(sign, { instance: this.#instance, claims: !this.#hasName })
+    const isMadeAnew = isFirst && this.#hasName
     this.#hasName = true
     this.#offset.note((before + clock.now().getTime()) / 2 - now.getTime())
     const mirrors = this.#hasTurn || fleet.may.includes('serve')
     // Who shows nobody what the others do needs less often to know of them.
-    if (!mirrors && !this.#isDue('peers', Math.min(fleet.heartbeatMs / 2, peersMs))) return
+    if (!mirrors && !isMadeAnew && !this.#isDue('peers', Math.min(fleet.heartbeatMs / 2, peersMs))) return
     const signs = await control.signs()
-    this.#peers.take(signs, now)
+    this.#peers.take(signs, now, isMadeAnew)
     if (!mirrors) return
     const { rows, now: asOf } = await control.changes(this.#since)
     this.#since = new Date(asOf.getTime() - 5_000)

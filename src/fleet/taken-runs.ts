@@ -28,10 +28,13 @@ export type TakenParts = {
 }
 
 type Hand = {
-  readonly entry: TakenEntry
+  /** Another one when it was given away and taken back. */
+  entry: TakenEntry
   readonly payload: Payload
   readonly run: Run
   readonly controller: AbortController
+  /** It was stopped here because another worker may have it. */
+  isGivenUp: boolean
   ended: Promise<void>
   /** Null while it goes on; then what has yet to be told to the queue. */
   settlement: (() => Promise<void>) | null
@@ -71,7 +74,16 @@ export class TakenRuns {
     })
   }
 
+  /**
+   * Begins what was taken. What goes on here already was given away while this worker could not show that it lives, and
+   * nobody else took it: it goes on, by its new attempt.
+   */
   start(entry: TakenEntry, payload: Payload): void {
+    const known = this.#hands.get(entry.id)
+    if (known !== undefined) {
+      known.entry = entry
+      return
+    }
     const { catalog } = this.#parts.installation
     const { job, server, database, trigger, attempt } = payload
     const run: Run = {
@@ -81,7 +93,8 @@ export class TakenRuns {
     }
     catalog.addRun(run)
     const controller = new AbortController()
-    const hand: Hand = { entry, payload, run, controller, ended: Promise.resolve(), settlement: null }
+    const ended = Promise.resolve()
+    const hand: Hand = { entry, payload, run, controller, isGivenUp: false, ended, settlement: null }
     this.#hands.set(run.id, hand)
     hand.ended = this.#carryOut(hand)
   }
@@ -109,7 +122,10 @@ export class TakenRuns {
       if (row?.state === 'cancelled') hand.controller.abort(new PgproofError('CANCELLED', { what: describe(run) }))
       // Given to another worker, or the queue is a new one. A backup goes on: it holds the lock on its database, and what it
       // makes counts. A drill would only be done twice.
-      else if (run.job === 'drill') hand.controller.abort(new PgproofError('LOCKED', { what: describe(run) }))
+      else if (run.job === 'drill') {
+        hand.isGivenUp = true
+        hand.controller.abort(new PgproofError('LOCKED', { what: describe(run) }))
+      }
     }
   }
 
@@ -143,7 +159,7 @@ export class TakenRuns {
   /** Never rejects. */
   async #carryOut(hand: Hand): Promise<void> {
     const { installation, carryOut = executeRun, control, fleet, objection } = this.#parts
-    const { entry, payload, run, controller } = hand
+    const { payload, run, controller } = hand
     const { catalog, log } = installation
     const mustWait = (): boolean =>
       !controller.signal.aborted && (this.#isEarly(hand) || isHeldBack(run, catalog.pauses()))
@@ -173,10 +189,11 @@ export class TakenRuns {
       if (known !== undefined && !isFinished(known)) this.#end(run, isLeft ? new PgproofError('SHUTTING_DOWN') : error)
     }
     const ended = catalog.findRun(run.id) ?? run
-    if (waits) hand.settlement = () => control.putBack(entry, heldBackMs)
-    else if (ended.error?.code === 'SHUTTING_DOWN') hand.settlement = () => control.putBack(entry)
-    else hand.settlement = () => control.finish(entry, outcomeOf(ended, fleet.worker))
-    this.#parts.onEnd?.(ended, entry.queue)
+    const isForAnother = ended.error?.code === 'SHUTTING_DOWN' || (hand.isGivenUp && !isDone(ended))
+    if (waits) hand.settlement = () => control.putBack(hand.entry, heldBackMs)
+    else if (isForAnother) hand.settlement = () => control.putBack(hand.entry)
+    else hand.settlement = () => control.finish(hand.entry, outcomeOf(ended, fleet.worker))
+    this.#parts.onEnd?.(ended, hand.entry.queue)
   }
 
   /** By a clock that is behind, what is done before its due time would count for the one before. */
@@ -207,6 +224,10 @@ export class TakenRuns {
     const state = code === 'CANCELLED' || code === 'SHUTTING_DOWN' ? 'cancelled' : 'failed'
     catalog.updateRun(run.id, { state, finishedAt: clock.now(), error: { code, message, hint } })
   }
+}
+
+function isDone({ state }: Run): boolean {
+  return state === 'succeeded' || state === 'inconclusive'
 }
 
 function outcomeOf({ state, startedAt, finishedAt, label, error }: Run, worker: string): Outcome {

@@ -147,8 +147,9 @@ export class MemoryQueue {
         }),
       sign: (sign) =>
         ask('sign', () => {
+          const isFirst = !this.#signs.has(sign.name)
           this.#signs.set(sign.name, sign)
-          return this.clock.now()
+          return { now: this.clock.now(), isFirst }
         }),
       signs: () => ask('signs', () => [...this.#signs.values()]),
       signOff: (name) => ask('signOff', () => void this.#signs.delete(name)),

@@ -154,6 +154,34 @@ describe('what is in hand', () => {
     expect(stateOf(one, kept.id)).toEqual(['running', null])
   })
 
+  it('given away while nobody saw that it lives, and taken back - a backup goes on and is told of, a drill begins anew', async () => {
+    await using control = await testControl()
+    await using one = await inProcess(control, 'one', { PGPROOF_FLEET__MAY: 'backup,drill,serve' })
+    const kept = one.queue.order(backup('a'))
+    haveBackup(one)
+    const drill = one.queue.order({ job: 'drill', server: 'main', database: 'a', trigger: 'http' })
+    await beatsUntil(one, () => one.running.size, 2)
+    // As a look at what the dead had in hand does it.
+    const giveAway = "UPDATE pgboss.job SET state = 'retry' WHERE state = 'active' AND name IN ('backup', 'drill')"
+    await control.sql(giveAway)
+    await beatsUntil(one, () => one.began.length, 3)
+    expect(one.began).toEqual(['main/a', 'main/a', 'main/a'])
+    expect([...one.running.keys()].toSorted()).toEqual([kept.id, drill.id].toSorted())
+    for (const { end } of one.running.values()) end()
+    const outputs = async (): Promise<unknown> =>
+      (await control.entries("name IN ('backup', 'drill')")).map(({ state, retry_count, output }) => ({
+        state,
+        retry_count,
+        outcome: (output as { state: string } | null)?.state,
+      }))
+    const told = { state: 'completed', retry_count: 1, outcome: 'succeeded' }
+    await beatsUntil(one, outputs, [told, told])
+    expect([kept, drill].map(({ id }) => stateOf(one, id))).toEqual([
+      ['succeeded', null],
+      ['succeeded', null],
+    ])
+  })
+
   it('made by somebody else meanwhile, as a look into the store tells - not begun, cancelled, and no entry that waits', async () => {
     await using control = await testControl()
     await using one = await inProcess(control, 'one', {}, systemClock, async () => {

@@ -160,6 +160,23 @@ describe('two workers that would keep different backups', () => {
     }
   })
 
+  it('the control database was made anew, with another clock - whoever lived before has a heartbeat to sign again', () => {
+    const otherwise = config(retentionOf('main'))
+    const start = Date.now()
+    const at = (seconds: number): Date => new Date(start + seconds * 1000)
+    const { agreement, peers } = seen([signOf(otherwise, 'bk-2', at(0)), signOf(otherwise, 'gone', at(-61))], at(1))
+    const anew = (seconds: number): Date => at(seconds - 86_400)
+    peers.take([], anew(2), true)
+    expect(agreement.list()[0]?.reason).toContain('bk-1 and bk-2')
+    peers.take([], anew(61))
+    expect(agreement.objection('main')?.code).toBe('FLEET_RETENTION_DIFFERS')
+    // What it says now counts, not what it said before.
+    peers.take([signOf(config(), 'bk-2', anew(61))], anew(61))
+    expect(agreement.objection('main')).toBeNull()
+    peers.take([], anew(63))
+    expect(agreement.list()).toEqual([])
+  })
+
   it('a sign of a version that says it otherwise - is a sign all the same', () => {
     const written = writeSign(signOf(config())) as Record<string, unknown>
     expect(readSign(written)?.pruneRules).toEqual(pruneRulesOf(config()))
