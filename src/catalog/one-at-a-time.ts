@@ -7,7 +7,8 @@ export class OneAtATime {
   async run(work: () => Promise<void>, signal: AbortSignal): Promise<void> {
     const others = this.#others
     const own = runAfter(others, work, signal)
-    this.#others = Promise.allSettled([others, own])
+    // Without what became of them: each would keep the one before it, and every error, for good.
+    this.#others = Promise.allSettled([others, own]).then(() => {})
     await own
   }
 }

@@ -156,7 +156,10 @@ export async function unprivilegedUser(
   return { uid: Number(uid), gid: Number(gid) }
 }
 
-/** PostgreSQL manual, "Non-Durable Settings" and "Populating a Database"; of what is said twice, the last holds. */
+/**
+ * PostgreSQL manual, "Non-Durable Settings" and "Populating a Database"; of what is said twice, the last holds. Shared memory
+ * of parallel workers is in files of its own: Docker gives a container 64 MB of /dev/shm, and what a killed server leaves there, nobody removes.
+ */
 function settings(socketFolder: string, { jobs, parameters = {}, cronDatabase }: EmbeddedRequest): string {
   const memory = Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY)
   const mebibytes = (share: number, least: number, most: number): string =>
@@ -175,6 +178,7 @@ archive_mode = off
 max_wal_size = 4GB
 checkpoint_timeout = 1d
 autovacuum = off
+dynamic_shared_memory_type = mmap
 shared_buffers = ${mebibytes(0.1, 64, 1024)}
 maintenance_work_mem = ${mebibytes(0.05, 64, 512)}
 max_parallel_maintenance_workers = ${Math.max(0, Math.min(2, cpus().length - jobs))}

@@ -65,6 +65,18 @@ describe('an embedded server', () => {
     expect(await codeOf(connect(connection, signal))).toBe('SERVER_UNREACHABLE')
   })
 
+  it('what parallel workers share - lies in its own folder, which is removed, and not in /dev/shm, of which a container has little', async () => {
+    await using server = await start()
+    await using held = await connect(server.connection, signal)
+    await held.client.query(`CREATE TABLE public.t AS SELECT g FROM generate_series(1, 1000) g; ALTER TABLE public.t SET (parallel_workers = 2);
+      SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0`)
+    const { rows } = await held.client.query('EXPLAIN (ANALYZE, COSTS OFF) SELECT count(*) FROM public.t')
+    expect(JSON.stringify(rows)).toMatch(/Workers Launched: [12]/)
+    const maps = textOf(`/proc/${postmasterOf(spool.folder)}/maps`)
+    expect(maps).toContain('/pg_dynshmem/mmap.')
+    expect(maps).not.toMatch(/PostgreSQL\.\d/)
+  })
+
   it('parameters of the operator - in force, whatever is in their values', async () => {
     const quote = `it's \\ "x"`
     await using server = await start({ parameters: { work_mem: '7MB', 'custom.quote': quote, autovacuum: 'on' } })
