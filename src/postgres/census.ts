@@ -98,10 +98,10 @@ async function readSequenceStates(client: Client, isStandby: boolean): Promise<S
     SELECT n.nspname AS schema, c.relname AS name, s.seqincrement::text AS increment, s.seqcycle AS "isCycling"
       FROM pg_catalog.pg_sequence s JOIN pg_catalog.pg_class c ON c.oid = s.seqrelid
       JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-     WHERE c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-       AND (c.relpersistence <> 'u' OR NOT $1)
-       AND (NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass
-                          AND d.objid = c.oid AND d.deptype = 'e')
+     WHERE c.relpersistence <> 't' AND (c.relpersistence <> 'u' OR NOT $1)
+       AND ((n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+             AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass
+                               AND d.objid = c.oid AND d.deptype = 'e'))
             OR EXISTS (SELECT FROM pg_catalog.pg_extension e WHERE c.oid = ANY (e.extconfig)))
      ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`,
     [isStandby],

@@ -108,6 +108,13 @@ export function restoreError(
     )
   const role = /^ERROR: {2}role "([^\n]+)" does not exist$/m.exec(said)
   if (role !== null) return new PgproofError('ROLES_MISSING', { role: role[1] ?? '' }, more)
+  const locale = firstGroup(said, missingLocale)
+  if (locale !== null) return new PgproofError('LOCALE_MISSING', { locale }, more)
+  const file = /^ERROR: {2}could not open (?:dictionary|affix|stop-word|synonym|thesaurus) file "([^"\n]+)": /m.exec(
+    said,
+  )
+  if (file !== null)
+    return new PgproofError('SCRATCH_FAILED', { reason: `text search needs its file ${file[1] ?? ''}` }, more)
   if (diskFull.test(said))
     return new PgproofError('SPOOL_FULL', { path: 'of the scratch server', reason: 'no space left on device' }, more)
   const reason = scratchFaults.find(({ pattern }) => pattern.test(said))?.reason
@@ -155,7 +162,14 @@ export function firstErrorOf(failure: PgproofError): string {
 const countPattern = /^warning: errors ignored on restore: (\d+)$/
 
 /** Where the first line of an error has its end, so that no row in it can pass for one. */
-const diskFull = /^(?:(?:ERROR|FATAL|PANIC): {2}could not [^\n]*: )?(?:No space left on device|Disk quota exceeded)$/im
+const diskFull =
+  /^(?:(?:(?:ERROR|FATAL|PANIC): {2}could not [^\n]*: )?(?:No space left on device|Disk quota exceeded)|(?:ERROR|FATAL|PANIC): {2}could not extend file [^\n]*: wrote only \d+ of \d+ bytes at block \d+)$/im
+
+/** Of the system's own collations alone: one that the dump does not bring along is its own fault. */
+const missingLocale = [
+  /^ERROR: {2}collation "pg_catalog\.([^"\n]+)" for encoding "[^"\n]+" does not exist$/m,
+  /^ERROR: {2}could not create locale "([^"\n]+)": No such file or directory$/m,
+]
 
 const missingExtension = [
   /^ERROR: {2}extension "([^"\n]+)" is not available/m,

@@ -55,10 +55,9 @@ export async function listDumpedTables(
                    FROM pg_catalog.pg_extension e) x ON x.oid = c.oid
      WHERE c.relkind = 'r' AND c.relpersistence <> 't'
        AND ${isStandby ? "c.relpersistence <> 'u'" : 'true'}
-       AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-       AND (x.oid IS NOT NULL OR NOT EXISTS (
+       AND (x.oid IS NOT NULL OR (n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND NOT EXISTS (
              SELECT FROM pg_catalog.pg_depend d
-              WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'))
+              WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')))
      ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`)
     .catch((error: unknown) => {
       assertNamesReadable(client, 'table', error)

@@ -26,7 +26,8 @@ export async function readStructure(client: Client, major: number): Promise<Stru
  * in the result without its definition, so that it counts as changed; it is no reason to lose a backup.
  *
  * A lock is given back at once, and never waited for longer than it takes PostgreSQL to look for a deadlock: the holder of
- * a snapshot has every table locked, and a migration that has a view and waits for a table would be the victim.
+ * a snapshot has every table locked, and a migration that has a view and waits for a table would be the victim. Where one
+ * does, this reading gives way: SNAPSHOT_FAILED.
  */
 export async function readStructureInSnapshot(
   client: Client,
@@ -48,6 +49,7 @@ async function readPatiently(
     const read = await attempt(client, () => readKind(client, query, only))
     if (Array.isArray(read)) return read
     if (read.isLocked && before === null) {
+      await assertNotWaitedFor(client)
       await client.query('SELECT pg_catalog.pg_sleep(0.2)')
       continue
     }
@@ -60,6 +62,20 @@ async function readPatiently(
       ...(await readPatiently(client, query, before, names.slice(half))),
     ]
   }
+}
+
+/**
+ * Throws SNAPSHOT_FAILED if somebody waits for a table that this transaction has locked. It may be the one for whom we wait, and
+ * PostgreSQL sees no deadlock in it, because we never wait for long; and pg_dump would have to wait behind anybody.
+ */
+async function assertNotWaitedFor(client: Client): Promise<void> {
+  const { rows } = await client.query<{ pid: number }>(`
+    SELECT l.pid FROM pg_catalog.pg_locks l
+     WHERE NOT l.granted AND l.locktype = 'relation' AND pg_catalog.pg_backend_pid() = ANY (pg_catalog.pg_blocking_pids(l.pid)) LIMIT 1`)
+  const [other] = rows
+  if (other === undefined) return
+  const reason = `somebody is changing a view, and the session with process id ${other.pid} waits for a table that the snapshot has locked`
+  throw new PgproofError('SNAPSHOT_FAILED', { database: client.database ?? '', reason })
 }
 
 function withoutDefinition(kind: string, name: string, before: readonly StructureObject[] | null): StructureObject {

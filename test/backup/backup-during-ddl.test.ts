@@ -98,6 +98,45 @@ describe('DDL while the dump runs', () => {
     expect((await backup).backup).toBeDefined()
   })
 
+  it('who refreshes a view then waits for a table that the backup has - the backup gives way, the other goes on', async () => {
+    const session = new pg.Client({ connectionString: database.url })
+    await session.connect()
+    try {
+      await session.query('BEGIN; REFRESH MATERIALIZED VIEW m')
+      await using test = await testInstallation()
+      const failure = test.run('backup', database.name).catch((error: unknown) => error)
+      const waits = `SELECT count(*)::int AS n FROM pg_stat_activity WHERE datname = '${database.name}'
+                      AND application_name = 'pgproof snapshot' AND query LIKE '%pg_sleep%'`
+      await expect.poll(async () => (await query(database.url, waits))[0]?.['n'], { timeout: 15_000 }).toBe(1)
+      await session.query('TRUNCATE t')
+      expect(await failure).toMatchObject({
+        code: 'SNAPSHOT_FAILED',
+        message: expect.stringMatching(/changing a view, and the session with process id \d+ waits for a table/),
+      })
+      expect(test.store.keys()).toEqual([])
+      await session.query('COMMIT')
+    } finally {
+      await session.end()
+    }
+  })
+
+  it('a type is renamed that a function takes - the function has either name after a restore, and its drill passes', async () => {
+    await query(
+      database.url,
+      "CREATE TYPE pair AS (a int); CREATE FUNCTION first(pair) RETURNS int LANGUAGE sql AS 'SELECT $1.a'",
+    )
+    await using test = await dumpingBeside(
+      '"$REAL" "$@" || exit 1\n$PSQL -c "ALTER TYPE pair RENAME TO couple" >&2 || exit 1',
+    )
+    const { label } = await test.run('backup', database.name)
+    const { omissions } = await evidenceOf(test, label ?? '')
+    const changed = omissions.map(({ object }) => object).filter((object) => object.includes('first('))
+    expect(changed.toSorted()).toEqual(['function public.first(public.couple)', 'function public.first(public.pair)'])
+    await test.run('roles')
+    const { drill } = await test.run('drill', database.name)
+    expect(drill).toMatchObject({ error: null, report: { verdict: 'passed' } })
+  })
+
   it('somebody never ends the refresh - the deadline ends the backup, nothing left', async () => {
     const session = new pg.Client({ connectionString: database.url })
     await session.connect()

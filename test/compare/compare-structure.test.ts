@@ -74,6 +74,8 @@ describe('differences that are no defect, and their limits', () => {
     expect(isExpected(differs('view', 'public.v', 'definition', null, 'b'), same, changed)).toBe(true)
     expect(isExpected(differs('view', 'public.v', 'owner', 'a', 'b'), same, changed)).toBe(false)
     expect(isExpected(missing('view', 'public.v'), same, changed)).toBe(false)
+    expect(isExpected(unexpected('view', 'public.v'), same, changed)).toBe(true)
+    expect(isExpected(unexpected('view', 'public.w'), same, changed)).toBe(false)
     expect(isExpected(differs('view', 'public.w', 'definition', null, 'b'), same, changed)).toBe(false)
     expect(isExpected(differs('table', 'public.v', 'owner', null, 'b'), same, changed)).toBe(false)
   })

@@ -245,6 +245,24 @@ describe('drill with the embedded server', () => {
     })
   })
 
+  it('the operator’s questions - asked under the settings of the database', async () => {
+    const set = (how: string): Promise<unknown> => query(source.url, `ALTER DATABASE ${source.name} ${how}`)
+    for (const how of ["SET TimeZone = 'Pacific/Auckland'", "SET DateStyle = 'SQL, DMY'", 'SET search_path = shop'])
+      await set(how)
+    try {
+      await using test = await testInstallation({
+        PGPROOF_SERVERS__0__CHECKS__0__NAME: 'asked',
+        PGPROOF_SERVERS__0__CHECKS__0__SQL:
+          "select count(*) > 3 and current_setting('TimeZone') = 'Pacific/Auckland' and '13/12/2026'::date = date '2026-12-13' from note",
+      })
+      await test.run('roles')
+      await test.run('backup', source.name)
+      expect(outcomeOf(await test.run('drill', source.name))).toMatchObject({ verdict: 'passed' })
+    } finally {
+      await set('RESET ALL')
+    }
+  })
+
   it('cancelled during the restore - inconclusive report, no server, no spool', async () => {
     await using folder = await testInstallation()
     const bin = standIn(

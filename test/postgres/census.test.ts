@@ -87,6 +87,24 @@ describe('which tables are counted', () => {
   })
 })
 
+it('configuration of an extension that lies in pg_catalog - its tables and sequences are in the dump, and counted', async () => {
+  const tables = `SET allow_system_table_mods = on; CREATE TABLE pg_catalog.views_kept (id int); CREATE SEQUENCE pg_catalog.views_seq;
+    ${asExtensionTables({ 'pg_catalog.views_kept': '' })};
+    ALTER EXTENSION lo ADD SEQUENCE pg_catalog.views_seq;
+    UPDATE pg_extension SET extconfig = extconfig || 'pg_catalog.views_seq'::regclass::oid, extcondition = extcondition || ''::text WHERE extname = 'lo'`
+  await using source = await openSandbox(
+    `${tables}; INSERT INTO pg_catalog.views_kept VALUES (1), (2); SELECT nextval('pg_catalog.views_seq'), nextval('pg_catalog.views_seq')`,
+  )
+  await using copy = await openSandbox(tables)
+  const expected = await contentsOf(source.client)
+  expect(Object.entries(expected).map(([name, { rows }]) => `${name} ${rows}`)).toEqual(['pg_catalog.views_kept 2'])
+  const sequences = await readSequences(source.client, false)
+  expect(sequences).toMatchObject([{ schema: 'pg_catalog', name: 'views_seq', lastValue: '2' }])
+  await dumpAndRestore(source.connection, copy.connection)
+  expect(await contentsOf(copy.client)).toEqual(expected)
+  expect(await readSequences(copy.client, false)).toEqual(sequences)
+})
+
 describe('taking a census', () => {
   it('levels per table, several connections, a report of progress - every table once, in order of their names', async () => {
     await using sandbox = await openSandbox(

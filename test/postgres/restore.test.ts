@@ -461,6 +461,47 @@ describe('what the scratch server lacks', () => {
     }
   })
 
+  // As on a host that lacks what the source's has: nothing here may depend on what this machine was given.
+  const system = (sql: string): string => `SET allow_system_table_mods = on; ${sql}`
+  it.each([
+    [
+      'a locale of the system, for a column',
+      'CREATE TABLE t (v text COLLATE "C.utf8")',
+      system(`DELETE FROM pg_catalog.pg_collation WHERE collname = 'C.utf8'`),
+      { code: 'LOCALE_MISSING', message: expect.stringContaining('lacks the locale C.utf8') },
+    ],
+    [
+      'a locale of the system, for a collation',
+      system(`CREATE COLLATION c (provider = libc, locale = 'C');
+        UPDATE pg_catalog.pg_collation SET collcollate = 'xx_XX.utf8', collctype = 'xx_XX.utf8' WHERE collname = 'c'`),
+      '',
+      { code: 'LOCALE_MISSING', message: expect.stringContaining('lacks the locale xx_XX.utf8') },
+    ],
+    [
+      'a file of text search',
+      system(`CREATE TEXT SEARCH DICTIONARY d (TEMPLATE = simple, STOPWORDS = english);
+        UPDATE pg_catalog.pg_ts_dict SET dictinitoption = 'stopwords = ''elsewhere''' WHERE dictname = 'd'`),
+      '',
+      { code: 'SCRATCH_FAILED', message: expect.stringMatching(/needs its file .*elsewhere\.stop/) },
+    ],
+  ])('%s that this host lacks - inconclusive, named', async (_, setUp, there, expected) => {
+    const file = await archiveOf([setUp])
+    await using copy = await openSandbox(there)
+    expect(await errorOf(restore(file, copy))).toMatchObject(expected)
+  })
+
+  it('a disk that takes half a page - SPOOL_FULL', async () => {
+    const file = await archiveOf(['CREATE TABLE t (v int)'])
+    const full = join(folder, 'full_pg_restore')
+    const said =
+      'pg_restore: error: could not execute query: ERROR:  could not extend file "base/5/7": wrote only 4096 of 8192 bytes at block 9\nHINT:  Check free disk space.'
+    writeFileSync(full, `#!/bin/bash\nprintf '%b\\n' '${said}' >&2; exit 1\n`, { mode: 0o755 })
+    await using copy = await openSandbox()
+    const short = { ...program, path: full }
+    const error = await errorOf(restoreDump({ connection: copy.connection, program: short, file, jobs: 1 }, signal))
+    expect(error).toMatchObject({ code: 'SPOOL_FULL' })
+  })
+
   it('nobody there - SCRATCH_FAILED', async () => {
     const file = await archiveOf(['CREATE TABLE t (v int)'])
     const connection = parseConnectionUrl('nobody', 'postgres://postgres@127.0.0.1:1/postgres')
