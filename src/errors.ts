@@ -492,8 +492,8 @@ export const register = {
     12,
     502,
     false,
-    'the name of a {kind} in "{database}" is not UTF-8: {reason}',
-    'Rename it: a database in SQL_ASCII takes whatever bytes it is given, and no evidence can name these.',
+    'the name of a {kind} in "{database}", or a text that belongs to one, is not UTF-8: {reason}',
+    'Rename it, or write its comment, default or source in UTF-8: a database in SQL_ASCII takes whatever bytes it is given, and no evidence can say these. Rows may hold any.',
   ),
   POOLER_DETECTED: entry(
     12,

@@ -25,9 +25,10 @@ export async function takeCensus(
   const queue = [...request.tables].sort((one, other) => other.bytes - one.bytes)
   const contents: TableContents[] = []
   const work = async (client: Client): Promise<void> => {
+    const isSqlAscii = await isInSqlAscii(client)
     for (let table = queue.shift(); table !== undefined; table = queue.shift()) {
       signal.throwIfAborted()
-      contents.push(await censusOfTable(client, table, request, signal))
+      contents.push(await censusOfTable(client, table, isSqlAscii, request, signal))
       request.onTable?.(contents.length, request.tables.length)
     }
   }
@@ -43,6 +44,7 @@ export async function takeCensus(
 async function censusOfTable(
   client: Client,
   table: DumpedTable,
+  isSqlAscii: boolean,
   request: CensusRequest,
   signal: AbortSignal,
 ): Promise<TableContents> {
@@ -52,7 +54,7 @@ async function censusOfTable(
   if (level === 'off') return { ...named, rows: null, digest: null }
   try {
     const columns = level === 'digest' ? await readDigestColumns(client, table.oid) : null
-    const row = await asked(client, censusQuery(table, columns))
+    const row = await asked(client, censusQuery(table, columns), isSqlAscii)
     return { ...named, rows: Number(row?.rows), digest: row?.digest ?? null }
   } catch (error) {
     signal.throwIfAborted()
@@ -63,13 +65,27 @@ async function censusOfTable(
 /**
  * Planning a query locks the table's indexes until the transaction ends, and a transaction with a snapshot lasts as long
  * as the dump: a REINDEX would wait for it while all writers wait for the REINDEX. A savepoint gives these locks back.
+ *
+ * A database in SQL_ASCII holds any bytes, and functions such as `bpcharsend` refuse those that are not UTF-8 to a client
+ * that is. The answers are numbers.
  */
-async function asked(client: Client, query: string): Promise<{ rows: string; digest: string | null } | undefined> {
+async function asked(
+  client: Client,
+  query: string,
+  isSqlAscii: boolean,
+): Promise<{ rows: string; digest: string | null } | undefined> {
   const isInSnapshot = client.getTransactionStatus() === 'T'
   if (isInSnapshot) await client.query('SAVEPOINT census')
+  if (isSqlAscii) await client.query("SET client_encoding = 'SQL_ASCII'")
   const { rows } = await client.query<{ rows: string; digest: string | null }>(query)
+  if (isSqlAscii) await client.query("SET client_encoding = 'UTF8'")
   if (isInSnapshot) await client.query('ROLLBACK TO SAVEPOINT census')
   return rows[0]
+}
+
+async function isInSqlAscii(client: Client): Promise<boolean> {
+  const { rows } = await client.query<{ server_encoding: string }>('SHOW server_encoding')
+  return rows[0]?.server_encoding === 'SQL_ASCII'
 }
 
 function throwQueryFailed(database: string, what: string, error: unknown): never {

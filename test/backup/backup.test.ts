@@ -99,28 +99,33 @@ describe('backup', () => {
   })
 
   it.each([
-    ['table', `DO $$ BEGIN EXECUTE format('CREATE TABLE %I (a int)', E'caf\\xe9'); END $$`],
-    ['column', `DO $$ BEGIN EXECUTE format('CREATE TABLE t (%I int)', E'caf\\xe9'); END $$`],
+    ['name', 'table', `DO $$ BEGIN EXECUTE format('CREATE TABLE %I (a int)', E'caf\\xe9'); END $$`],
+    ['comment', 'table', "CREATE TABLE t (a int); COMMENT ON TABLE t IS E'caf\\xe9'"],
+    ['name', 'column', `DO $$ BEGIN EXECUTE format('CREATE TABLE t (%I int)', E'caf\\xe9'); END $$`],
     [
+      'name',
       'function',
       `DO $$ BEGIN EXECUTE format('CREATE FUNCTION %I() RETURNS int LANGUAGE sql AS ''SELECT 1''', E'caf\\xe9'); END $$`,
     ],
-  ])('a SQL_ASCII database with the name of a %s that is not UTF-8 - says which, nothing left', async (kind, sql) => {
-    const name = `ascii_${kind}`
-    await query(testUrl(), `CREATE DATABASE ${name} TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'`)
-    try {
-      await query(testUrl(name), sql)
-      await using test = await testInstallation()
-      const failure = await test.run('backup', name).catch((error: unknown) => error)
-      expect(failure).toMatchObject({
-        code: 'NAME_INVALID',
-        message: expect.stringContaining(`the name of a ${kind} in`),
-      })
-      await expectNothingLeft(test, name)
-    } finally {
-      await query(testUrl(), `DROP DATABASE ${name} WITH (FORCE)`)
-    }
-  })
+  ])(
+    'a SQL_ASCII database with the %s of a %s that is not UTF-8 - says of what, nothing left',
+    async (what, kind, sql) => {
+      const name = `ascii_${kind}_${what}`
+      await query(testUrl(), `CREATE DATABASE ${name} TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'`)
+      try {
+        await query(testUrl(name), sql)
+        await using test = await testInstallation()
+        const failure = await test.run('backup', name).catch((error: unknown) => error)
+        expect(failure).toMatchObject({
+          code: 'NAME_INVALID',
+          message: expect.stringContaining(`the name of a ${kind} in`),
+        })
+        await expectNothingLeft(test, name)
+      } finally {
+        await query(testUrl(), `DROP DATABASE ${name} WITH (FORCE)`)
+      }
+    },
+  )
 
   it('the upload fails while pg_dump is silent - its error at once, not at pg_dump’s next byte', async () => {
     await using folder = await testInstallation()

@@ -91,7 +91,7 @@ export const awkwardSettings: readonly AwkwardDatabase[] = [
     title: 'encoding SQL_ASCII, with bytes that are no text in any encoding',
     source: 'multibyte',
     create: "ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0",
-    sql: `CREATE TABLE t (a text PRIMARY KEY, b varchar(3), c text[]); INSERT INTO t VALUES (E'\\xe9\\xff\\xfe', E'\\xc3\\x28\\x80', ARRAY[E'\\xff', 'é']), ('é', '☕', NULL), (E'\\x80', '', '{}'); CREATE INDEX ON t (upper(a)); CREATE TABLE "utf8 é ☕" ("é" int); INSERT INTO "utf8 é ☕" VALUES (1)`,
+    sql: `CREATE TABLE t (a text PRIMARY KEY, b varchar(3), c text[]); INSERT INTO t VALUES (E'\\xe9\\xff\\xfe', E'\\xc3\\x28\\x80', ARRAY[E'\\xff', 'é']), ('é', '☕', NULL), (E'\\x80', '', '{}'); CREATE INDEX ON t (upper(a)); CREATE TABLE padded (a char(4), b json, c jsonb, d tsvector); INSERT INTO padded VALUES (E'\\xe9', (E'"\\xe9"')::json, (E'"\\xff"')::jsonb, (E'\\xe9')::tsvector), ('é', '"é"', '"é"', 'é'); CREATE TABLE "utf8 é ☕" ("é" int); INSERT INTO "utf8 é ☕" VALUES (1)`,
   },
   {
     id: 'euc_jp',
