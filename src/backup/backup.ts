@@ -11,7 +11,7 @@ import { type LeftOut, listLeftOut } from '../postgres/coverage.ts'
 import { type DumpCompression, dumpDatabase } from '../postgres/dump.ts'
 import { listExtensions, readDatabaseProperties, readDatabaseSize } from '../postgres/facts.ts'
 import { findProgram } from '../postgres/programs.ts'
-import { asSourceFailure, holdSnapshot, joinSnapshot, type Snapshot } from '../postgres/snapshot.ts'
+import { asSourceFailure, holdSnapshot, joinSnapshot, readPatiently, type Snapshot } from '../postgres/snapshot.ts'
 import { tableName } from '../postgres/tables.ts'
 import { backupFolder, objectNames } from '../storage/object-keys.ts'
 import { archiveOnly } from '../streams/archive-header.ts'
@@ -77,7 +77,7 @@ async function backUp(request: BackupRequest, parts: BackupParts, signal: AbortS
   const properties = await readDatabaseProperties(snapshot.client, facts.major)
   const databaseBytes = await readDatabaseSize(snapshot.client)
   const leftOut = await listLeftOut(snapshot.client, facts.isStandby)
-  const sequencesBefore = await readSequences(snapshot.client, facts.isStandby)
+  const sequencesBefore = await readPatiently(snapshot, () => readSequences(snapshot.client, facts.isStandby))
   const structureBefore = await readStructureInSnapshot(snapshot.client, facts.major)
 
   const store = await parts.stores.begin(signal)

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { deparsedFacets, type StructureObject } from '../domain/structure.ts'
 import { PgproofError, reasonOf } from '../errors.ts'
 import { assertNamesReadable, type Client } from '../postgres/connect.ts'
+import { waitUnlessWaitedFor } from '../postgres/snapshot.ts'
 import { columnQueries } from './columns.ts'
 import { flattenConditions, normaliseDeparsed } from './deparsed-text.ts'
 import { objectQueries } from './objects.ts'
@@ -49,8 +50,7 @@ async function readPatiently(
     const read = await attempt(client, () => readKind(client, query, only))
     if (Array.isArray(read)) return read
     if (read.isLocked && before === null) {
-      await assertNotWaitedFor(client)
-      await client.query('SELECT pg_catalog.pg_sleep(0.2)')
+      await waitUnlessWaitedFor(client)
       continue
     }
     // Which one it is, nobody tells: halve until it is found.
@@ -62,20 +62,6 @@ async function readPatiently(
       ...(await readPatiently(client, query, before, names.slice(half))),
     ]
   }
-}
-
-/**
- * Throws SNAPSHOT_FAILED if somebody waits for a table that this transaction has locked. It may be the one for whom we wait, and
- * PostgreSQL sees no deadlock in it, because we never wait for long; and pg_dump would have to wait behind anybody.
- */
-async function assertNotWaitedFor(client: Client): Promise<void> {
-  const { rows } = await client.query<{ pid: number }>(`
-    SELECT l.pid FROM pg_catalog.pg_locks l
-     WHERE NOT l.granted AND l.locktype = 'relation' AND pg_catalog.pg_backend_pid() = ANY (pg_catalog.pg_blocking_pids(l.pid)) LIMIT 1`)
-  const [other] = rows
-  if (other === undefined) return
-  const reason = `somebody is changing a view, and the session with process id ${other.pid} waits for a table that the snapshot has locked`
-  throw new PgproofError('SNAPSHOT_FAILED', { database: client.database ?? '', reason })
 }
 
 function withoutDefinition(kind: string, name: string, before: readonly StructureObject[] | null): StructureObject {

@@ -98,27 +98,36 @@ describe('DDL while the dump runs', () => {
     expect((await backup).backup).toBeDefined()
   })
 
-  it('who refreshes a view then waits for a table that the backup has - the backup gives way, the other goes on', async () => {
-    const session = new pg.Client({ connectionString: database.url })
-    await session.connect()
-    try {
-      await session.query('BEGIN; REFRESH MATERIALIZED VIEW m')
-      await using test = await testInstallation()
-      const failure = test.run('backup', database.name).catch((error: unknown) => error)
-      const waits = `SELECT count(*)::int AS n FROM pg_stat_activity WHERE datname = '${database.name}'
+  it.each([
+    ['refreshes a view', 'REFRESH MATERIALIZED VIEW m'],
+    ['drops a sequence', 'DROP SEQUENCE s'],
+  ])(
+    'who %s then waits for a table that the backup has - the backup gives way, the other goes on',
+    async (_, change) => {
+      await query(database.url, 'CREATE SEQUENCE s')
+      const session = new pg.Client({ connectionString: database.url })
+      await session.connect()
+      try {
+        await session.query(`BEGIN; ${change}`)
+        await using test = await testInstallation()
+        const failure = test.run('backup', database.name).catch((error: unknown) => error)
+        const waits = `SELECT count(*)::int AS n FROM pg_stat_activity WHERE datname = '${database.name}'
                       AND application_name = 'pgproof snapshot' AND query LIKE '%pg_sleep%'`
-      await expect.poll(async () => (await query(database.url, waits))[0]?.['n'], { timeout: 15_000 }).toBe(1)
-      await session.query('TRUNCATE t')
-      expect(await failure).toMatchObject({
-        code: 'SNAPSHOT_FAILED',
-        message: expect.stringMatching(/changing a view, and the session with process id \d+ waits for a table/),
-      })
-      expect(test.store.keys()).toEqual([])
-      await session.query('COMMIT')
-    } finally {
-      await session.end()
-    }
-  })
+        await expect.poll(async () => (await query(database.url, waits))[0]?.['n'], { timeout: 15_000 }).toBe(1)
+        await session.query('TRUNCATE t')
+        expect(await failure).toMatchObject({
+          code: 'SNAPSHOT_FAILED',
+          message: expect.stringMatching(
+            /changing a view or a sequence, and the session with process id \d+ waits for a table/,
+          ),
+        })
+        expect(test.store.keys()).toEqual([])
+        await session.query('COMMIT')
+      } finally {
+        await session.end()
+      }
+    },
+  )
 
   it('a type is renamed that a function takes - the function has either name after a restore, and its drill passes', async () => {
     await query(
