@@ -59,7 +59,7 @@ export const schema = z.strictObject({
     {
       recipients: required(kinds.list(kinds.path('file'), 'paths of public keys', 1), {
         description:
-          'Public keys to which each backup is encrypted; any one of their private keys opens it. Keep the private key of one in escrow.',
+          'Public keys to which each backup is encrypted; any one of their private keys opens it. Keep the private key of one in escrow. A file may hold several; where one of them cannot be read, the file is refused.',
         example: '[keys/backup.pub.asc, keys/escrow.pub.asc]',
       }),
       privateKeyFile: optional(kinds.paths('key'), {
