@@ -39,9 +39,6 @@ export type AskPassphrase = {
   ask(path: string, attempt: number): Promise<string>
 }
 
-/** Nobody: nothing can be encrypted to them. */
-export const noRecipients: Recipients = { keys: [], fingerprints: [], expiries: [] }
-
 /**
  * Reads public keys; of a private key only the public part is kept. Throws `KEY_UNREADABLE`, `KEY_UNUSABLE` for a key
  * that nothing can be encrypted to at `now`, and `KEY_NEEDED` if there are none.

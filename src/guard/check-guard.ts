@@ -1,3 +1,4 @@
+import { readRecipients } from '../encryption/keys.ts'
 import { PgproofError } from '../errors.ts'
 import { type Installation, readBackupKeys, readDrillKeys } from '../jobs/installation.ts'
 import { type Connection, connect } from '../postgres/connect.ts'
@@ -50,7 +51,9 @@ function impossible(reason: string, mend: string): PgproofError {
 
 /** That what is encrypted now can be opened here, and that its signature will be taken. */
 async function assertKeys(installation: Installation): Promise<void> {
-  const { keys, recipients, trustedSigners } = await readDrillKeys(installation, 'a restore')
+  const { config, clock } = installation
+  const { keys, trustedSigners } = await readDrillKeys(installation, 'a restore')
+  const recipients = await readRecipients(config.encryption.recipients, clock.now())
   if (!keys.fingerprints.some((fingerprint) => recipients.fingerprints.includes(fingerprint)))
     throw new PgproofError('KEY_NO_MATCH', {
       what: 'the backup that would be taken now',

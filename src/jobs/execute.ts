@@ -212,8 +212,9 @@ export async function drillRequest(
   const { config, catalog, clock } = installation
   const server = serverNamed(config, run.server)
   const database = run.database ?? ''
-  const keys = await readDrillKeys(installation, 'a drill')
-  const { signingKey } = await readBackupKeys(installation)
+  const { keys, trustedSigners } = await readDrillKeys(installation, 'a drill')
+  // What a drill finds is encrypted, too: recipients that nothing can be encrypted to stop it before it begins.
+  const { recipients, signingKey } = await readBackupKeys(installation)
   const { jobs, spool } = config.drill
   const last = catalog
     .drills({ server: server.name, database })
@@ -226,7 +227,9 @@ export async function drillRequest(
     seed: wish.seed ?? seedAfter(last?.pick.seed ?? null),
     withinMs: config.drill.withinMs,
     store: wish.from ?? null,
-    ...keys,
+    keys,
+    recipients,
+    trustedSigners,
     signingKey,
     scratch: scratchSettings(config),
     spoolRoot: spool,

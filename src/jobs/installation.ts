@@ -1,20 +1,22 @@
 import { readFileSync } from 'node:fs'
 import type { Config, ServerConfig } from '../config/config.ts'
 import type { Secret } from '../config/secret.ts'
+import { readKeyFile } from '../encryption/key-files.ts'
 import {
   type AskPassphrase,
-  noRecipients,
   type Passphrase,
   type PrivateKeys,
   type Recipients,
   readPrivateKeys,
+  readPublicKeys,
   readRecipients,
   readSigningKey,
   readTrustedSigners,
   type SigningKey,
   type TrustedSigners,
 } from '../encryption/keys.ts'
-import { PgproofError } from '../errors.ts'
+import { PgproofError, reasonOf } from '../errors.ts'
+import type { Log } from '../log.ts'
 import type { JobParts } from '../parts.ts'
 import { type Connection, connect, parseConnectionUrl, withDatabase } from '../postgres/connect.ts'
 import { listDatabases } from '../postgres/facts.ts'
@@ -97,16 +99,20 @@ export async function readBackupKeys({ config, clock, askPassphrase }: KeyParts)
 
 export type DrillKeys = {
   readonly keys: PrivateKeys
+  /** To check for whom a backup is encrypted; nothing may be encrypted to them, because they may have expired. */
   readonly recipients: Recipients
   readonly trustedSigners: TrustedSigners | null
 }
 
 /**
- * Throws KEY_NEEDED where there is no private key. `what` names the job in that message. Without a configuration there
- * may be no recipients: then nothing can be encrypted, and whether a backup is encrypted to everyone it names is known as
- * far as the private keys go.
+ * What opens a backup. Throws KEY_NEEDED where there is no private key. `what` names the job in that message. There may be
+ * fewer recipients than configured, or none: whether a backup is encrypted to everyone it names is then known as far as
+ * keys are at hand.
  */
-export async function readDrillKeys({ config, clock, askPassphrase }: KeyParts, what: string): Promise<DrillKeys> {
+export async function readDrillKeys(
+  { config, clock, log, askPassphrase }: KeyParts & Pick<Installation, 'log'>,
+  what: string,
+): Promise<DrillKeys> {
   const { encryption } = config
   const now = clock.now()
   if (encryption.privateKeyFiles.length === 0)
@@ -114,12 +120,25 @@ export async function readDrillKeys({ config, clock, askPassphrase }: KeyParts, 
   const passphrase = passphraseOf(encryption.passphrase, askPassphrase)
   return {
     keys: await readPrivateKeys(encryption.privateKeyFiles, passphrase, now),
-    recipients:
-      config.isStoreOnly && encryption.recipients.length === 0
-        ? noRecipients
-        : await readRecipients(encryption.recipients, now),
+    recipients: await readKnownRecipients(encryption.recipients, now, log),
     trustedSigners: await readSigners(config, now),
   }
+}
+
+/**
+ * Expired and revoked ones as well, and without those that cannot be read: a recipient that is no longer good for the next
+ * backup must not keep anybody from the last one.
+ */
+async function readKnownRecipients(paths: readonly string[], now: Date, log: Log): Promise<Recipients> {
+  const readable: string[] = []
+  for (const path of paths)
+    try {
+      await readKeyFile(path)
+      readable.push(path)
+    } catch (error) {
+      log.warn({ reason: reasonOf(error) }, 'whether backups are encrypted to a recipient cannot be checked')
+    }
+  return await readPublicKeys(readable, 'encryption', now)
 }
 
 function passphraseOf(
