@@ -1,7 +1,6 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { passwordPrefix } from '../streams/spool.ts'
+import { openPasswordFolder } from '../streams/spool.ts'
 import type { Connection } from './connect.ts'
 import { passwordFilePath } from './password-file.ts'
 import { rootCertFileOf } from './tls.ts'
@@ -42,11 +41,16 @@ export async function programEnvironment(connection: Connection, applicationName
     env['PGPASSFILE'] = passwordFilePath()
     return { env, [Symbol.asyncDispose]: async () => {} }
   }
-  const folder = await mkdtemp(join(tmpdir(), `${passwordPrefix}${process.pid}-`))
-  const file = join(folder, 'pgpass')
-  await writeFile(file, `*:*:*:*:${password.replaceAll(/[\\:]/g, '\\$&')}\n`, { mode: 0o600 })
-  env['PGPASSFILE'] = file
-  return { env, [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }) }
+  const folder = await openPasswordFolder()
+  try {
+    const file = join(folder.folder, 'pgpass')
+    await writeFile(file, `*:*:*:*:${password.replaceAll(/[\\:]/g, '\\$&')}\n`, { mode: 0o600 })
+    env['PGPASSFILE'] = file
+  } catch (error) {
+    await folder[Symbol.asyncDispose]()
+    throw error
+  }
+  return { env, [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose]() }
 }
 
 /** As the server takes them apart again: at spaces, with backslashes before what is none. */

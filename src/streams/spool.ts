@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises'
+import { lstat, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises'
 import type { Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
@@ -33,12 +33,7 @@ export async function openSpool(root: string, neededBytes: number): Promise<Spoo
       const reason = `${mebibytes(neededBytes)} needed, ${mebibytes(freeBytes)} free`
       throw new PgproofError('SPOOL_FULL', { path: root, reason })
     }
-    const { folder, life } = await makeOwnedFolder(root)
-    const dispose = async (): Promise<void> => {
-      await removeOwnedFolder(folder)
-      life?.close()
-    }
-    return { folder, [Symbol.asyncDispose]: dispose }
+    return await makeOwnedFolder(root)
   } catch (thrown) {
     const error = asSpoolError(thrown, root)
     if (error instanceof PgproofError) throw error
@@ -47,8 +42,8 @@ export async function openSpool(root: string, neededBytes: number): Promise<Spoo
 }
 
 /** It takes its place only with its owner inside: a sweep at this very moment must not think it nobody's. */
-async function makeOwnedFolder(root: string): Promise<{ readonly folder: string; readonly life: Server | null }> {
-  const opening = await mkdtemp(join(root, openingPrefix))
+async function makeOwnedFolder(root: string, kind = ''): Promise<Spool> {
+  const opening = await mkdtemp(join(root, `${openingPrefix}${kind}`))
   let life: Server | null = null
   try {
     life = await showLife(join(opening, ownerSocket))
@@ -58,7 +53,11 @@ async function makeOwnedFolder(root: string): Promise<{ readonly folder: string;
     )
     const folder = join(root, basename(opening).replace(openingPrefix, prefix))
     await rename(opening, folder)
-    return { folder, life }
+    const dispose = async (): Promise<void> => {
+      await removeOwnedFolder(folder)
+      life?.close()
+    }
+    return { folder, [Symbol.asyncDispose]: dispose }
   } catch (error) {
     life?.close()
     await rm(opening, { recursive: true, force: true })
@@ -102,17 +101,38 @@ export async function sweepSpool(root: string): Promise<number> {
   return swept
 }
 
-/** The folder of a password file, in the system's temporary folder; the process's id and random letters follow. */
-export const passwordPrefix = 'pgproof-pass-'
+/** The folder of a password file begins with it, in the system's temporary folder. */
+const passwordPrefix = `${prefix}pass-`
+const passwordKind = passwordPrefix.slice(prefix.length)
+const keepNamelessMs = 86_400_000
 
-/** Removes password files of processes that died before they could. */
+/** A private folder for a password file. Its owner shows inside that it lives, as in a spool. */
+export async function openPasswordFolder(): Promise<Spool> {
+  return await makeOwnedFolder(tmpdir(), passwordKind)
+}
+
+/**
+ * Removes password files of processes that died before they could. In a container each process has the id of the one
+ * before it, and another container may share the folder: so the id alone says nothing.
+ */
 export async function sweepPasswordFiles(): Promise<void> {
   for (const name of await readdir(tmpdir()).catch(() => [])) {
-    const owner = name.startsWith(passwordPrefix) ? /^(\d+)-/.exec(name.slice(passwordPrefix.length))?.[1] : undefined
-    if (owner === undefined || isAlive(Number(owner))) continue
-    // Another user's is none of ours, and cannot be removed either.
-    await rm(join(tmpdir(), name), { recursive: true, force: true }).catch(() => {})
+    const isOpen = name.startsWith(passwordPrefix)
+    if (!isOpen && !name.startsWith(`${openingPrefix}${passwordKind}`)) continue
+    const folder = join(tmpdir(), name)
+    try {
+      // Another user's is none of ours, and may be there to mislead.
+      if ((await lstat(folder)).uid !== process.getuid?.()) continue
+      if (isOpen ? await isInUse(folder) : await isOpening(folder)) continue
+      await removeOwnedFolder(folder)
+    } catch {}
   }
+}
+
+/** One without an owner was made by a version of pgproof that named it otherwise. */
+async function isInUse(folder: string): Promise<boolean> {
+  if (existsSync(join(folder, ownerFile))) return await isOwnerAlive(folder)
+  return Date.now() - (await stat(folder)).mtimeMs < keepNamelessMs
 }
 
 /** A process, told from a later one with the same id. */

@@ -1,6 +1,6 @@
-import { execFile, spawn, spawnSync } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import {
   chmod,
   mkdir,
@@ -19,7 +19,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { showLife } from '../../src/streams/sign-of-life.ts'
-import { asSpoolError, openSpool, passwordPrefix, sweepPasswordFiles, sweepSpool } from '../../src/streams/spool.ts'
+import { asSpoolError, openSpool, sweepSpool } from '../../src/streams/spool.ts'
 import { eventually, failureOf } from './processes.ts'
 
 const run = promisify(execFile)
@@ -282,30 +282,3 @@ async function immovable(folder: string): Promise<AsyncDisposable> {
     },
   }
 }
-
-describe('password files', () => {
-  it('no folder for temporary files - nothing to sweep', async () => {
-    const before = process.env['TMPDIR']
-    process.env['TMPDIR'] = join(root, 'absent')
-    try {
-      await sweepPasswordFiles()
-    } finally {
-      if (before === undefined) delete process.env['TMPDIR']
-      else process.env['TMPDIR'] = before
-    }
-    expect(existsSync(join(root, 'absent'))).toBe(false)
-  })
-
-  it('of a process that is dead - removed; of a living one and of anybody else - kept', async () => {
-    const dead = spawnSync('true').pid
-    const left = mkdtempSync(join(tmpdir(), `${passwordPrefix}${dead}-`))
-    const own = mkdtempSync(join(tmpdir(), `${passwordPrefix}${process.pid}-`))
-    const other = mkdtempSync(join(tmpdir(), `${passwordPrefix}other-`))
-    try {
-      await sweepPasswordFiles()
-      expect([left, own, other].map((path) => existsSync(path))).toEqual([false, true, true])
-    } finally {
-      for (const path of [left, own, other]) rmSync(path, { recursive: true, force: true })
-    }
-  })
-})
