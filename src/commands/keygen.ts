@@ -1,4 +1,4 @@
-import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, open, readFile, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { parseDuration } from '../config/units.ts'
 import { recoveryKit } from '../domain/recovery-kit.ts'
@@ -170,15 +170,18 @@ async function generate(request: Parameters<typeof generateKeyPair>[0], context:
 
 /** All of them or none. */
 async function writeAll(files: readonly NewFile[]): Promise<void> {
-  const written: string[] = []
+  const made: string[] = []
   try {
     for (const [file, text, mode] of files) {
       await mkdir(dirname(file), { recursive: true, mode: 0o700 })
-      await writeFile(file, text, { flag: 'wx', mode, flush: true })
-      written.push(file)
+      // A file that is there is somebody else's; one that was made is ours, even where the disk is too full to fill it.
+      await using handle = await open(file, 'wx', mode)
+      made.push(file)
+      await handle.writeFile(text)
+      await handle.sync()
     }
   } catch (error) {
-    for (const file of written) await rm(file, { force: true })
+    for (const file of made) await rm(file, { force: true })
     throw usage(`cannot write the keys: ${reasonOf(error)}`, error)
   }
 }

@@ -1,11 +1,12 @@
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { mkdir, readdir, readFile, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { mkdir, readdir, readFile, stat, symlink } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { generateKeyPair } from '../../src/encryption/generate.ts'
 import { readPrivateKeys, readSigningKey } from '../../src/encryption/keys.ts'
+import { canMount, inOwnMounts } from '../storage/own-mounts.ts'
 import { type CliFolder, cliFolder } from './cli.ts'
 
 let folder: CliFolder
@@ -135,6 +136,30 @@ describe('keygen', () => {
     )
     expect(await readdir(file('taken'))).toEqual(['backup.rev.asc'])
     expect(await readFile(file('taken/backup.rev.asc'), 'utf8')).toBe('precious')
+  })
+
+  // Each file of a pair takes up a page of 4 KiB, so another one is the first for which there is no room.
+  it.for([1, 2, 3])('a disk that is full after %i files - exit 2, none of them is left', async (files, { skip }) => {
+    if (!(await canMount())) skip('this process may mount nothing')
+    const home = file(`full-${files}`)
+    await mkdir(join(home, 'disk'), { recursive: true })
+    const told = await inOwnMounts(home, [
+      `mount -t tmpfs -o size=${4 * files}k tmpfs disk`,
+      `node '${resolve('src/main.ts')}' keygen --no-escrow --out disk 2>&1 || echo "exit $?"`,
+      'ls -A disk',
+    ])
+    expect(told).toMatch(/^error: cannot write the keys: ENOSPC.*\n(?:hint: .*\n)?exit 2$/)
+  })
+
+  it('a file that comes in between - exit 2, it stays and nothing is added', async () => {
+    await mkdir(file('between'))
+    await symlink('nowhere', file('between/backup.rev.asc'))
+    const { code, stderr } = await folder.run(['keygen', '--no-escrow', '--out', 'between'], { config: null })
+    expect({ code, stderr }).toEqual({
+      code: 2,
+      stderr: expect.stringContaining('cannot write the keys: EEXIST'),
+    })
+    expect(await readdir(file('between'))).toEqual(['backup.rev.asc'])
   })
 
   it.each([
