@@ -9,14 +9,14 @@ import { reportTrustOf } from './jobs/report-trust.ts'
 import { assertMarked, type SettledMarkers, settleMarkers } from './jobs/store-marker.ts'
 import { createLog, type Log } from './log.ts'
 import { openStores } from './storage/open-stores.ts'
-import type { StoreSet } from './storage/store-set.ts'
+import type { StoreSet, StoreSetParts } from './storage/store-set.ts'
 import { unmarkedStore } from './storage/unmarked-store.ts'
 import { removeOldDownloads } from './streams/downloads.ts'
 import { sweepPasswordFiles, sweepSpool } from './streams/spool.ts'
 
 export type Wired = AsyncDisposable & {
   readonly installation: Installation
-  /** Another configuration from now on, with the same stores and spool; runs that have begun keep theirs. */
+  /** Another configuration from now on, with the same stores, but for their credentials, and spool; runs that have begun keep theirs. */
   reconfigure(config: Config): void
 }
 
@@ -42,14 +42,15 @@ export async function wire(config: Config, options: WireOptions, signal: AbortSi
   const log = options.log ?? createLog(config.log)
   let current = config
   let storeId = ''
-  const stores = await openStores(config.stores, {
+  const storeParts: StoreSetParts = {
     clock,
     log,
     // Before the first store is marked there is nothing to tell it by.
     assertMarked: async ({ name, reader }, marking) => {
       if (storeId !== '') await assertMarked(reader, storeId, marking, name)
     },
-  })
+  }
+  const stores = await openStores(config.stores, storeParts, () => current.stores)
   const dispose = (): Promise<void> => stores.close()
   try {
     const markers = await markersOf(stores, config, options, signal)

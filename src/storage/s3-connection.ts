@@ -79,7 +79,7 @@ export class S3Connection {
     this.#address = settings.endpoint === undefined ? this.url : `${this.url} at ${withoutLogin(settings.endpoint)}`
     this.#locksObjects = settings.objectLock !== undefined
     const agents = makeAgents(settings.caFile)
-    this.client = makeClient(settings, this.profile, this.timeouts, agents)
+    this.client = makeClient(settings, this, agents)
     const plain = {
       agents,
       credentials: () => this.client.config.credentials(),
@@ -275,7 +275,11 @@ function makeAgents(caFile: string | undefined): Agents {
   }
 }
 
-function makeClient(settings: StoreSettings, profile: S3Profile, timeouts: S3Timeouts, agents: Agents): S3Client {
+function makeClient(
+  settings: StoreSettings,
+  { profile, timeouts, clock }: Pick<S3Connection, 'profile' | 'timeouts' | 'clock'>,
+  agents: Agents,
+): S3Client {
   const { connectMs, idleMs, answerMs } = timeouts
   const { accessKeyId, secretAccessKey, sessionToken } = settings
   if ((accessKeyId === undefined) !== (secretAccessKey === undefined))
@@ -296,9 +300,11 @@ function makeClient(settings: StoreSettings, profile: S3Profile, timeouts: S3Tim
           credentials: async () => {
             const token = sessionToken?.()
             return {
-              accessKeyId,
+              accessKeyId: typeof accessKeyId === 'string' ? accessKeyId : accessKeyId(),
               secretAccessKey: secretAccessKey(),
               ...(token === undefined ? {} : { sessionToken: token }),
+              // Else the SDK would never ask again; they may be others by the next request.
+              expiration: clock.now(),
             }
           },
         }),

@@ -8,10 +8,10 @@ export type StoreSettings = {
   readonly endpoint?: string | undefined
   readonly region?: string | undefined
   readonly provider: StoreProvider
-  /** Left out: the default credential chain of the AWS SDK. */
-  readonly accessKeyId?: string | undefined
+  /** Left out: the default credential chain of the AWS SDK. A function where it may change while the store is open. */
+  readonly accessKeyId?: string | (() => string) | undefined
   readonly secretAccessKey?: (() => string) | undefined
-  readonly sessionToken?: (() => string) | undefined
+  readonly sessionToken?: (() => string | undefined) | undefined
   /** PEM certificates that are trusted besides the system's. */
   readonly caFile?: string | undefined
   /** Smallest part of a multipart upload; raised where the expected size demands it. */
