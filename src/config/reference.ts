@@ -151,7 +151,7 @@ PGPROOF_SERVERS__0__SCHEDULE__BACKUP="0 2 * * *"
 **Variables inside the file.** \`\${NAME}\` in a value is replaced from the environment; a variable that is not set is a fault.
 \`$\${\` stands for a literal \`\${\`.
 
-**Secrets.** A key that ends in \`File\` names a file whose text is the secret; it is read at the start and at a SIGHUP, a server’s password at each connection, without its last
+**Secrets.** A key that ends in \`File\` names a file whose text is the secret; it is read at the start and at a SIGHUP (that of \`fleet\` at the start only), a server’s password at each connection, without its last
 line break. A secret is never printed. A warning is logged if users other than the owner may read such a file.
 
 **Durations** are a whole number and a unit: \`30s\`, \`15m\`, \`26h\`, \`14d\`, \`2w\`. **Sizes** too: \`8MiB\`, \`500MB\` (units B, kB,
