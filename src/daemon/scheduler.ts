@@ -5,10 +5,11 @@ import { covers, type PausableJob, type Pause } from '../domain/pause.ts'
 import { type NextAttempt, nextAttemptAt } from '../domain/retry.ts'
 import { type DueAnswer, type DueTimes, isDue, shareOf } from '../domain/schedule.ts'
 import { PgproofError, reasonOf, rethrowUnless } from '../errors.ts'
-import { databasesOf, type Installation, isConfigured } from '../jobs/installation.ts'
+import { type Installation, isConfigured } from '../jobs/installation.ts'
 import type { Order, Orders } from '../jobs/orders.ts'
 import { planSync } from '../jobs/sync.ts'
 import { logKeys } from '../log.ts'
+import { databasesInTime } from './databases-in-time.ts'
 import { Stopwatch } from './stopwatch.ts'
 import { Timetable } from './timetable.ts'
 
@@ -39,6 +40,8 @@ const pruneIntervalMs = 24 * 3_600_000
 const syncRetryMs = 3_600_000
 /** What was read longer ago is read again before a run that had to wait begins. */
 const freshMs = 1_000
+/** No schedule waits longer than this for a server that takes connections and then says nothing. */
+const answerWithinMs = 30_000
 
 /**
  * Orders what is due. Due is computed from the schedule and from what the catalog says was started last, not from a
@@ -106,14 +109,14 @@ export class Scheduler {
 
   /**
    * Looks for new and vanished databases. A server that does not answer keeps the list it had, or what the store knows
-   * of it: its backups are due all the same, and fail with a reason.
+   * of it: its backups are due all the same, and fail with a reason. Each has `withinMs` for its answer.
    */
-  async discover(signal: AbortSignal): Promise<void> {
+  async discover(signal: AbortSignal, withinMs: number = answerWithinMs): Promise<void> {
     const { config, log } = this.#installation
     await Promise.all(
       config.servers.map(async (server) => {
         try {
-          this.#databases.set(server.name, await databasesOf(server, signal))
+          this.#databases.set(server.name, await databasesInTime(server, withinMs, signal))
           this.#unanswered.delete(server.name)
         } catch (error) {
           if (signal.aborted) return

@@ -3,8 +3,10 @@ import { Scheduler } from '../../src/daemon/scheduler.ts'
 import { PgproofError } from '../../src/errors.ts'
 import type { Orders } from '../../src/jobs/orders.ts'
 import { newRun } from '../../src/jobs/run-job.ts'
+import { createLog } from '../../src/log.ts'
 import { manifestAt, signal, storeBackup } from '../catalog/stored.ts'
 import { testDatabase, testUrl } from '../support/installation.ts'
+import { startPostgresProxy } from '../support/postgres-proxy.ts'
 import { query } from '../support/postgres-server.ts'
 import { storeSetOf } from '../support/store-sets.ts'
 import { startTcpProxy } from '../support/tcp-proxy.ts'
@@ -215,6 +217,57 @@ describe('scheduler', () => {
       await proxy.stop()
     }
   })
+
+  it.each([
+    ['anything', ''],
+    ['which databases it has', 'pg_database'],
+  ])(
+    'a server greets and never answers %s - not waited for, said once, and all that is due is ordered',
+    async (_, part) => {
+      let isSilent = false
+      const never = new Promise<undefined>(() => {})
+      await using proxy = await startPostgresProxy(testUrl(), ({ text }) => {
+        if (isSilent && text.includes('pg_cancel_backend')) return 'cut'
+        return isSilent && text.includes(part) ? never : undefined
+      })
+      const url = new URL(testUrl())
+      url.port = String(proxy.port)
+      url.searchParams.set('sslmode', 'disable')
+      const world = new World('2026-11-20T12:00:00Z', {
+        ...backupAt2,
+        PGPROOF_SERVERS__1__NAME: 'other',
+        PGPROOF_SERVERS__1__URL: url.href,
+        PGPROOF_SERVERS__1__DATABASES: 'all',
+        PGPROOF_SERVERS__1__SCHEDULE__BACKUP: '0 2 * * *',
+      })
+      const { installation } = await world.start()
+      const lines: string[] = []
+      const log = createLog({ level: 'warn', format: 'json' }, (line) => lines.push(line))
+      const ordered: string[] = []
+      const orders: Orders = {
+        order: (order) => {
+          ordered.push(`${order.job} ${order.server} ${order.database}`)
+          return newRun(order, installation)
+        },
+        cancel: () => expect.unreachable(),
+        position: () => null,
+      }
+      const scheduler = new Scheduler({ ...installation, log }, orders, async () => true)
+      await scheduler.discover(signal)
+      isSilent = true
+      for (let look = 0; look < 2; look += 1) await scheduler.discover(signal, 200)
+      expect(lines.map((line) => JSON.parse(line))).toMatchObject([
+        {
+          ...{ server: 'other', msg: 'cannot list the databases' },
+          reason: expect.stringContaining('it did not list its databases within 0.2 s'),
+        },
+      ])
+      world.now = new Date('2026-11-21T02:00:00Z')
+      await scheduler.tick()
+      expect(ordered).toEqual(expect.arrayContaining(['backup main app', 'backup other postgres']))
+    },
+    60_000,
+  )
 
   it('a prune of everything - an hour after each start, then once a day', async () => {
     const world = new World('2026-11-20T12:00:00Z', {})
