@@ -1,11 +1,12 @@
+import type { Config } from '../config/config.ts'
 import { reloaded } from '../config/reload.ts'
-import { folderState } from '../config/servers-folder.ts'
 import { toPgproofError } from '../errors.ts'
 import { type Log, logKeys } from '../log.ts'
 import type { ConfigReload } from '../metrics/metrics.ts'
 import type { Wired } from '../wire.ts'
 import type { CommandContext } from './context.ts'
 import { openConfig } from './open.ts'
+import type { ServersWatch } from './servers-watch.ts'
 
 export type Reloading = {
   /** What became of the last one. */
@@ -13,13 +14,14 @@ export type Reloading = {
 }
 
 /**
- * Reads the configuration again at each SIGHUP, one at a time. What is wrong with it is logged, and the old one stays in
- * force. `afterwards` is called with the new one in force.
+ * Reads the configuration again at each SIGHUP and whenever the folder of servers has changed, one at a time. What is wrong
+ * with it is logged, and the old one stays in force. `afterwards` is called with the new one in force.
  */
 export function reloadOnHangUp(
   context: CommandContext,
   { installation, reconfigure }: Wired,
   log: Log,
+  servers: ServersWatch,
   afterwards: () => void,
 ): Reloading {
   const { clock } = installation
@@ -27,7 +29,7 @@ export function reloadOnHangUp(
   let latest = Promise.resolve()
   const reload = async (): Promise<void> => {
     try {
-      const { config, needsRestart } = reloaded(installation.config, await openConfig(context))
+      const { config, needsRestart } = reloaded(installation.config, await openWatched(context, servers))
       reconfigure(config)
       const isWhole = needsRestart.length === 0
       state = { isSuccessful: isWhole, lastSuccessAt: isWhole ? clock.now() : state.lastSuccessAt, needsRestart }
@@ -45,27 +47,44 @@ export function reloadOnHangUp(
       log.error(line, 'the new configuration is refused, the old one stays in force')
     }
   }
-  context.onReload(() => {
+  const order = (): void => {
     latest = latest.then(reload)
-  })
-  watchServers(context, installation, () => {
-    latest = latest.then(reload)
-  })
+  }
+  context.onReload(order)
+  watchServers(context, installation, servers, order)
   return { state: () => state }
 }
 
+/** The configuration as it is now, and nothing comes into its folder of servers unseen after it was read. */
+async function openWatched(context: CommandContext, servers: ServersWatch): Promise<Config> {
+  const config = await openConfig(context)
+  if (servers.isOf(config.serversFrom)) return config
+  await servers.begin(config.serversFrom)
+  return await openConfig(context)
+}
+
+/** How often it is seen whether it is time to look: a new `daemon.catalogRefresh` counts soon. */
+const watchEveryMs = 1_000
+
 /** Calls `changed` when a file in the folder of servers has come, changed or gone, until the command ends. */
-function watchServers({ signal }: CommandContext, installation: Wired['installation'], changed: () => void): void {
-  const { serversFrom, daemon } = installation.config
-  if (serversFrom === undefined) return
-  let before: string | undefined
+function watchServers(
+  { signal }: CommandContext,
+  installation: Wired['installation'],
+  servers: ServersWatch,
+  changed: () => void,
+): void {
+  const { clock } = installation
+  let lookedMs = clock.monotonicMs()
+  let isLooking = false
   const look = async (): Promise<void> => {
-    const now = await folderState(serversFrom)
-    if (before !== undefined && now !== before) changed()
-    before = now
+    const { serversFrom, daemon } = installation.config
+    if (isLooking || clock.monotonicMs() - lookedMs < daemon.catalogRefreshMs) return
+    isLooking = true
+    lookedMs = clock.monotonicMs()
+    if (await servers.hasChanged(serversFrom)) changed()
+    isLooking = false
   }
-  void look()
-  const timer = setInterval(() => void look(), daemon.catalogRefreshMs)
+  const timer = setInterval(() => void look(), watchEveryMs)
   signal.addEventListener('abort', () => clearInterval(timer), { once: true })
   if (signal.aborted) clearInterval(timer)
 }

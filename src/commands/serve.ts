@@ -12,6 +12,7 @@ import { announce } from './announce.ts'
 import type { Answer, CommandContext } from './context.ts'
 import { openConfig } from './open.ts'
 import { reloadOnHangUp } from './reload.ts'
+import { ServersWatch } from './servers-watch.ts'
 
 /** What a notice still gets when everything else has stopped. */
 const noticesGraceMs = 3_000
@@ -36,6 +37,8 @@ async function serve(context: CommandContext, onStarted: () => void): Promise<An
   // Until there is something to reload, a SIGHUP must not end what is starting.
   context.onReload(() => {})
   const config = await openConfig(context)
+  const servers = new ServersWatch()
+  await servers.begin(config.serversFrom)
   const log = createLog(config.log)
   log.info({ version }, 'pgproof starts')
   await using wired = await wire(config, { writes: true, needsCatalog: false, log }, context.signal)
@@ -46,7 +49,7 @@ async function serve(context: CommandContext, onStarted: () => void): Promise<An
   const openFleet = fleet && (await import('../fleet/open-fleet.ts')).openFleet
   const daemon = new Daemon(installation, openFleet && ((parts) => openFleet(fleet, parts)))
   let http: HttpServer | null = null
-  const reloading = reloadOnHangUp(context, wired, log, () => {
+  const reloading = reloadOnHangUp(context, wired, log, servers, () => {
     daemon.reload()
     void http?.reload()
   })

@@ -139,6 +139,36 @@ describe('SIGHUP', () => {
     expect(await stop(started)).toBe(0)
   })
 
+  it('a folder of servers is named, and then another one - a file that comes there later is in force soon', async () => {
+    await using folder = await cliFolder([database.name])
+    const port = await freePort()
+    const schedule = { backup: '0 2 1 1 *' }
+    const started = await serve(folder, port, schedule)
+    const servers = async (): Promise<string[]> => {
+      const answer = await fetch(`http://127.0.0.1:${port}/v1/status`)
+      return ((await answer.json()) as { databases: { server: string }[] }).databases.map((one) => one.server).sort()
+    }
+    let reloads = 0
+    for (const [serversFrom, name] of [
+      ['servers.d', 'other'],
+      ['moved.d', 'third'],
+    ] as const) {
+      mkdirSync(join(folder.path, serversFrom))
+      // The first time the look comes five minutes later, until this says otherwise.
+      await configure(folder, port, schedule, { serversFrom, daemon: { catalogRefresh: '1s' } })
+      started.child.kill('SIGHUP')
+      reloads += 1
+      await untilLogged(started, inForce, reloads)
+      const server = { name, url: testUrl(), databases: [database.name], schedule }
+      await folder.write(`${serversFrom}/${name}.yaml`, JSON.stringify({ servers: [server] }))
+      reloads += 1
+      await untilLogged(started, inForce, reloads)
+      await expect.poll(servers, { timeout: 20_000 }).toEqual(['main', name])
+    }
+    expect(logged(started, inForce)).toHaveLength(reloads)
+    expect(await stop(started)).toBe(0)
+  })
+
   it('another store and address - are said to need a restart, and the old ones go on', async () => {
     await using folder = await cliFolder([database.name])
     const port = await freePort()
