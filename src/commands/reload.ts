@@ -11,6 +11,8 @@ import type { ServersWatch } from './servers-watch.ts'
 export type Reloading = {
   /** What became of the last one. */
   state(): ConfigReload
+  /** As a SIGHUP does. */
+  reload(): void
 }
 
 /**
@@ -52,7 +54,7 @@ export function reloadOnHangUp(
   }
   context.onReload(order)
   watchServers(context, installation, servers, order)
-  return { state: () => state }
+  return { state: () => state, reload: order }
 }
 
 /** The configuration as it is now, and nothing comes into its folder of servers unseen after it was read. */

@@ -34,8 +34,11 @@ export async function serveCommand(context: CommandContext): Promise<Answer> {
 const stopped: Answer = { document: {}, exitCode: 0 }
 
 async function serve(context: CommandContext, onStarted: () => void): Promise<Answer> {
-  // Until there is something to reload, a SIGHUP must not end what is starting.
-  context.onReload(() => {})
+  // Until there is something to reload, a SIGHUP must not end what is starting, and is remembered.
+  let isReloadWanted = false
+  context.onReload(() => {
+    isReloadWanted = true
+  })
   const config = await openConfig(context)
   const servers = new ServersWatch()
   await servers.begin(config.serversFrom)
@@ -53,6 +56,7 @@ async function serve(context: CommandContext, onStarted: () => void): Promise<An
     daemon.reload()
     void http?.reload()
   })
+  if (isReloadWanted) reloading.reload()
   const planned = (): ReturnType<Daemon['planned']> => daemon.planned()
   const metrics = createMetrics({
     catalog,

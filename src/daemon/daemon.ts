@@ -48,6 +48,8 @@ export class Daemon {
   #ticking: Promise<void> | undefined
   readonly #sinceLook: Stopwatch
   #isLookWanted = true
+  #isSyncWanted = false
+  #isStarted = false
 
   constructor(installation: Installation, openQueue: OpenQueue = inThisProcess) {
     this.#installation = installation
@@ -70,14 +72,18 @@ export class Daemon {
 
   /** Orders what is due from now on. */
   start(): void {
+    this.#isStarted = true
     this.queue.start()
     this.#waker = setInterval(() => this.wake(), wakeEveryMs)
     this.wake()
   }
 
-  /** Looks once for what is due and keeps the index fresh. Never two at a time; a slow store does not pile up ticks. */
+  /**
+   * Looks once for what is due and keeps the index fresh. Never two at a time; a slow store does not pile up ticks. Not
+   * before the start: nothing may begin earlier.
+   */
   wake(): void {
-    if (this.#ticking !== undefined || this.#stopping.signal.aborted) return
+    if (!this.#isStarted || this.#ticking !== undefined || this.#stopping.signal.aborted) return
     this.#ticking = this.#tick()
       .catch((error: unknown) => {
         if (!this.#stopping.signal.aborted)
@@ -140,6 +146,10 @@ export class Daemon {
   async #tick(): Promise<void> {
     const { catalogRefreshMs } = this.#installation.config.daemon
     if (this.#isLookWanted || this.#sinceLook.elapsed() >= catalogRefreshMs) await this.#lookAround()
+    if (this.#isSyncWanted && this.queue.hasTurn()) {
+      this.#isSyncWanted = false
+      this.#scheduler.orderSync()
+    }
     // Without the store it is unknown what was done already; a backup could not be stored either.
     if (this.#isStoreUp !== true) await this.#refresh()
     else if (this.queue.hasTurn()) await this.#scheduler.tick()
@@ -151,7 +161,7 @@ export class Daemon {
     this.#isLookWanted = false
     await this.#refresh()
     await this.#scheduler.discover(this.#stopping.signal)
-    if (this.queue.hasTurn()) this.#scheduler.orderSync()
+    this.#isSyncWanted = true
     this.#keyExpiries = await readKeyExpiries(this.#keyExpiries, this.#installation)
     this.#sinceLook.restart()
   }

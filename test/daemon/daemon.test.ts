@@ -6,7 +6,8 @@ import { generateKeyPair } from '../../src/encryption/generate.ts'
 import { PgproofError } from '../../src/errors.ts'
 import type { Queue } from '../../src/jobs/orders.ts'
 import { createLog } from '../../src/log.ts'
-import { signal } from '../catalog/stored.ts'
+import { signal, storeBackup } from '../catalog/stored.ts'
+import { soundManifestAt, twoStores } from '../jobs/two-stores.ts'
 import { testInstallation } from '../support/installation.ts'
 import { MemoryStore } from '../support/memory-store.ts'
 import { idleQueue } from '../support/queue-views.ts'
@@ -40,7 +41,7 @@ describe('a daemon whose queue has a fault', () => {
     const daemon = new Daemon({ ...test.installation, log }, () => queue)
     await daemon.prepare(signal)
     isFaulty = true
-    daemon.wake()
+    daemon.start()
     const line = '"reason":"undefined is not a queue","msg":"the scheduler stumbled; it tries again"'
     await expect.poll(() => lines.join('')).toContain(line)
     expect(looks).toBe(0)
@@ -50,6 +51,38 @@ describe('a daemon whose queue has a fault', () => {
       return looks
     }
     await expect.poll(look).toBeGreaterThan(0)
+    await daemon.stop(0)
+  })
+})
+
+describe('a daemon that has not been started yet', () => {
+  it('the configuration is read again - no run begins and nothing is read before the start, what is due begins with it', async () => {
+    const due = { ...settings, PGPROOF_SERVERS__0__SCHEDULE__BACKUP: '* * * * *' }
+    await using test = await testInstallation(due)
+    const storeCreatedAt = new Date(0)
+    const { catalog } = test.installation
+    const daemon = new Daemon({ ...test.installation, storeCreatedAt })
+    await daemon.prepare(signal)
+    const before = test.store.calls.length
+    daemon.reload()
+    // Whatever it began would have asked the store by now.
+    await new Promise((resume) => setImmediate(resume))
+    expect(test.store.calls).toHaveLength(before)
+    expect(catalog.runs()).toEqual([])
+    daemon.start()
+    await expect.poll(() => catalog.runs().map(({ job }) => job)).toContain('backup')
+    await daemon.stop(0)
+  })
+
+  it('one of two stores lacks a backup - the sync begins with the start, not before', async () => {
+    await using test = await twoStores()
+    await storeBackup(test.a, soundManifestAt('2026-11-18T02:00:00Z'))
+    const { catalog } = test.installation
+    const daemon = new Daemon(test.installation)
+    await daemon.prepare(signal)
+    expect(catalog.runs()).toEqual([])
+    daemon.start()
+    await expect.poll(() => catalog.runs().map(({ job, state }) => `${job} ${state}`)).toContain('sync succeeded')
     await daemon.stop(0)
   })
 })

@@ -1,5 +1,8 @@
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import { existsSync, mkdirSync } from 'node:fs'
+import { createServer, type RequestListener } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type CliFolder, cliFolder, type Started, waitFor } from '../commands/cli.ts'
@@ -56,6 +59,20 @@ async function nextBackup(port: number): Promise<string | undefined> {
   const answer = await fetch(`http://127.0.0.1:${port}/v1/status`)
   const { databases } = (await answer.json()) as Status
   return databases[0]?.next.find(({ job }) => job === 'backup')?.at
+}
+
+async function startHttp(answer: RequestListener): Promise<{ readonly endpoint: string } & AsyncDisposable> {
+  const server = createServer(answer)
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return {
+    endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    [Symbol.asyncDispose]: async () => {
+      server.closeAllConnections()
+      server.close()
+      await once(server, 'close')
+    },
+  }
 }
 
 async function stop(started: Started): Promise<number | null> {
@@ -118,6 +135,33 @@ describe('SIGHUP', () => {
     started.child.kill('SIGHUP')
     await untilLogged(started, inForce, 2)
     expect(await status(token)).toBe(401)
+    expect(await stop(started)).toBe(0)
+  })
+
+  it('while the stores are being opened - remembered, and the new configuration is in force', async () => {
+    await using folder = await cliFolder([database.name])
+    const port = await freePort()
+    const stores = (endpoint: string): object => ({
+      store: [
+        { name: 'disk', url: `file://${folder.path}/store` },
+        { name: 'far', url: 's3://far', endpoint, accessKeyId: 'a', secretAccessKey: 'b', required: false },
+      ],
+    })
+    let asked = 0
+    await using far = await startHttp(async (_, response) => {
+      asked += 1
+      if (asked === 1) {
+        // It has read its configuration, for it knows this store, and waits for this answer.
+        await configure(folder, port, { backup: '30 4 1 1 *' }, stores(far.endpoint))
+        started.child.kill('SIGHUP')
+      }
+      response.writeHead(403).end()
+    })
+    await configure(folder, port, { backup: '0 2 1 1 *' }, stores(far.endpoint))
+    const started = folder.start(['serve'])
+    await untilLogged(started, 'ready')
+    await untilLogged(started, inForce)
+    await expect.poll(() => nextBackup(port), { timeout: 20_000 }).toMatch(/-01-01T04:30:00/)
     expect(await stop(started)).toBe(0)
   })
 
