@@ -98,6 +98,7 @@ export class RunQueue implements Queue {
     const { catalog, clock, config } = this.#installation
     const working = [...this.#working.values()].map(({ run }) => run)
     const now = clock.now()
+    const pauses = catalog.pauses()
     const failed = catalog
       .runs()
       .filter(
@@ -106,14 +107,14 @@ export class RunQueue implements Queue {
           now.getTime() - (finishedAt?.getTime() ?? 0) < failedForMs,
       )
     const counts = (name: string, isOf: (run: Run) => boolean): QueueCounts => {
-      const queued = this.#waiting.filter(({ run }) => isOf(run)).map(({ run }) => run.queuedAt.getTime())
-      const oldestQueuedAt = queued.length === 0 ? null : new Date(Math.min(...queued))
+      const queued = this.#waiting.flatMap(({ run }) => (isOf(run) ? [run] : []))
+      const since = queued.filter((run) => !isHeldBack(run, pauses)).map(({ queuedAt }) => queuedAt.getTime())
       return {
         name,
         queued: queued.length,
         active: working.filter(isOf).length,
         failed: failed.filter(isOf).length,
-        oldestQueuedAt,
+        oldestQueuedAt: since.length === 0 ? null : new Date(Math.min(...since)),
       }
     }
     return {

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { isFinished, type Run, type RunState } from '../catalog/runs.ts'
 import type { FleetConfig } from '../config/fleet-config.ts'
 import { PgproofError } from '../errors.ts'
+import { isHeldBack } from '../jobs/held-back.ts'
 import type { Installation } from '../jobs/installation.ts'
 import type { DeadEntry, QueueCounts, QueueView, WorkerSign, WorkerView } from '../jobs/queue-view.ts'
 import { describe } from '../jobs/run-job.ts'
@@ -119,19 +120,25 @@ export class Mirror {
 
   view(): Pick<QueueView, 'asOf' | 'queues' | 'dead' | 'workers'> {
     const ended = [...this.#ended.values()]
+    const pauses = this.#installation.catalog.pauses()
+    const isPaused = (row: EntryRow): boolean => {
+      const payload = pauses.length === 0 ? undefined : payloadIn(row)
+      return payload !== undefined && isHeldBack(payload, pauses)
+    }
     const open = this.#open.filter(({ queue }) => queue !== deadQueue)
     const names = [...new Set([...open, ...ended].map(({ queue }) => queue))]
       .filter((name) => name !== deadQueue)
       .sort()
     const queues = names.map((name): QueueCounts => {
       const own = open.filter(({ queue }) => queue === name)
-      const queued = own.filter(({ state }) => state !== 'active').map(({ queuedAt }) => queuedAt.getTime())
+      const queued = own.filter(({ state }) => state !== 'active')
+      const since = queued.filter((row) => !isPaused(row)).map(({ queuedAt }) => queuedAt.getTime())
       return {
         name,
         queued: queued.length,
         active: own.length - queued.length,
         failed: ended.filter(({ queue, hasFailed }) => queue === name && hasFailed).length,
-        oldestQueuedAt: queued.length === 0 ? null : new Date(queued.reduce((one, other) => Math.min(one, other))),
+        oldestQueuedAt: since.length === 0 ? null : new Date(since.reduce((one, other) => Math.min(one, other))),
       }
     })
     return { asOf: this.#asOf, queues, dead: this.dead(), workers: this.workers(this.#asOf) }

@@ -18,10 +18,12 @@ export type QueueView = {
 
 export type QueueCounts = {
   readonly name: string
+  /** All that wait, also what a pause holds back. */
   readonly queued: number
   readonly active: number
   /** Of the last two days. */
   readonly failed: number
+  /** Of those that no pause holds back: these wait for a place or a worker. */
   readonly oldestQueuedAt: Date | null
   /** Why no worker that lives takes what has waited there for long; absent or null where one does. */
   readonly unserved?: string | null | undefined

@@ -16,7 +16,7 @@ export const queueMetrics: readonly StoredMetric[] = [
   {
     name: 'pgproof_queue_oldest_seconds',
     type: 'gauge',
-    help: 'How long the oldest entry of the queue has waited, when it was last looked at; absent where none waits.',
+    help: 'How long the oldest entry of the queue that no pause holds back has waited, when it was last looked at; absent where none waits.',
     labels: ['queue'],
     *read({ queue: { queues, asOf } }) {
       // Both by the clock of the control database, which may differ from this one.

@@ -117,16 +117,20 @@ describe('while it waits', () => {
     const { installation, queue } = test
     test.order('backup', 'main', 0)
     test.order('backup', 'main', 1, 'schedule')
-    test.order('backup', 'main', 2, 'schedule')
+    const held = test.order('backup', 'main', 2, 'schedule')
     const wish = { server: 'main', database: null, forMs: 3_600_000, reason: 'test', by: 'test' }
     const pause = await pauseSchedules(wish, installation, signal)
     test.open()
     await expect.poll(() => test.states()[0], { timeout: 30_000 }).toBe('main 0 succeeded')
     expect(test.states().slice(1)).toEqual(['main 1 queued', 'main 2 queued'])
+    // They wait for the end of the pause, not for a place: nobody is to be told that it takes long.
+    const backups = (): unknown => queue.view().queues.find(({ name }) => name === 'backup')
+    expect(backups()).toMatchObject({ queued: 2, oldestQueuedAt: null })
     const byHand = test.order('backup', 'main', 1)
     await expect.poll(() => installation.catalog.findRun(byHand.id)?.state, { timeout: 30_000 }).toBe('succeeded')
     expect(test.states()).toEqual(['main 0 succeeded', 'main 1 cancelled', 'main 2 queued', 'main 1 succeeded'])
     await resumeSchedules([pause], 'test', installation, signal)
+    expect(backups()).toMatchObject({ queued: 1, oldestQueuedAt: held.queuedAt })
     queue.look()
     await test.ended()
     expect(test.begun).toEqual(['main 0', 'main 1', 'main 2'])

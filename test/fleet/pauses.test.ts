@@ -6,7 +6,14 @@ function pause({ installation }: InProcess, database: string): void {
   const now = Date.now()
   installation.catalog.addPause(
     {
-      ...{ format: 1, kind: 'pause', label: '20261121T020000Z-0000', server: 'main', database, jobs: ['backup'] },
+      ...{
+        format: 1,
+        kind: 'pause',
+        label: `20261121T020000Z-000${database}`,
+        server: 'main',
+        database,
+        jobs: ['backup'],
+      },
       ...{ since: new Date(now - 1000).toISOString(), until: new Date(now + 3_600_000).toISOString() },
       ...{ reason: 'maintenance', by: 'ops' },
     },
@@ -49,4 +56,23 @@ it('a person orders what a pause holds back - it takes the place of what waits, 
   expect(worker.running.has(run.id)).toBe(true)
   expect(worker.installation.catalog.findRun(held.id)?.state).toBe('cancelled')
   expect(await control.entries(`id = '${held.id}'`)).toMatchObject([{ state: 'cancelled' }])
+})
+
+it('of two that wait a pause holds the older one back - both are counted, the other one is the oldest', async () => {
+  await using control = await testControl()
+  await using view = await inProcess(control, 'view', { PGPROOF_FLEET__MAY: 'serve' })
+  view.queue.order(dueBackup('a'))
+  await view.queue.beat()
+  view.queue.order(dueBackup('b'))
+  await view.queue.beat()
+  // The queue is looked at again.
+  await using again = await inProcess(control, 'again', { PGPROOF_FLEET__MAY: 'serve' })
+  await again.queue.beat()
+  const [older, younger] = (await control.entries()).map(({ created_on }) => created_on)
+  const backups = (): unknown => again.queue.view().queues.find(({ name }) => name === 'backup')
+  expect(backups()).toMatchObject({ queued: 2, oldestQueuedAt: older })
+  pause(again, 'a')
+  expect(backups()).toMatchObject({ queued: 2, oldestQueuedAt: younger })
+  pause(again, 'b')
+  expect(backups()).toMatchObject({ queued: 2, oldestQueuedAt: null })
 })
