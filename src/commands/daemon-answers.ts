@@ -113,7 +113,9 @@ const objective = z.object({
   status: z.enum(['met', 'missed', 'unmeasured', 'no objective']),
 })
 const waiting = z.object({ label: z.string(), since: date }).nullable()
-const newestBackup = backupFields.pick({ label: true, snapshotTime: true, dumpBytes: true }).extend(proof)
+const newestBackup = backupFields
+  .pick({ label: true, snapshotTime: true, finishedAt: true, dumpBytes: true })
+  .extend(proof)
 
 const gap = z.object({
   kind: z.enum(['database', 'roles']),
@@ -142,10 +144,16 @@ export const daemonStatus = z.object({
       lastPassedDrill: daemonDrill.nullable(),
       restoreTimeForecastSeconds: count.nullable(),
       objectives: z.object({ recoveryPoint: objective, restoreTime: objective, forecast: objective }),
+      next: z.array(z.object({ job: z.string(), intervalSeconds: count })),
     }),
   ),
   roles: z.array(
-    z.object({ server: z.string(), newestBackup: newestBackup.pick({ label: true, snapshotTime: true }).nullable() }),
+    z.object({
+      server: z.string(),
+      newestBackup: newestBackup.pick({ label: true, snapshotTime: true, finishedAt: true }).nullable(),
+      // Of newer daemons.
+      intervalSeconds: count.nullable().default(null),
+    }),
   ),
   runs: z.array(daemonRun),
   failures: z.array(daemonFailure),

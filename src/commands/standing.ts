@@ -3,7 +3,9 @@ import { type Guarantee, guaranteeOf, readDatabaseStatus } from '../catalog/data
 import type { Config } from '../config/config.ts'
 import { formatDuration } from '../config/units.ts'
 import { judgeObjectives, type ObjectivesAnswer } from '../domain/objectives.ts'
+import { intervalsAllowed, isOverdue } from '../domain/overdue.ts'
 import { scheduleIntervalSeconds } from '../domain/schedule.ts'
+import { isConfigured } from '../jobs/installation.ts'
 import type { ListedDrill } from './documents.ts'
 import { formatSeconds } from './print.ts'
 import { type KnownServer, knownServers, placeName } from './target.ts'
@@ -33,6 +35,8 @@ export type DatabaseStanding = {
   /** What a restore of the newest backup would take. */
   readonly forecastSeconds: number | null
   readonly objectives: ObjectivesAnswer
+  /** How often a backup is due by the schedule, if that alone says how old it may be, and it is older; else null. */
+  readonly overdueIntervalSeconds: number | null
 }
 
 type DamagedBackup = Pick<CatalogBackup, 'faults'> & { readonly manifest: Pick<CatalogBackup['manifest'], 'label'> }
@@ -41,12 +45,25 @@ type DamagedBackup = Pick<CatalogBackup, 'faults'> & { readonly manifest: Pick<C
 export function readStandings(config: StandingConfig, catalog: Catalog, now: Date): DatabaseStanding[] {
   const stored = catalog.databases()
   return knownServers(config, catalog).flatMap((server) => {
+    const intervals = {
+      backup: intervalOf(server.schedule.backup, config, now),
+      drill: intervalOf(server.schedule.drill, config, now),
+    }
     const named = server.databases === 'all' ? [] : server.databases
     const found = stored.filter((place) => place.server === server.name).map(({ database }) => database)
     return [...new Set([...named, ...found])].toSorted().map((database) => {
-      return standingOf(server, database, config, catalog, now)
+      return standingOf(server, database, intervals, config, catalog, now)
     })
   })
+}
+
+/** The longest gap of a schedule; null without one. */
+export function intervalOf(
+  expression: string | undefined,
+  { timezone }: Pick<Config, 'timezone'>,
+  now: Date,
+): number | null {
+  return expression === undefined ? null : scheduleIntervalSeconds(expression, timezone, now)
 }
 
 type StandingConfig = Pick<Config, 'isStoreOnly' | 'servers' | 'drill' | 'timezone'>
@@ -61,10 +78,17 @@ export function worstFirst(standings: readonly DatabaseStanding[]): readonly Dat
   return ranked.toSorted((one, other) => other.rank - one.rank || other.lag - one.lag).map(({ standing }) => standing)
 }
 
-function rankOf({ newest, damaged, lastDrill, lastPassed, objectives }: DatabaseStanding): number {
+function rankOf({
+  newest,
+  damaged,
+  lastDrill,
+  lastPassed,
+  objectives,
+  overdueIntervalSeconds,
+}: DatabaseStanding): number {
   if (newest === null) return 8
   if (lastDrill?.verdict === 'failed') return 7
-  if (objectives.recoveryPoint.status === 'missed') return 6
+  if (objectives.recoveryPoint.status === 'missed' || overdueIntervalSeconds !== null) return 6
   if (damaged.length > 0) return 5
   if (lastPassed === null) return lastDrill === null ? 3 : 4
   if (lastDrill?.verdict === 'inconclusive') return 2
@@ -72,15 +96,16 @@ function rankOf({ newest, damaged, lastDrill, lastPassed, objectives }: Database
 }
 
 /** Only among those that worry: the rest stays in the order of its names. */
-function lagOf({ objectives: { recoveryPoint } }: DatabaseStanding): number {
+function lagOf({ objectives: { recoveryPoint }, overdueIntervalSeconds }: DatabaseStanding): number {
   const { status, measuredSeconds, objectiveSeconds } = recoveryPoint
+  if (overdueIntervalSeconds !== null) return (measuredSeconds ?? 0) / (intervalsAllowed * overdueIntervalSeconds)
   if (status !== 'missed' || measuredSeconds === null || objectiveSeconds === null) return 0
   return measuredSeconds / Math.max(1, objectiveSeconds)
 }
 
 /** What somebody should do something about, one line each. */
 export function worriesOf(standing: DatabaseStanding): string[] {
-  const { newest, damaged, lastDrill, lastPassed, forecastSeconds, objectives } = standing
+  const { newest, damaged, lastDrill, lastPassed, forecastSeconds, objectives, overdueIntervalSeconds } = standing
   const place = placeName(standing)
   const { recoveryPoint, restoreTime, forecast } = objectives
   if (newest === null)
@@ -93,6 +118,10 @@ export function worriesOf(standing: DatabaseStanding): string[] {
   if (recoveryPoint.status === 'missed')
     add(
       `the newest backup is ${spelled(recoveryPoint.measuredSeconds)} old, the objective is ${promised(recoveryPoint.objectiveSeconds)}`,
+    )
+  if (overdueIntervalSeconds !== null)
+    add(
+      `the newest backup is ${spelled(recoveryPoint.measuredSeconds)} old, one is due every ${promised(overdueIntervalSeconds)}`,
     )
   if (lastDrill?.verdict === 'failed') add(`the last drill failed: ${lastDrill.reason?.message ?? ''}`)
   else if (lastPassed === null)
@@ -127,14 +156,23 @@ function faultLines(place: string, damaged: readonly DamagedBackup[]): string[] 
 function standingOf(
   server: KnownServer,
   database: string,
-  { drill, timezone }: StandingConfig,
+  intervals: { readonly backup: number | null; readonly drill: number | null },
+  { drill }: StandingConfig,
   catalog: Catalog,
   now: Date,
 ): DatabaseStanding {
   const status = readDatabaseStatus({ server: server.name, database }, catalog, server.objectives, now)
   const { recoveryPoint, lastPassedDrill, forecastSeconds, retained, oldestUnverified, leastRecentlyVerified } = status
-  const intervalSeconds =
-    server.schedule.drill === undefined ? null : scheduleIntervalSeconds(server.schedule.drill, timezone, now)
+  const finished = status.newestBackup?.manifest.finishedAt
+  const isLate =
+    status.rpoSeconds === null &&
+    isConfigured(server, database) &&
+    isOverdue({
+      intervalSeconds: intervals.backup,
+      finishedAt: finished === undefined ? null : new Date(finished),
+      recoveryPoint: recoveryPoint?.snapshotTime ?? null,
+      now,
+    })
   return {
     server: server.name,
     database,
@@ -148,7 +186,7 @@ function standingOf(
     verified: retained.verified,
     oldestUnverified,
     leastRecentlyVerified,
-    guarantee: guaranteeOf(status, drill.pick, intervalSeconds),
+    guarantee: guaranteeOf(status, drill.pick, intervals.drill),
     forecastSeconds,
     objectives: judgeObjectives({
       rpoSeconds: status.rpoSeconds,
@@ -158,6 +196,7 @@ function standingOf(
       forecastSeconds,
       now,
     }),
+    overdueIntervalSeconds: isLate ? intervals.backup : null,
   }
 }
 

@@ -1,3 +1,4 @@
+import { isOverdue } from '../domain/overdue.ts'
 import type { Answer } from './context.ts'
 import { type DaemonDatabase, type DaemonRun, type DaemonStatus, daemonQueue, daemonStatus } from './daemon-answers.ts'
 import { askDaemon, type Daemon } from './daemon-client.ts'
@@ -18,13 +19,14 @@ export async function statusOfDaemon(daemon: Daemon): Promise<Answer> {
     askDaemon(daemon, 'v1/queue', daemonQueue),
   ])
   const { store, runs, pauses } = status
-  const standings = status.databases.map(standingOf)
+  const standings = status.databases.map((one) => standingOf(one, status.time))
   const facts: StatusFacts = {
     // The ages are those by the clock that the objectives were judged by.
     now: status.time,
     standings,
-    roles: status.roles.map(({ server, newestBackup }) => ({
+    roles: status.roles.map(({ server, newestBackup, intervalSeconds }) => ({
       server,
+      intervalSeconds,
       newest:
         newestBackup === null
           ? undefined
@@ -87,10 +89,19 @@ function failureLines({ failures }: DaemonStatus, standings: readonly DatabaseSt
   return [...lines.values()].filter((line) => line !== '')
 }
 
-function standingOf(answer: DaemonDatabase): DatabaseStanding {
+function standingOf(answer: DaemonDatabase, now: Date): DatabaseStanding {
   const { server, database, newestBackup, recoveryPoint, retained, objectives } = answer
   // The newest backup that is whole may be an older one, whose label was not said.
   const isWhole = newestBackup?.snapshotTime === recoveryPoint
+  const intervalSeconds = answer.next.find(({ job }) => job === 'backup')?.intervalSeconds ?? null
+  const isLate =
+    objectives.recoveryPoint.status === 'no objective' &&
+    isOverdue({
+      intervalSeconds,
+      finishedAt: newestBackup === null ? null : new Date(newestBackup.finishedAt),
+      recoveryPoint: recoveryPoint === null ? null : new Date(recoveryPoint),
+      now,
+    })
   const label = isWhole ? (newestBackup?.label ?? '') : ''
   return {
     server,
@@ -112,6 +123,7 @@ function standingOf(answer: DaemonDatabase): DatabaseStanding {
     guarantee: answer.drilledWithin,
     forecastSeconds: answer.restoreTimeForecastSeconds,
     objectives,
+    overdueIntervalSeconds: isLate ? intervalSeconds : null,
   }
 }
 

@@ -1,6 +1,7 @@
 import type { CatalogBackup } from '../catalog/catalog.ts'
 import type { StoreFlags } from '../config/store-flags.ts'
 import { formatDuration } from '../config/units.ts'
+import { isOverdue } from '../domain/overdue.ts'
 import { shellWord } from '../domain/shell-word.ts'
 import type { Answer, CommandContext } from './context.ts'
 import type { DaemonFlags } from './daemon-client.ts'
@@ -9,7 +10,7 @@ import { verdictTones } from './list.ts'
 import { openConfig, openInstallation } from './open.ts'
 import { pauseDocuments, pauseLines } from './pause-lines.ts'
 import { type Cell, formatAge, formatSeconds, formatTable, type Painter, printable } from './print.ts'
-import { type DatabaseStanding, readStandings, worriesOf, worstFirst } from './standing.ts'
+import { type DatabaseStanding, intervalOf, readStandings, worriesOf, worstFirst } from './standing.ts'
 import { storeDocuments, storeLines, storeWorries } from './store-lines.ts'
 import { knownServers, placeName } from './target.ts'
 import { turnDocument, turnTable } from './turn-table.ts'
@@ -30,8 +31,9 @@ export async function statusCommand(context: CommandContext, flags: StatusFlags)
   const facts: StatusFacts = {
     now,
     standings: readStandings(config, catalog, now),
-    roles: servers.map(({ name }) => ({
+    roles: servers.map(({ name, schedule }) => ({
       server: name,
+      intervalSeconds: intervalOf(schedule.roles, config, now),
       newest: catalog.backups({ kind: 'roles', server: name })[0],
     })),
     stores: storeLines(stores, catalog, storeId, now),
@@ -75,7 +77,7 @@ export function statusAnswer(facts: StatusFacts, more: JsonDocument, paint: Pain
   const worries = [
     ...roles.flatMap(({ server }) => (standings.some((one) => one.server === server) ? [] : nothingYet(server))),
     ...standings.flatMap(worriesOf),
-    ...roles.flatMap(({ server, newest }) => rolesWorry(server, newest, standings)),
+    ...roles.flatMap((one) => rolesWorry(one, standings, now)),
     ...facts.worries,
   ]
   const sections = [
@@ -104,12 +106,13 @@ function databaseTable(standings: readonly DatabaseStanding[], now: Date, paint:
   if (standings.length === 0) return 'No backup of any database yet.'
   const rows = standings.map((standing): Cell[] => {
     const { newest, lastDrill, lastPassed, retained, verified, forecastSeconds, objectives } = standing
+    const { overdueIntervalSeconds: overdue } = standing
     const { recoveryPoint, restoreTime, forecast } = objectives
     return [
       placeName(standing),
       newest === null
         ? { text: 'never', tone: 'bad' }
-        : toned(formatAge(newest.snapshotTime, now), recoveryPoint.status),
+        : toned(formatAge(newest.snapshotTime, now), overdue === null ? recoveryPoint.status : 'missed'),
       objectiveCell(recoveryPoint.objectiveSeconds),
       lastPassed === null ? { text: 'never', tone: 'doubtful' } : formatAge(new Date(lastPassed.finishedAt), now),
       lastDrill === null ? '' : { text: lastDrill.verdict, tone: verdictTones[lastDrill.verdict] },
@@ -139,9 +142,11 @@ function databaseTable(standings: readonly DatabaseStanding[], now: Date, paint:
 
 export type RolesStanding = {
   readonly server: string
+  /** How often a backup of them is due; null where none is scheduled. */
+  readonly intervalSeconds: number | null
   readonly newest:
     | (Pick<CatalogBackup, 'snapshotTime'> & {
-        readonly manifest: Pick<CatalogBackup['manifest'], 'label' | 'snapshotTime'> &
+        readonly manifest: Pick<CatalogBackup['manifest'], 'label' | 'snapshotTime' | 'finishedAt'> &
           Partial<Pick<CatalogBackup['manifest'], 'rolePasswords'>>
       })
     | undefined
@@ -162,7 +167,18 @@ function nothingYet(server: string): string[] {
 }
 
 /** A server whose databases are backed up and whose roles are not cannot be restored elsewhere as it was. */
-function rolesWorry(server: string, newest: RolesStanding['newest'], standings: readonly DatabaseStanding[]): string[] {
+function rolesWorry(
+  { server, newest, intervalSeconds }: RolesStanding,
+  standings: readonly DatabaseStanding[],
+  now: Date,
+): string[] {
+  if (newest !== undefined && intervalSeconds !== null) {
+    const finishedAt = new Date(newest.manifest.finishedAt)
+    if (!isOverdue({ intervalSeconds, finishedAt, recoveryPoint: null, now })) return []
+    const age = formatSeconds(ageSeconds(finishedAt, now))
+    const interval = formatDuration(intervalSeconds * 1000)
+    return [`${server}: the newest backup of its roles is ${age} old, one is due every ${interval}`]
+  }
   const isUsed = standings.some((standing) => standing.server === server && standing.newest !== null)
   return newest === undefined && isUsed
     ? [

@@ -6,7 +6,7 @@ import { PgproofError } from '../errors.ts'
 export type Target = { readonly server: string; readonly database: string | null }
 
 /** What commands need of a server that only read the store. */
-export type KnownServer = Pick<ServerConfig, 'name' | 'databases' | 'schedule' | 'objectives'>
+export type KnownServer = Pick<ServerConfig, 'name' | 'databases' | 'exclude' | 'schedule' | 'objectives'>
 
 /** The servers that are configured; where the store alone was named, those that it holds backups of, by name. */
 export function knownServers(
@@ -19,7 +19,7 @@ export function knownServers(
   const configured = new Map(servers.map((server) => [server.name, server]))
   return [...new Set([...configured.keys(), ...stored, ...drilled])]
     .toSorted()
-    .map((name) => configured.get(name) ?? { name, databases: 'all', schedule: {}, objectives: {} })
+    .map((name) => configured.get(name) ?? { name, databases: 'all', exclude: [], schedule: {}, objectives: {} })
 }
 
 /**

@@ -79,6 +79,9 @@ export const statusSchema = z.strictObject({
       server: z.string(),
       newestBackup: backupSchema.nullable(),
       next: instant.nullable(),
+      intervalSeconds: seconds
+        .nullable()
+        .describe('The longest time between two due times; null where none is scheduled.'),
       pausedUntil,
     }),
   ),
@@ -175,6 +178,7 @@ export function readStatus(parts: HttpParts): Status {
         server,
         newestBackup: newest === undefined ? null : backupAnswer(newest),
         next: next?.nextAt.toISOString() ?? null,
+        intervalSeconds: next?.intervalSeconds ?? null,
         pausedUntil: next?.pausedUntil?.toISOString() ?? null,
       }
     }),

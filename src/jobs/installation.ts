@@ -68,12 +68,12 @@ export async function databasesOf(server: ServerConfig, signal: AbortSignal): Pr
 }
 
 /** Whether somebody said that a database is none of ours. */
-export function isExcluded(server: ServerConfig, database: string): boolean {
+export function isExcluded(server: Pick<ServerConfig, 'exclude'>, database: string): boolean {
   return server.exclude.some((pattern) => matches(pattern, database))
 }
 
 /** Whether the configuration covers a database, without asking the server. */
-export function isConfigured(server: ServerConfig, database: string): boolean {
+export function isConfigured(server: Pick<ServerConfig, 'databases' | 'exclude'>, database: string): boolean {
   if (isExcluded(server, database)) return false
   return server.databases === 'all' || server.databases.includes(database)
 }

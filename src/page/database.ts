@@ -17,7 +17,7 @@ import {
   visible,
   when,
 } from './words.ts'
-import { pauseEnd } from './worries.ts'
+import { overdueInterval, pauseEnd } from './worries.ts'
 
 export const levelWords: Readonly<Record<Level, string>> = {
   good: 'well',
@@ -45,7 +45,7 @@ ${fact(
   'Last backup',
   newestBackup === null
     ? sign('bad', 'never')
-    : html`${when(newestBackup.snapshotTime, now)} ${objective(objectives.recoveryPoint, 'RPO')}`,
+    : html`${when(newestBackup.snapshotTime, now)} ${objective(objectives.recoveryPoint, 'RPO')}${backupDue(one, status)}`,
 )}
 ${fact(
   'Last passed drill',
@@ -79,6 +79,12 @@ function objective({ status, objectiveSeconds }: ObjectiveStatus, name: string):
   if (objectiveSeconds === null || status === 'no objective') return null
   const level = status === 'met' ? 'good' : status === 'missed' ? 'bad' : 'none'
   return sign(level, `${name} ${duration(objectiveSeconds)} ${status}`)
+}
+
+/** Where there is no objective the schedule says how old it may be. */
+export function backupDue(one: StatusOfDatabase, status: Pick<Status, 'time'>): Html | null {
+  const interval = overdueInterval(one, status)
+  return interval === null ? null : html` ${sign('bad', `due every ${duration(interval)}`)}`
 }
 
 /** There is no objective for it: the schedule says how old it may be. */

@@ -1,6 +1,6 @@
 import type { Status, StatusOfDatabase } from '../http/status.ts'
 import { calendarLegend, calendarStrip } from './calendar.ts'
-import { databaseDetails, fact, levelWords } from './database.ts'
+import { backupDue, databaseDetails, fact, levelWords } from './database.ts'
 import { type Calendar, type PageFacts, placeId, placeKey, serverId } from './facts.ts'
 import { type Html, html } from './html.ts'
 import { areMany, hrefOf } from './places.ts'
@@ -108,13 +108,13 @@ ${fact('Restore time', slowest === 0 ? html`<span class="note">not measured</spa
 }
 
 /** A line, with what is not as it should be; all the rest is on the database's own page. */
-function databaseRow({ one, level }: Levelled, isAlone: boolean, { time }: Status, facts: PageFacts): Html {
-  const now = new Date(time)
+function databaseRow({ one, level }: Levelled, isAlone: boolean, status: Status, facts: PageFacts): Html {
+  const now = new Date(status.time)
   const { newestBackup, lastPassedDrill, objectives } = one
   const missed = (status: string, name: string): Html | null =>
     status === 'missed' ? html` ${sign('bad', `${name} missed`)}` : null
   return html`<li id="${placeId(one)}" class="${level}"><span><a href="${hrefOf(one, true)}">${quoted(isAlone ? placeName(one) : one.database)}</a>${level === 'good' ? null : html` ${sign(level, levelWords[level])}`}</span>
-${fact('Last backup', newestBackup === null ? sign('bad', 'never') : html`${when(newestBackup.snapshotTime, now)}${missed(objectives.recoveryPoint.status, 'RPO')}`)}
+${fact('Last backup', newestBackup === null ? sign('bad', 'never') : html`${when(newestBackup.snapshotTime, now)}${missed(objectives.recoveryPoint.status, 'RPO')}${backupDue(one, status)}`)}
 ${fact('Last passed drill', lastPassedDrill === null ? sign('warn', 'never') : when(lastPassedDrill.finishedAt, now))}
 ${fact(
   'Restore time',

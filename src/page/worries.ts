@@ -1,3 +1,4 @@
+import { isOverdue } from '../domain/overdue.ts'
 import { shellWord } from '../domain/shell-word.ts'
 import type { QueueAnswer } from '../http/queue-answer.ts'
 import type { Status, StatusOfDatabase } from '../http/status.ts'
@@ -130,6 +131,13 @@ function backupWorry(one: StatusOfDatabase, status: Status): Found | null {
       ...why,
     }
   }
+  const interval = overdueInterval(one, status)
+  if (interval !== null)
+    return {
+      level: 'bad',
+      title: `its last backup is ${duration(measuredSeconds ?? 0)} old; one is due every ${duration(interval)}`,
+      ...why,
+    }
   if (newestBackup.faults.length > 0)
     return { level: 'bad', title: 'its newest backup is not whole', detail: newestBackup.faults[0], hint: order }
   if (failure !== undefined) {
@@ -143,6 +151,18 @@ function backupWorry(one: StatusOfDatabase, status: Status): Found | null {
       hint: 'Set `schedule.backup` and `objectives.rpo` of its server, or remove its backups.',
     }
   return null
+}
+
+/** How often a backup is due by the schedule, if that alone says how old it may be, and it is older; else null. */
+export function overdueInterval(
+  { newestBackup, recoveryPoint, objectives, next }: StatusOfDatabase,
+  { time }: Pick<Status, 'time'>,
+): number | null {
+  const intervalSeconds = next.find(({ job }) => job === 'backup')?.intervalSeconds ?? null
+  if (objectives.recoveryPoint.status !== 'no objective' || newestBackup === null) return null
+  const finishedAt = new Date(newestBackup.finishedAt)
+  const known = { intervalSeconds, finishedAt, recoveryPoint: recoveryPoint === null ? null : new Date(recoveryPoint) }
+  return isOverdue({ ...known, now: new Date(time) }) ? intervalSeconds : null
 }
 
 function drillWorry(one: StatusOfDatabase, status: Status): Found | null {
@@ -226,24 +246,21 @@ export function pauseEnd(pausedUntil: string, now: Date): string {
 }
 
 function rolesWorries(status: Status): Worry[] {
-  return status.roles.flatMap(({ server, newestBackup }): Worry[] => {
-    const place = { server, database: null }
-    const base = { level: 'warn' as const, place: null, about: `Roles of ${server}` }
-    const failure = openFailure('roles', place, status)
-    const { message, hint, code } = failure?.error ?? {}
-    return [
-      ...(failure !== undefined
-        ? [{ ...base, title: `their last backup failed${onWorker(failure)}`, detail: message, hint, code }]
-        : newestBackup === null
-          ? [
-              {
-                ...base,
-                title: 'they have no backup: a restore needs them',
-                hint: `\`pgproof backup ${shellWord(server)} --roles\``,
-              },
-            ]
-          : []),
+  return status.roles.flatMap(({ server, newestBackup, intervalSeconds }): Worry[] => {
+    const worry = (title: string, more: Pick<Worry, 'detail' | 'hint' | 'code'>): Worry[] => [
+      { level: 'warn', place: null, about: `Roles of ${server}`, title, ...more },
     ]
+    const order = { detail: undefined, hint: `\`pgproof backup ${shellWord(server)} --roles\`` }
+    const failure = openFailure('roles', { server, database: null }, status)
+    if (failure !== undefined) {
+      const { message, hint, code } = failure.error ?? {}
+      return worry(`their last backup failed${onWorker(failure)}`, { detail: message, hint, code })
+    }
+    if (newestBackup === null) return worry('they have no backup: a restore needs them', order)
+    const [now, finishedAt] = [new Date(status.time), new Date(newestBackup.finishedAt)]
+    if (intervalSeconds === null || !isOverdue({ intervalSeconds, finishedAt, recoveryPoint: null, now })) return []
+    const age = (now.getTime() - finishedAt.getTime()) / 1000
+    return worry(`their last backup is ${duration(age)} old; one is due every ${duration(intervalSeconds)}`, order)
   })
 }
 

@@ -3,6 +3,7 @@ import { createPainter } from '../../src/commands/print.ts'
 import { type DatabaseStanding, readStandings, worriesOf, worstFirst } from '../../src/commands/standing.ts'
 import { statusAnswer } from '../../src/commands/status.ts'
 import { historyGapLines } from '../../src/commands/wording.ts'
+import type { ServerConfig } from '../../src/config/config.ts'
 import type { DrillReport } from '../../src/domain/drill-report.ts'
 import type { Manifest } from '../../src/domain/manifest.ts'
 import { backupFolder } from '../../src/storage/object-keys.ts'
@@ -19,12 +20,15 @@ type Held = {
   readonly cut?: readonly Manifest[]
 }
 
-/** By a server with an RPO of 26 hours and an RTO of half an hour. */
-async function standingsOf({ cut = [], ...contents }: Held): Promise<DatabaseStanding[]> {
+/** By a server with an RPO of 26 hours and an RTO of half an hour, unless other settings are given. */
+async function standingsOf(
+  { cut = [], ...contents }: Held,
+  settings: Partial<ServerConfig> = { objectives: { rpoMs: 26 * 3_600_000, rtoMs: 1_800_000 } },
+): Promise<DatabaseStanding[]> {
   const { catalog, store } = await madeUpCatalog(clock, contents)
   for (const manifest of cut) store.objects.delete(`${backupFolder(manifest)}${manifest.objects.dump.name}`)
   await catalog.refresh(storeSetOf(store), signal)
-  const servers = [serverConfig('main', { objectives: { rpoMs: 26 * 3_600_000, rtoMs: 1_800_000 } })]
+  const servers = [serverConfig('main', settings)]
   const config = { isStoreOnly: false, servers, drill: { pick: 'random' }, timezone: 'UTC' }
   return readStandings(config as unknown as Parameters<typeof readStandings>[0], catalog, present)
 }
@@ -63,6 +67,39 @@ describe('what worries of a database', () => {
   })
 })
 
+describe('a backup whose schedule alone says how old it may be', () => {
+  const daily = { schedule: { backup: '0 2 * * *' } }
+  const held = (number: number) => {
+    const backup = manifestAt(day(number))
+    return { manifests: [backup], reports: [reportOf(backup, day(number))] }
+  }
+  const worriesBy = async (settings: Partial<ServerConfig>, number: number): Promise<string[]> =>
+    (await standingsOf(held(number), settings)).flatMap(worriesOf)
+
+  it('the last of a daily one was taken three days ago - how old it is, and how often one is due', async () => {
+    expect(await worriesBy(daily, 17)).toEqual([
+      expect.stringMatching(/^main\/app: the newest backup is \S.* old, one is due every 1d$/),
+    ])
+  })
+
+  it.each([
+    ['it was taken tonight', daily, 20],
+    ['one is due each Tuesday', { schedule: { backup: '0 2 * * 2' } }, 17],
+    ['none is scheduled', {}, 17],
+    ['the objective allows it', { ...daily, objectives: { rpoMs: 10 * 86_400_000 } }, 17],
+    ['the database is excluded by now', { ...daily, exclude: ['app'] }, 17],
+  ])('%s - no worry', async (_, settings, number) => {
+    expect(await worriesBy(settings, number)).toEqual([])
+  })
+
+  it('among those that are well - it comes first', async () => {
+    const [late, well] = [manifestAt(day(17), { database: 'late' }), manifestAt(day(20))]
+    const reports = [reportOf(late, day(20)), reportOf(well, day(20))]
+    const standings = await standingsOf({ manifests: [well, late], reports }, daily)
+    expect(worstFirst(standings).map(({ database }) => database)).toEqual(['late', 'app'])
+  })
+})
+
 describe('the order of the status', () => {
   it('what worries most first: none, failed, too old, cut short, never proven, too slow, well', async () => {
     const of = (database: string, number = 20): Manifest => manifestAt(day(number), { database })
@@ -84,7 +121,12 @@ describe('the order of the status', () => {
 
 describe('the status', () => {
   it('of a server whose databases nobody has backed up - says so, and worries', () => {
-    const facts = { now: present, standings: [], roles: [{ server: 'main', newest: undefined }], stores: ['file:///b'] }
+    const facts = {
+      now: present,
+      standings: [],
+      roles: [{ server: 'main', newest: undefined, intervalSeconds: null }],
+      stores: ['file:///b'],
+    }
     const more = { storeId: null, stores: [] }
     const answer = statusAnswer({ ...facts, worries: [], knowsRuns: false }, more, createPainter(false))
     expect(answer.text).toMatch(/^No backup of any database yet\.\n/)

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import type { Job, Run } from '../../src/catalog/runs.ts'
+import type { Job, PlannedJob, Run } from '../../src/catalog/runs.ts'
 import { manifestAt, reportOf, rolesManifestAt } from '../catalog/stored.ts'
 import { now, startTestServer, type TestServer, tokens } from '../http/test-server.ts'
+import { serverConfig } from '../metrics/made-up-catalog.ts'
 import { busyFleet } from '../support/queue-views.ts'
 import { command } from './in-process.ts'
 
@@ -59,6 +60,19 @@ describe('status of a daemon', () => {
       expect(await worriesAt(server)).toEqual([])
     },
   )
+
+  it('backups and roles that are older than their schedule allows, without an objective - how often one is due', async () => {
+    const every = (job: 'backup' | 'roles'): PlannedJob => {
+      const database = job === 'backup' ? 'app' : null
+      return { job, server: 'main', database, nextAt: new Date(now), intervalSeconds: 21_600, pausedUntil: null }
+    }
+    const planned = () => [every('backup'), every('roles')]
+    await using server = await startTestServer({ ...wholesome, servers: [serverConfig('main')], parts: { planned } })
+    expect(await worriesAt(server)).toEqual([
+      expect.stringMatching(/^main\/app: the newest backup is 10 h .* old, one is due every 6h$/),
+      expect.stringMatching(/^main: the newest backup of its roles is (9|10) h .* old, one is due every 6h$/),
+    ])
+  })
 
   it('a prune that holds back - is a worry until one goes through', async () => {
     await using server = await startTestServer(wholesome)

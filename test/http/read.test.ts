@@ -251,7 +251,9 @@ describe('status', () => {
       next: [{ job: 'backup', at: nextAt.toISOString() }],
       drilledWithin: { drills: 2 * (status.databases[0]?.retained.any ?? 0), seconds: null },
     })
-    expect(status.roles).toMatchObject([{ server: 'main', newestBackup: { label: roles.label }, next: null }])
+    expect(status.roles).toMatchObject([
+      { server: 'main', newestBackup: { label: roles.label }, next: null, intervalSeconds: null },
+    ])
     expect(status.store).toMatchObject({ isComplete: true, readAt: new Date(now).toISOString(), historyGaps: [] })
   })
 

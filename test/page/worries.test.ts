@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { Catalog } from '../../src/catalog/catalog.ts'
-import type { Job, RunState } from '../../src/catalog/runs.ts'
+import type { Job, PlannedJob, RunState } from '../../src/catalog/runs.ts'
 import type { Manifest } from '../../src/domain/manifest.ts'
 import { PgproofError } from '../../src/errors.ts'
 import type { Installation } from '../../src/jobs/installation.ts'
@@ -168,6 +168,47 @@ describe('what the page says of a database', () => {
     expect(words).toContain(
       'main/app : nothing schedules backups of it, and it has no objective. Set schedule.backup and objectives.rpo of its server, or remove its backups.',
     )
+  })
+
+  describe('no objective', () => {
+    const interval = 21_600
+    const planned = (job: 'backup' | 'roles', intervalSeconds: number): PlannedJob => {
+      const database = job === 'backup' ? 'app' : null
+      return { job, server: 'main', database, nextAt: new Date(now), intervalSeconds, pausedUntil: null }
+    }
+    const scheduled = (...jobs: readonly PlannedJob[]): Promise<string> =>
+      wordsWith({ ...well, servers: [serverConfig('main')], parts: { planned: () => jobs } })
+
+    it('its backups stopped - how old the last one is and how often one is due, there and among its facts', async () => {
+      const words = await scheduled(planned('backup', interval))
+      expect(words).toContain('1 thing needs you now')
+      expect(words).toMatch(/main\/app : its last backup is 10 h old; one is due every 6 h\. Order one:/)
+      expect(words).toMatch(/Last backup 10 h ago due every 6 h/)
+    })
+
+    it('its backups stopped because somebody paused them - both', async () => {
+      const pausedUntil = new Date(Date.parse(now) + 3_600_000)
+      const words = await scheduled({ ...planned('backup', interval), pausedUntil })
+      expect(words).toContain('main/app : its last backup is 10 h old; one is due every 6 h')
+    })
+
+    it('the last one is as old as its schedule allows - all is well', async () => {
+      expect(await scheduled(planned('backup', 8 * 3600))).toContain('All is well')
+    })
+
+    it('of two databases one has no backup yet - it has none; nothing about its age', async () => {
+      const of = { ...planned('backup', 86_400), database: 'new' }
+      const words = await scheduled(planned('backup', 86_400), of)
+      expect(words).toContain('main/new : it has no backup at all')
+      expect(words).not.toContain('one is due every')
+    })
+
+    it('backups of the roles stopped - how old the last one is, soon and not now', async () => {
+      const words = await scheduled(planned('backup', 86_400), planned('roles', interval))
+      expect(words).toContain('Soon: Roles of main : their last backup is 11 h old; one is due every 6 h')
+      const fine = await scheduled(planned('backup', 86_400), planned('roles', 8 * 3600))
+      expect(fine).toContain('All is well')
+    })
   })
 
   it('its last drill was inconclusive - that it says nothing about the backup, and why', async () => {
