@@ -48,12 +48,17 @@ export type PlannedJob = {
 
 export type RunChanges = Partial<Omit<Run, 'id' | 'job' | 'server' | 'database' | 'trigger' | 'attempt' | 'queuedAt'>>
 
-/** The newest runs of this process. Runs that have not finished are never forgotten, finished ones oldest first. */
+/**
+ * The newest runs of this process, and besides them the failures that are the last word on their job and place: those
+ * that are open are never forgotten, nor are runs that have not finished. The others are, oldest first.
+ */
 export class RunLog {
   readonly #capacity: number
   readonly #runs = new Map<string, Run>()
   /** Outlives the runs themselves, or a busy hour would make the scheduler forget the night. */
   readonly #lastAttempts = new Map<string, Run>()
+  /** Of each job and place the last run that came to an end of its own; bounded as places are. */
+  readonly #lastEnds = new Map<string, Run>()
   readonly #watchers = new Set<(run: Run) => void>()
 
   constructor(capacity: number) {
@@ -98,13 +103,25 @@ export class RunLog {
     this.#runs.set(run.id, run)
     const last = this.#lastAttempts.get(attemptKey(run))
     if (last === undefined || last.queuedAt <= run.queuedAt) this.#lastAttempts.set(attemptKey(run), run)
+    if (isFinished(run) && run.state !== 'cancelled') this.#keepEnd(run)
     for (const watcher of this.#watchers) watcher(run)
   }
 
+  #keepEnd(run: Run): void {
+    const last = this.#lastEnds.get(attemptKey(run))
+    if (last === undefined || last.queuedAt <= run.queuedAt) this.#lastEnds.set(attemptKey(run), run)
+  }
+
   #forgetOldest(): void {
+    if (this.#runs.size <= this.#capacity) return
+    const open = new Set([...this.#lastEnds.values()].filter(isFailure).map(({ id }) => id))
+    // Besides the capacity: where much fails at once, whoever follows a run must still find how it ended.
+    let tooMany = this.#runs.size - open.size - this.#capacity
     for (const [id, run] of this.#runs) {
-      if (this.#runs.size <= this.#capacity) return
-      if (isFinished(run)) this.#runs.delete(id)
+      if (tooMany <= 0) return
+      if (!isFinished(run) || open.has(id)) continue
+      this.#runs.delete(id)
+      tooMany -= 1
     }
   }
 }

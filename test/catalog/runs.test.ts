@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { Catalog } from '../../src/catalog/catalog.ts'
+import { readFailedRuns } from '../../src/catalog/failed-runs.ts'
 import type { Run } from '../../src/catalog/runs.ts'
 import { clock } from './stored.ts'
 
@@ -44,18 +45,55 @@ describe('runs of this process', () => {
     catalog.addRun(run('queued too', 10))
     catalog.addRun(run('queued three', 11))
     expect(catalog.runs().map(({ id }) => id)).toEqual(['queued three', 'queued too', 'running', 'queued'])
-    catalog.updateRun('running', { state: 'inconclusive' })
+    catalog.updateRun('running', { state: 'cancelled' })
     expect(catalog.runs().map(({ id }) => id)).toEqual(['queued three', 'queued too', 'queued'])
+  })
+
+  it('failures that are the last word on their place - are kept besides as many others as fit, until they are over', () => {
+    const catalog = new Catalog({ clock, runCapacity: 2 })
+    const ids = (): string[] => catalog.runs().map(({ id }) => id)
+    const failed = (id: string, second: number, changes: Partial<Run> = {}): Run =>
+      run(id, second, { state: 'failed', finishedAt: new Date(second * 1000), ...changes })
+    const others = (count: number, second: number): void => {
+      for (let index = 0; index < count; index += 1)
+        catalog.addRun(run(`${second + index}`, second + index, { database: 'other', state: 'succeeded' }))
+    }
+    catalog.addRun(failed('first', 1))
+    catalog.addRun(failed('last', 2))
+    catalog.addRun(failed('drill', 3, { job: 'drill', state: 'inconclusive' }))
+    catalog.addRun(run('cancelled', 4, { state: 'cancelled' }))
+    catalog.addRun(run('tried again', 5, { job: 'drill', state: 'running' }))
+    others(1000, 10)
+    expect(ids()).toEqual(['1009', 'tried again', 'drill', 'last'])
+    expect(readFailedRuns(catalog, 1).map(({ run: { id }, isOver }) => [id, isOver])).toEqual([
+      ['drill', false],
+      ['last', false],
+    ])
+    catalog.updateRun('tried again', { state: 'succeeded', finishedAt: new Date(1_100_000) })
+    catalog.addRun(run('succeeded', 1200, { state: 'succeeded' }))
+    others(2, 1300)
+    expect(ids()).toEqual(['1301', '1300'])
+  })
+
+  it('as many open failures as fit, and more - leave their room to others', () => {
+    const catalog = new Catalog({ clock, runCapacity: 2 })
+    for (let index = 0; index < 5; index += 1)
+      catalog.addRun(run(`failed ${index}`, index, { database: `${index}`, state: 'failed' }))
+    for (let index = 5; index < 9; index += 1) catalog.addRun(run(`done ${index}`, index, { state: 'succeeded' }))
+    expect(catalog.runs().map(({ id }) => id)).toEqual([
+      ...['done 8', 'done 7'],
+      ...['failed 4', 'failed 3', 'failed 2', 'failed 1', 'failed 0'],
+    ])
   })
 
   it('the last attempt of a job - of that place alone, as it is now, and after the run is forgotten', () => {
     const catalog = new Catalog({ clock, runCapacity: 1 })
     catalog.addRun(run('a', 1))
-    catalog.updateRun('a', { state: 'failed' })
+    catalog.updateRun('a', { state: 'cancelled' })
     catalog.addRun(run('b', 2, { database: 'other', state: 'succeeded' }))
     catalog.addRun(run('c', 3, { job: 'roles', database: null, state: 'succeeded' }))
     expect(catalog.findRun('a')).toBeUndefined()
-    expect(catalog.lastAttempt('main', 'app', 'backup')).toMatchObject({ id: 'a', state: 'failed' })
+    expect(catalog.lastAttempt('main', 'app', 'backup')).toMatchObject({ id: 'a', state: 'cancelled' })
     expect(catalog.lastAttempt('main', 'other', 'backup')?.id).toBe('b')
     expect(catalog.lastAttempt('main', null, 'roles')?.id).toBe('c')
     expect(catalog.lastAttempt('main', 'app', 'drill')).toBeUndefined()
