@@ -1,9 +1,9 @@
 import type { Catalog } from './catalog.ts'
-import { isFailure, type Run } from './runs.ts'
+import { isFailure, isPrunedSince, isPruneOfAll, type Run } from './runs.ts'
 
 export type FailedRun = {
   readonly run: Run
-  /** Whether the same job has succeeded at the same place since, here or in another process. */
+  /** Whether the same job has succeeded at the same place since, or a prune of everything, here or in another process. */
   readonly isOver: boolean
 }
 
@@ -14,6 +14,7 @@ export type FailedRun = {
 export function readFailedRuns(catalog: Catalog, count: number): FailedRun[] {
   const succeeded = new Set<string>()
   const seen = new Set<string>()
+  const prunesOfAll = catalog.runs().filter((run) => isPruneOfAll(run) && run.state === 'succeeded')
   const failed: FailedRun[] = []
   let found = 0
   for (const run of catalog.runs()) {
@@ -23,7 +24,8 @@ export function readFailedRuns(catalog: Catalog, count: number): FailedRun[] {
     found += 1
     if (found > count && (seen.has(key) || succeeded.has(key))) continue
     seen.add(key)
-    const isOver = succeeded.has(key) || hasSucceededSince(run, catalog)
+    const isPruned = prunesOfAll.some((ofAll) => isPrunedSince(run, ofAll))
+    const isOver = succeeded.has(key) || isPruned || hasSucceededSince(run, catalog)
     if (found <= count || !isOver) failed.push({ run, isOver })
   }
   return failed

@@ -108,6 +108,8 @@ export class RunLog {
   }
 
   #keepEnd(run: Run): void {
+    if (isPruneOfAll(run) && run.state === 'succeeded')
+      for (const [key, last] of this.#lastEnds) if (isPrunedSince(last, run)) this.#lastEnds.delete(key)
     const last = this.#lastEnds.get(attemptKey(run))
     if (last === undefined || last.queuedAt <= run.queuedAt) this.#lastEnds.set(attemptKey(run), run)
   }
@@ -132,6 +134,19 @@ export function isFinished({ state }: Run): boolean {
 
 export function isFailure({ state }: Pick<Run, 'state'>): boolean {
   return state === 'failed' || state === 'inconclusive'
+}
+
+/** That of a schedule: what it could not remove anywhere would have failed it, so it ends the failures of all other prunes. */
+export function isPruneOfAll({ job, server }: Pick<Run, 'job' | 'server'>): boolean {
+  return job === 'prune' && server === ''
+}
+
+/** Whether a prune of everything has done since what that one could not. */
+export function isPrunedSince(
+  { job, finishedAt, queuedAt }: Pick<Run, 'job' | 'finishedAt' | 'queuedAt'>,
+  ofAll: Pick<Run, 'finishedAt' | 'queuedAt'>,
+): boolean {
+  return job === 'prune' && (finishedAt ?? queuedAt) <= (ofAll.finishedAt ?? ofAll.queuedAt)
 }
 
 function attemptKey({ server, database, job }: Pick<Run, 'server' | 'database' | 'job'>): string {

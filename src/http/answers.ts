@@ -52,7 +52,7 @@ export const orderedDrillsSchema = z.strictObject({
 })
 
 export const failedRunSchema = runSchema.extend({
-  isOver: z.boolean().describe('Whether the same job has succeeded there since.'),
+  isOver: z.boolean().describe('Whether the same job has succeeded there since, or of a prune one of everything.'),
 })
 
 const omissionSchema = z.strictObject({ kind: z.string(), objects: count })

@@ -1,6 +1,6 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 import type { Catalog } from '../catalog/catalog.ts'
-import { isFinished, type Run, type RunState } from '../catalog/runs.ts'
+import { isFinished, isPruneOfAll, type Run, type RunState } from '../catalog/runs.ts'
 import { isCovered, knownDatabases, type MetricsParts, type RunPlace, runPlaces } from './scrape.ts'
 
 const outcomes = ['succeeded', 'failed', 'cancelled', 'inconclusive'] as const satisfies RunState[]
@@ -105,11 +105,6 @@ class FailuresInARow {
     const row = [...(this.#rows.get(placeKey(place))?.values() ?? [])]
     return row.filter((at) => lastSuccess === null || at >= lastSuccess).length
   }
-}
-
-/** That of a schedule: what it could not remove anywhere would have failed it. */
-function isPruneOfAll({ server, job }: Pick<RunPlace, 'server' | 'job'>): boolean {
-  return job === 'prune' && server === ''
 }
 
 function isOfPrune(key: string): boolean {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { isFinished, type Run } from '../catalog/runs.ts'
+import { isFinished, isPruneOfAll, type Run } from '../catalog/runs.ts'
 import { type Incident, isReminderDue, judgeRun } from './incident.ts'
 import { isLookedAfter, jobPlaceKey, type Surroundings, storedSuccess } from './places.ts'
 import { Recoveries } from './recoveries.ts'
@@ -74,7 +74,7 @@ export class RunIncidents {
       const gatheredAt = before?.gatheredAt ?? (isNews ? around.now : null)
       this.#failing.set(key, { incident: isNews ? { ...incident, toldAt: null } : incident, run, gatheredAt })
     }
-    if (run.job === 'prune' && run.server === '' && run.state === 'succeeded') this.#endPrunes(run, around)
+    if (isPruneOfAll(run) && run.state === 'succeeded') this.#endPrunes(run, around)
     this.#tellGathered(around)
   }
 

@@ -75,6 +75,32 @@ describe('runs of this process', () => {
     expect(ids()).toEqual(['1301', '1300'])
   })
 
+  it('a prune failed after a backup, and the one of everything succeeded since - its failure is over, and is forgotten', () => {
+    const catalog = new Catalog({ clock, runCapacity: 3 })
+    const prune = (id: string, second: number, changes: Partial<Run>): void =>
+      catalog.addRun(run(id, second, { job: 'prune', finishedAt: new Date(second * 1000), ...changes }))
+    const failures = (): unknown[] => readFailedRuns(catalog, 20).map(({ run: { id }, isOver }) => [id, isOver])
+    prune('backup', 0, { job: 'backup', state: 'failed' })
+    prune('after a backup', 1, { state: 'failed' })
+    prune('of a server', 2, { server: 'other', database: null, state: 'succeeded' })
+    expect(failures()).toEqual([
+      ['after a backup', false],
+      ['backup', false],
+    ])
+    prune('of everything', 3, { server: '', database: null, state: 'succeeded' })
+    prune('later', 4, { database: 'other', state: 'failed' })
+    expect(failures()).toEqual([
+      ['later', false],
+      ['after a backup', true],
+      ['backup', false],
+    ])
+    for (let index = 5; index < 9; index += 1) prune(`done ${index}`, index, { job: 'drill', state: 'succeeded' })
+    expect(failures()).toEqual([
+      ['later', false],
+      ['backup', false],
+    ])
+  })
+
   it('as many open failures as fit, and more - leave their room to others', () => {
     const catalog = new Catalog({ clock, runCapacity: 2 })
     for (let index = 0; index < 5; index += 1)

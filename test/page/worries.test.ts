@@ -271,6 +271,10 @@ describe('what the page says of prunes, syncs and the configuration', () => {
     expect(words).toContain('The sync : the last one failed. Reason: no route to host STORE_UNREACHABLE')
   })
 
+  it('a prune of a server failed, and the one of everything succeeded since - no worry', async () => {
+    expect(await wordsOfEnded(['prune', 'main', 'failed'], ['prune', '', 'succeeded'])).toContain('All is well')
+  })
+
   it('a prune failed and succeeded since - no worry', async () => {
     expect(await wordsOfEnded(['prune', '', 'failed'], ['prune', '', 'succeeded'])).toContain('All is well')
   })
