@@ -61,8 +61,13 @@ function variablesOf(env: NodeJS.ProcessEnv): Given[] {
       if (plain !== undefined) return (env[variableOf(plain)] ?? '') === '' && env[variable] !== ''
       return variable.startsWith(variablePrefix) && !notKeys.test(variable)
     })
-    .map(([variable, text]) => ({ variable, path: pathOf(variable), text: text ?? '' }))
+    .map(([variable, text]) => ({ variable, path: pathOf(variable), text: withoutLastBreak(text ?? '') }))
     .toSorted((a, b) => compare(named(a), named(b)) || compare(a.variable, b.variable))
+}
+
+/** As of a file with a secret: what a secret of Kubernetes holds was mostly written by an editor or `echo`. */
+function withoutLastBreak(text: string): string {
+  return text.replace(/\r?\n$/, '')
 }
 
 /** The path that a variable names, whether of a value or of a section; undefined if there is none. */

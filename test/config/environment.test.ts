@@ -11,7 +11,8 @@ describe('set-up by the environment', () => {
       ...leastVariables,
       PGPROOF_ENCRYPTION__RECIPIENTS: 'key.asc, escrow.asc',
       PGPROOF_STORE__SECRET_ACCESS_KEY_FILE: 'secret',
-      PGPROOF_STORE__ACCESS_KEY_ID: '12345',
+      // As Kubernetes gives a variable what an editor wrote into a secret.
+      PGPROOF_STORE__ACCESS_KEY_ID: '12345\n',
       PGPROOF_STORE__PART_SIZE: '16MiB',
       PGPROOF_SERVERS__0__PASSWORD_FILE: 'secret',
       PGPROOF_SERVERS__0__DATABASES: 'app,billing',

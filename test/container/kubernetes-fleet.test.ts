@@ -76,8 +76,11 @@ describe('deploy/kubernetes/fleet', () => {
     const { config } = await load(workers[0]?.pod as Tree)
     const url = new URL(config.fleet?.url ?? '')
     expect([url.username, url.hostname, url.port, url.pathname]).toEqual([
-      ...[value('POSTGRES_USER'), control.metadata.name, '5432', `/${value('POSTGRES_DB')}`],
+      ...['pgproof', control.metadata.name, '5432', `/${value('POSTGRES_DB')}`],
     ])
+    // No superuser's: test/fleet/example-control.test.ts tries what makes it.
+    expect(value('POSTGRES_USER')).toBeUndefined()
+    expect(JSON.stringify(pod['volumes'])).toContain('"configMap":{"name":"pgproof-control"}')
     expect(ofKind('Service').map(({ metadata }) => metadata.name)).toContain(url.hostname)
     expect(config.servers.map((server) => new URL(server.url).hostname)).not.toContain(url.hostname)
   })

@@ -29,7 +29,8 @@ const s3Environment = ({ server }: TestBucket): Record<string, string> => ({
   AWS_ENDPOINT_URL: server.endpoint,
 })
 
-const pageChanges = (bucket: TestBucket): Record<string, string> => ({
+const pageChanges = (bucket: TestBucket, signer = ''): Record<string, string> => ({
+  'signer=FINGERPRINT': `signer=${signer}`,
   'AWS_ACCESS_KEY_ID=reader': `AWS_ACCESS_KEY_ID=${bucket.server.accessKeyId}`,
   'AWS_SECRET_ACCESS_KEY=secret': `AWS_SECRET_ACCESS_KEY=${bucket.server.secretAccessKey}`,
   'AWS_REGION=us-east-1': `AWS_REGION=${bucket.server.region}`,
@@ -128,7 +129,7 @@ describe('restored by hand, command by command, on a machine without pgproof', (
     async (client) => {
       const { output, failed } = await bareMachineWith(
         inBucket.keys,
-        async (machine) => await machine.run(pageBlocks(client, pageChanges(bucket))),
+        async (machine) => await machine.run(pageBlocks(client, pageChanges(bucket, inBucket.signer))),
         [client],
       )
       expect(failed, output).toBeUndefined()
@@ -138,10 +139,42 @@ describe('restored by hand, command by command, on a machine without pgproof', (
     },
   )
 
+  it.each<[string, string, (folder: string) => void]>([
+    [
+      'a manifest that somebody wrote who cannot sign',
+      'BAD signature',
+      (folder) => {
+        const path = join(folder, 'database/manifest.json')
+        writeFileSync(path, readFileSync(path, 'utf8').replace('"kind": "database"', '"kind":  "database"'))
+      },
+    ],
+    ['a signature that is gone', 'No such file', (folder) => rmSync(join(folder, 'database/manifest.json.sig'))],
+  ])('docs/recovery.md and %s - its block fails, and that is the end', async (_, says, harm) => {
+    await using machine = bareMachine(['rclone'])
+    bringKeys(machine.folder, inBucket.keys)
+    const blocks = pageBlocks('rclone', pageChanges(bucket, inBucket.signer))
+    const verify = blocks.findIndex((block) => block.includes('--verify'))
+    expectDone(await machine.run(blocks.slice(0, verify)))
+    harm(machine.folder)
+    const { output, failed } = await machine.run([strict, ...blocks.slice(verify)], { signer: inBucket.signer })
+    expect([failed, output]).toEqual([1, expect.stringContaining(says)])
+  })
+
+  it('docs/recovery.md and the signature of somebody else whose key is in the ring - its block fails', async () => {
+    const { output, failed } = await bareMachineWith(
+      inBucket.keys,
+      async (machine) => await machine.run(pageBlocks('rclone', pageChanges(bucket, 'F'.repeat(40)))),
+      ['rclone'],
+    )
+    expect(output).toContain('Good signature')
+    expect(output).not.toContain(': OK')
+    expect(failed).toBeDefined()
+  })
+
   it('docs/recovery.md to its end, without the roles - a restored database, and one table beside the living one', async () => {
     await using machine = bareMachine(['rclone'])
     bringKeys(machine.folder, inBucket.keys)
-    expectDone(await machine.run(pageBlocks('rclone', pageChanges(bucket))))
+    expectDone(await machine.run(pageBlocks('rclone', pageChanges(bucket, inBucket.signer))))
     const guide = readFileSync(join(machine.folder, 'database/RECOVERY.md'), 'utf8')
     const blocks = addressed(commandBlocks(fromStep(guide, 3)), target, {
       'owners=()': 'owners=(--no-owner --no-privileges)',

@@ -40,6 +40,8 @@ export type Kept = AsyncDisposable & {
   /** In the store. */
   readonly folders: { readonly database: string; readonly roles: string }
   readonly keys: { readonly privateKey: string; readonly signer: string | undefined }
+  /** The fingerprint of the key that signed; empty without one. */
+  readonly signer: string
   fetch(folder: string, to: string): Promise<void>
 }
 
@@ -85,6 +87,7 @@ export async function keep(
         roles: backupFolder({ kind: 'roles', server: 'main', database: null, label: String(roles.label) }),
       },
       keys: { privateKey: readFileSync(join(test.folder, 'backup.key.asc'), 'utf8'), signer: pair?.publicKey },
+      signer: pair?.fingerprint ?? '',
       async fetch(folder, to) {
         for await (const { key } of store.list(folder, { signal }))
           writeFileSync(join(to, key.slice(folder.length)), await store.get(key, { signal }))
