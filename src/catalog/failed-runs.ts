@@ -9,9 +9,13 @@ export type FailedRun = {
 
 /**
  * The newest `count` runs of this process that did not succeed, newest first, and the older ones that are the last word
- * on their job and place: a database that fails all the time hides no other.
+ * on their job and place: a database that fails all the time hides no other. Those that do not matter are left out.
  */
-export function readFailedRuns(catalog: Catalog, count: number): FailedRun[] {
+export function readFailedRuns(
+  catalog: Catalog,
+  count: number,
+  matters: (run: Run) => boolean = () => true,
+): FailedRun[] {
   const succeeded = new Set<string>()
   const seen = new Set<string>()
   const prunesOfAll = catalog.runs().filter((run) => isPruneOfAll(run) && run.state === 'succeeded')
@@ -20,7 +24,7 @@ export function readFailedRuns(catalog: Catalog, count: number): FailedRun[] {
   for (const run of catalog.runs()) {
     const key = JSON.stringify([run.job, run.server, run.database])
     if (run.state === 'succeeded') succeeded.add(key)
-    if (!isFailure(run)) continue
+    if (!isFailure(run) || !matters(run)) continue
     found += 1
     if (found > count && (seen.has(key) || succeeded.has(key))) continue
     seen.add(key)

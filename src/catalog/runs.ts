@@ -149,6 +149,17 @@ export function isPrunedSince(
   return job === 'prune' && (finishedAt ?? queuedAt) <= (ofAll.finishedAt ?? ofAll.queuedAt)
 }
 
+/**
+ * Tells of a run whether its failure still matters to the schedules: of one that a schedule ordered only while it has the
+ * job there. What somebody ordered by hand matters until it has succeeded; prunes and syncs are never planned.
+ */
+export function stillScheduled(
+  planned: readonly PlannedJob[],
+): (run: Pick<Run, 'job' | 'server' | 'database' | 'trigger'>) => boolean {
+  const keys = new Set(planned.map(attemptKey))
+  return (run) => run.trigger !== 'schedule' || run.job === 'prune' || run.job === 'sync' || keys.has(attemptKey(run))
+}
+
 function attemptKey({ server, database, job }: Pick<Run, 'server' | 'database' | 'job'>): string {
   return JSON.stringify([server, database, job])
 }

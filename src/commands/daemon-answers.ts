@@ -152,7 +152,7 @@ export const daemonStatus = z.object({
       server: z.string(),
       newestBackup: newestBackup.pick({ label: true, snapshotTime: true, finishedAt: true }).nullable(),
       // Of newer daemons.
-      intervalSeconds: count.nullable().default(null),
+      intervalSeconds: count.nullable().optional(),
     }),
   ),
   runs: z.array(daemonRun),

@@ -33,7 +33,11 @@ export async function statusCommand(context: CommandContext, flags: StatusFlags)
     standings: readStandings(config, catalog, now),
     roles: servers.map(({ name, schedule }) => ({
       server: name,
-      intervalSeconds: intervalOf(schedule.roles, config, now),
+      // Who orders every backup by hand has no schedule that could say so.
+      intervalSeconds:
+        schedule.backup === undefined && schedule.roles === undefined
+          ? undefined
+          : intervalOf(schedule.roles, config, now),
       newest: catalog.backups({ kind: 'roles', server: name })[0],
     })),
     stores: storeLines(stores, catalog, storeId, now),
@@ -142,8 +146,8 @@ function databaseTable(standings: readonly DatabaseStanding[], now: Date, paint:
 
 export type RolesStanding = {
   readonly server: string
-  /** How often a backup of them is due; null where none is scheduled. */
-  readonly intervalSeconds: number | null
+  /** How often a backup of them is due; null where none is scheduled, undefined where nobody knows. */
+  readonly intervalSeconds: number | null | undefined
   readonly newest:
     | (Pick<CatalogBackup, 'snapshotTime'> & {
         readonly manifest: Pick<CatalogBackup['manifest'], 'label' | 'snapshotTime' | 'finishedAt'> &
@@ -166,13 +170,14 @@ function nothingYet(server: string): string[] {
   return [`${server}: no database was ever backed up`]
 }
 
-/** A server whose databases are backed up and whose roles are not cannot be restored elsewhere as it was. */
+/** A server whose databases are backed up and whose roles are not cannot be restored elsewhere as it was; unless that is meant. */
 function rolesWorry(
   { server, newest, intervalSeconds }: RolesStanding,
   standings: readonly DatabaseStanding[],
   now: Date,
 ): string[] {
-  if (newest !== undefined && intervalSeconds !== null) {
+  if (intervalSeconds === null) return []
+  if (newest !== undefined && intervalSeconds !== undefined) {
     const finishedAt = new Date(newest.manifest.finishedAt)
     if (!isOverdue({ intervalSeconds, finishedAt, recoveryPoint: null, now })) return []
     const age = formatSeconds(ageSeconds(finishedAt, now))

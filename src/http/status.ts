@@ -3,11 +3,11 @@ import type { CatalogBackup } from '../catalog/catalog.ts'
 import { type DatabaseStatus, guaranteeOf, readDatabaseStatus, waitsSince } from '../catalog/database-status.ts'
 import { readFailedRuns } from '../catalog/failed-runs.ts'
 import type { PlannedJob, Run } from '../catalog/runs.ts'
-import { isFinished } from '../catalog/runs.ts'
+import { isFinished, stillScheduled } from '../catalog/runs.ts'
 import { objectivesOf } from '../config/config.ts'
 import { judgeObjectives } from '../domain/objectives.ts'
 import { planSync } from '../jobs/sync.ts'
-import { knownDatabases, newestByServer } from '../metrics/scrape.ts'
+import { isCovered, knownDatabases, newestByServer } from '../metrics/scrape.ts'
 import {
   backupAnswer,
   backupSchema,
@@ -88,7 +88,9 @@ export const statusSchema = z.strictObject({
   runs: z.array(runSchema).describe('Those that wait or go on.'),
   failures: z
     .array(failedRunSchema)
-    .describe('The last runs of this process that did not succeed, newest first, and older ones that are not over.'),
+    .describe(
+      'The last runs of this process that did not succeed, newest first, and older ones that are not over; none of what the configuration or its schedule has no more.',
+    ),
   pauses: z.array(pauseSchema).describe('Those in force, the one that ends last first.'),
   store: z.strictObject({
     readAt: instant.nullable().describe('When it was last read; null if it never was.'),
@@ -154,6 +156,9 @@ export function readStatus(parts: HttpParts): Status {
   const { ready, reasons } = parts.isReady()
   const answer = (run: Run) => runAnswer(run, orders.position(run.id))
   const runs = catalog.runs()
+  const isScheduled = stillScheduled(planned)
+  const matters = (run: Run): boolean =>
+    isScheduled(run) && isCovered({ server: run.server, database: run.database ?? '' }, config)
   const rolesServers = new Set([
     ...config.servers.map(({ name }) => name),
     ...newestByServer(catalog.backups({ kind: 'roles' })).keys(),
@@ -183,7 +188,7 @@ export function readStatus(parts: HttpParts): Status {
       }
     }),
     runs: runs.filter((run) => !isFinished(run)).map(answer),
-    failures: readFailedRuns(catalog, failuresShown).map(({ run, isOver }) => ({ ...answer(run), isOver })),
+    failures: readFailedRuns(catalog, failuresShown, matters).map(({ run, isOver }) => ({ ...answer(run), isOver })),
     pauses: catalog.pauses().map(pauseAnswer),
     store: {
       readAt: catalog.lastRefreshedAt?.toISOString() ?? null,

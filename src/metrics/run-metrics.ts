@@ -1,6 +1,6 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 import type { Catalog } from '../catalog/catalog.ts'
-import { isFinished, isPruneOfAll, type Run, type RunState } from '../catalog/runs.ts'
+import { isFinished, isPruneOfAll, type Run, type RunState, stillScheduled } from '../catalog/runs.ts'
 import { isCovered, knownDatabases, type MetricsParts, type RunPlace, runPlaces } from './scrape.ts'
 
 const outcomes = ['succeeded', 'failed', 'cancelled', 'inconclusive'] as const satisfies RunState[]
@@ -43,8 +43,9 @@ export function registerRunMetrics(registry: Registry, parts: MetricsParts): voi
     collect() {
       inARow.reset()
       const { catalog, config, planned } = parts
+      const matters = stillScheduled(planned())
       for (const place of runPlaces(knownDatabases(catalog, planned()), config))
-        if (isCovered(place, config)) inARow.set(place, failures.of(place, lastSuccessIn(catalog, place)))
+        if (isCovered(place, config)) inARow.set(place, failures.of(place, lastSuccessIn(catalog, place), matters))
     },
   })
 
@@ -79,31 +80,38 @@ function startFromZero(runs: Counter<keyof RunPlace | 'outcome'>, { catalog, pla
     for (const outcome of outcomes) runs.inc({ server, database, job, outcome }, 0)
 }
 
+/** When a run ended, and who had ordered it. */
+type Failure = { readonly at: Date; readonly trigger: Run['trigger'] }
+
 /** A success ends a row, be it of this process or found in the store; a run that was cancelled says nothing. */
 class FailuresInARow {
-  /** By place, the run's id and when it ended. */
-  readonly #rows = new Map<string, ReadonlyMap<string, Date>>()
+  /** By place and the run's id. */
+  readonly #rows = new Map<string, ReadonlyMap<string, Failure>>()
   /** Runs of others may be seen in another order than they ended in. */
   readonly #lastSuccesses = new Map<string, Date>()
 
-  note(place: RunPlace, { id, state, finishedAt }: Run): void {
+  note(place: RunPlace, { id, state, finishedAt, trigger }: Run): void {
     const key = placeKey(place)
     const row = [...(this.#rows.get(key) ?? [])]
     const last = this.#lastSuccesses.get(key)
     if (finishedAt === null || state === 'cancelled') return
     if (state === 'succeeded') {
       if (last === undefined || last < finishedAt) this.#lastSuccesses.set(key, finishedAt)
-      this.#rows.set(key, new Map(row.filter(([, at]) => at > finishedAt)))
+      this.#rows.set(key, new Map(row.filter(([, { at }]) => at > finishedAt)))
       if (isPruneOfAll(place))
         for (const [other, failures] of this.#rows)
-          if (isOfPrune(other)) this.#rows.set(other, new Map([...failures].filter(([, at]) => at > finishedAt)))
+          if (isOfPrune(other)) this.#rows.set(other, new Map([...failures].filter(([, { at }]) => at > finishedAt)))
     } else if (last === undefined || last <= finishedAt)
-      this.#rows.set(key, new Map([...row.slice(-longestRow), [id, finishedAt]]))
+      this.#rows.set(key, new Map([...row.slice(-longestRow), [id, { at: finishedAt, trigger }]]))
   }
 
-  of(place: RunPlace, lastSuccess: Date | null): number {
+  /** None where the last of them does not matter any more. */
+  of(place: RunPlace, lastSuccess: Date | null, matters: ReturnType<typeof stillScheduled>): number {
     const row = [...(this.#rows.get(placeKey(place))?.values() ?? [])]
-    return row.filter((at) => lastSuccess === null || at >= lastSuccess).length
+    const [last] = row.toSorted((one, other) => other.at.getTime() - one.at.getTime())
+    const database = place.database === '' ? null : place.database
+    if (last === undefined || !matters({ ...place, database, trigger: last.trigger })) return 0
+    return row.filter(({ at }) => lastSuccess === null || at >= lastSuccess).length
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Catalog } from '../catalog/catalog.ts'
-import type { PlannedJob, Run } from '../catalog/runs.ts'
+import { type PlannedJob, type Run, stillScheduled } from '../catalog/runs.ts'
 import type { Config, NotifyConfig } from '../config/config.ts'
 import { isConfigured } from '../jobs/installation.ts'
 
@@ -20,14 +20,17 @@ export function jobPlaceKey({ job, server, database }: JobPlace): string {
   return JSON.stringify([job, server, database])
 }
 
-/** Whether the configuration has it, and whether a schedule that says which databases there are still has it. */
-export function isLookedAfter(place: JobPlace, { config, planned }: Pick<Surroundings, 'config' | 'planned'>): boolean {
-  const { job, server, database } = place
+/**
+ * Whether the configuration has it, and whether a schedule that says which databases there are still has it. Without such a
+ * schedule, what one ordered is looked after no more, and what somebody ordered by hand is.
+ */
+export function isLookedAfter(run: Run, { config, planned }: Pick<Surroundings, 'config' | 'planned'>): boolean {
+  const { job, server, database } = run
   if (server === '') return true
   const configured = config.servers.find(({ name }) => name === server)
   if (configured === undefined || (database !== null && !isConfigured(configured, database))) return false
-  if (job === 'prune' || job === 'sync' || configured.schedule[job] === undefined) return true
-  const key = jobPlaceKey(place)
+  if (job === 'prune' || job === 'sync' || configured.schedule[job] === undefined) return stillScheduled(planned)(run)
+  const key = jobPlaceKey(run)
   return planned.some((one) => jobPlaceKey(one) === key)
 }
 

@@ -29,7 +29,7 @@ export function rolesSection({ roles, time }: Status): Html | null {
   return html`<section id="roles" aria-labelledby="roles-title"><h2 id="roles-title">Roles</h2>
 <ul class="plain">${roles.map(
     ({ server, newestBackup, next }) => html`<li><strong>${quoted(server)}</strong>
-<span class="note">${newestBackup === null ? sign('warn', 'never backed up') : html`backed up ${when(newestBackup.snapshotTime, now)}`}${
+<span class="note">${newestBackup === null ? sign(next === null ? 'none' : 'warn', 'never backed up') : html`backed up ${when(newestBackup.snapshotTime, now)}`}${
       next === null ? ', no backup is scheduled' : html`, next ${when(next, now)}`
     }</span></li>`,
   )}</ul></section>`

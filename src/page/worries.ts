@@ -256,9 +256,11 @@ function rolesWorries(status: Status): Worry[] {
       const { message, hint, code } = failure.error ?? {}
       return worry(`their last backup failed${onWorker(failure)}`, { detail: message, hint, code })
     }
+    // Without them on purpose, unless a schedule says otherwise; drills say where a restore lacks one.
+    if (intervalSeconds === null) return []
     if (newestBackup === null) return worry('they have no backup: a restore needs them', order)
     const [now, finishedAt] = [new Date(status.time), new Date(newestBackup.finishedAt)]
-    if (intervalSeconds === null || !isOverdue({ intervalSeconds, finishedAt, recoveryPoint: null, now })) return []
+    if (!isOverdue({ intervalSeconds, finishedAt, recoveryPoint: null, now })) return []
     const age = (now.getTime() - finishedAt.getTime()) / 1000
     return worry(`their last backup is ${duration(age)} old; one is due every ${duration(intervalSeconds)}`, order)
   })

@@ -20,7 +20,7 @@ function end(
   changes: Partial<Pick<Run, 'error' | 'label' | 'finishedAt'>> & { readonly database?: string | null } = {},
 ): void {
   const { database = 'app', ...rest } = changes
-  const { id } = server.orders.order({ job, server: 'main', database, trigger: 'schedule' })
+  const { id } = server.orders.order({ job, server: 'main', database, trigger: 'http' })
   server.catalog.updateRun(id, {
     state,
     finishedAt: new Date(now),
@@ -73,6 +73,28 @@ describe('status of a daemon', () => {
       expect.stringMatching(/^main: the newest backup of its roles is (9|10) h .* old, one is due every 6h$/),
     ])
   })
+
+  it.each([
+    [
+      21_600,
+      ['main: its roles were never backed up; a restore on a new server would lack them (pgproof backup main --roles)'],
+    ],
+    [null, []],
+  ])(
+    'roles that were never backed up, and one is due every %s s - a worry only if one is due',
+    async (interval, told) => {
+      const roleJob = {
+        job: 'roles' as const,
+        server: 'main',
+        database: null,
+        nextAt: new Date(now),
+        pausedUntil: null,
+      }
+      const planned = () => (interval === null ? [] : [{ ...roleJob, intervalSeconds: interval }])
+      await using server = await startTestServer({ ...wholesome, manifests: [backup], parts: { planned } })
+      expect(await worriesAt(server)).toEqual(told)
+    },
+  )
 
   it('a prune that holds back - is a worry until one goes through', async () => {
     await using server = await startTestServer(wholesome)

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
+import type { Job, PlannedJob, Run } from '../../src/catalog/runs.ts'
 import {
   backupDetailsSchema,
   backupSchema,
@@ -11,6 +12,7 @@ import {
 import { statusSchema } from '../../src/http/status.ts'
 import { backupFolder } from '../../src/storage/object-keys.ts'
 import { labelAt, manifestAt, reportOf, rolesManifestAt, signal } from '../catalog/stored.ts'
+import { serverConfig } from '../metrics/made-up-catalog.ts'
 import { storeSetOf } from '../support/store-sets.ts'
 import { now, startTestServer } from './test-server.ts'
 
@@ -263,7 +265,7 @@ describe('status', () => {
     await server.store.put(`${backupFolder(middle)}dump.zst.pgp`, Buffer.from('x'), { signal })
     await server.store.put(`backups/main/app/${labelAt(now)}/manifest.json`, Buffer.from('{'), { signal })
     await server.catalog.refresh(storeSetOf(server.store), signal)
-    const failed = server.orders.order({ job: 'backup', server: 'main', database: 'app', trigger: 'schedule' })
+    const failed = server.orders.order({ job: 'backup', server: 'main', database: 'app', trigger: 'http' })
     const error = { code: 'LOCKED', message: 'locked', hint: 'Wait.' }
     server.catalog.updateRun(failed.id, { state: 'failed', finishedAt: new Date(now), error })
     const waiting = server.orders.order({ job: 'drill', server: 'main', database: 'app', trigger: 'schedule' })
@@ -276,10 +278,33 @@ describe('status', () => {
     ])
   })
 
+  it('failures of what the configuration or its schedule has no more - are none; those ordered by hand are', async () => {
+    const nextAt = new Date(now)
+    const planned: PlannedJob[] = [
+      { job: 'backup', server: 'main', database: 'app', nextAt, intervalSeconds: 86_400, pausedUntil: nextAt },
+    ]
+    const servers = [serverConfig('main', { exclude: ['excluded'] })]
+    await using server = await startTestServer({ servers, parts: { planned: () => planned } })
+    const fail = (job: Job, database: string | null, trigger: Run['trigger']): string => {
+      const { id } = server.orders.order({ job, server: 'main', database, trigger })
+      server.catalog.updateRun(id, { state: 'failed', finishedAt: new Date(now) })
+      return id
+    }
+    const kept = [fail('backup', 'app', 'schedule'), fail('prune', 'app', 'schedule'), fail('drill', 'app', 'http')]
+    fail('backup', 'excluded', 'http')
+    fail('roles', null, 'schedule')
+    fail('drill', 'other', 'schedule')
+    const failures = async (): Promise<string[]> =>
+      (await server.call('GET', '/v1/status')).as(statusSchema).failures.map(({ id }) => id)
+    expect(await failures()).toEqual(kept.toReversed())
+    planned.pop()
+    expect(await failures()).toEqual(kept.slice(1).toReversed())
+  })
+
   it('failures - are over once the same job succeeds there; what is not over is never pushed out', async () => {
     await using server = await startTestServer({ manifests: [newest] })
     const end = (job: 'backup' | 'prune', database: string, state: 'failed' | 'succeeded', at = now): string => {
-      const { id } = server.orders.order({ job, server: 'main', database, trigger: 'schedule' })
+      const { id } = server.orders.order({ job, server: 'main', database, trigger: 'http' })
       server.catalog.updateRun(id, { state, finishedAt: new Date(at) })
       return id
     }

@@ -160,8 +160,26 @@ describe('failures in a row', () => {
       counts.push((await of('run_consecutive_failures'))[backup])
     }
     expect(counts).toEqual([1, 2, 2, 0])
-    end(catalog, 'failed', { job: 'drill' })
+    end(catalog, 'failed', { job: 'drill', trigger: 'http' })
     expect(await of('run_consecutive_failures')).toMatchObject({ [backup]: 0, 'main/app drill': 1 })
+  })
+
+  it('the job is taken out of the schedule - 0, unless somebody ordered the last one by hand', async () => {
+    const jobs = [planned(), planned({ job: 'roles', database: null })]
+    const { catalog, of } = await metricsOf({ manifests: [old] }, { planned: () => jobs })
+    end(catalog, 'failed')
+    end(catalog, 'failed', {
+      job: 'roles',
+      database: null,
+      trigger: 'http',
+      finishedAt: new Date('2026-11-20T11:00:00Z'),
+    })
+    end(catalog, 'failed', { job: 'roles', database: null })
+    expect(await of('run_consecutive_failures')).toMatchObject({ [backup]: 1, 'main/ roles': 2 })
+    jobs.length = 0
+    expect(await of('run_consecutive_failures')).toMatchObject({ [backup]: 0, 'main/ roles': 0 })
+    end(catalog, 'failed', { trigger: 'http', finishedAt: new Date('2026-11-20T13:00:00Z') })
+    expect((await of('run_consecutive_failures'))[backup]).toBe(2)
   })
 
   it('a prune after a backup failed, and one of everything succeeded later - 0', async () => {

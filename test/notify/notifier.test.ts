@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import type { Notice } from '../../src/notify/notice.ts'
 import { manifestAt, reportOf, storeReport } from '../catalog/stored.ts'
+import { serverConfig } from '../metrics/made-up-catalog.ts'
 import { storeSetOf } from '../support/store-sets.ts'
 import { webhookTo } from './notices.ts'
 import { type Receiver, startReceiver } from './receiver.ts'
-import { startWorld } from './world.ts'
+import { plannedAt, startWorld } from './world.ts'
 
 const minute = 60_000
 const hour = 60 * minute
@@ -101,10 +102,28 @@ describe('runs', () => {
     ])
   })
 
+  const drills = {
+    servers: [serverConfig('main', { schedule: { drill: '0 5 * * *' } })],
+    planned: [plannedAt('drill', 'app')],
+  }
+
+  it('a job that failed is taken out of the schedule - its failure is told no more, and no end of it either', async () => {
+    await using receiver = await startReceiver()
+    await using world = await startWorld([webhookTo(receiver.origin)], {}, drills)
+    world.run('drill', 'app', 'inconclusive')
+    await world.pass(hour)
+    world.now.servers = [serverConfig('main', { schedule: { backup: '0 2 * * *' } })]
+    world.now.planned = [plannedAt('backup', 'app')]
+    await world.pass(25 * hour)
+    await world.pass(25 * hour)
+    await world.notifier.close(1_000)
+    expect(titles(receiver)).toEqual(['INCONCLUSIVE drill of main/app'])
+  })
+
   it('somebody orders a drill by hand, and it passes - the report in the store ends the failure', async () => {
     await using receiver = await startReceiver()
     const manifest = manifestAt('2026-11-20T02:00:00Z')
-    await using world = await startWorld([webhookTo(receiver.origin)], { manifests: [manifest] })
+    await using world = await startWorld([webhookTo(receiver.origin)], { manifests: [manifest] }, drills)
     world.run('drill', 'app', 'inconclusive')
     await world.pass(hour)
     await storeReport(world.store, reportOf(manifest, '2026-11-20T12:50:00Z'))

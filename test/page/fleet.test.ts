@@ -133,7 +133,7 @@ describe('the page of a fleet', () => {
 
   it('a run of a worker has failed - whose trouble it is stands beside it', async () => {
     await using server = await startTestServer(well)
-    const { id } = server.orders.order({ job: 'backup', server: 'main', database: 'app', trigger: 'schedule' })
+    const { id } = server.orders.order({ job: 'backup', server: 'main', database: 'app', trigger: 'http' })
     const error = { code: 'AUTHENTICATION_FAILED', message: 'the login was refused', hint: 'Check it.' }
     server.catalog.updateRun(id, { state: 'failed', worker: 'bk-2', finishedAt: at, error })
     const words = await wordsOf(server)

@@ -209,6 +209,18 @@ describe('what the page says of a database', () => {
       const fine = await scheduled(planned('backup', 86_400), planned('roles', 8 * 3600))
       expect(fine).toContain('All is well')
     })
+
+    it('roles were never backed up - a worry where that is scheduled, and none where it may be meant', async () => {
+      const settings = (...jobs: readonly PlannedJob[]) => ({
+        manifests: [older, newest],
+        reports: [passed],
+        parts: { planned: () => [planned('backup', 86_400), ...jobs] },
+      })
+      expect(await wordsWith(settings(planned('roles', 86_400)))).toContain(
+        'Soon: Roles of main : they have no backup: a restore needs them.',
+      )
+      expect(await wordsWith(settings())).toContain('All is well')
+    })
   })
 
   it('its last drill was inconclusive - that it says nothing about the backup, and why', async () => {
