@@ -63,7 +63,7 @@ const allowed: Record<string, readonly string[]> = {
   parts: ['catalog', 'domain', 'storage/store-set'],
   catalog: ['domain', 'storage/object-store', 'storage/object-keys', 'storage/store-set', 'streams/process-alive'],
   storage: ['domain', 'config'],
-  structure: ['postgres/connect', 'domain'],
+  structure: ['postgres/connect', 'postgres/give-way', 'domain'],
   postgres: ['streams', 'domain', 'config'],
   encryption: ['streams', 'domain'],
   streams: [],

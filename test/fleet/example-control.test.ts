@@ -12,7 +12,8 @@ it('the role that the example of a control database makes - owns the database, i
   const sql: string = manifests.find(({ kind }) => kind === 'ConfigMap').data['role.sql']
   const server = await startPostgres()
   try {
-    await query(server.url(), "ALTER ROLE postgres PASSWORD 'the same'; CREATE DATABASE pgproof")
+    await query(server.url(), "ALTER ROLE postgres PASSWORD 'the same'")
+    await query(server.url(), 'CREATE DATABASE pgproof')
     const psql = ['--no-psqlrc', '--set=ON_ERROR_STOP=1', '--quiet', '--file=-', server.url('pgproof')]
     execFileSync(join(serverBinDir(), 'psql'), psql, { input: sql, env: { POSTGRES_PASSWORD: "it's; the \\ same" } })
     const [seen] = await query(
