@@ -74,14 +74,14 @@ export type KnownKey = { readonly key: Key; readonly fingerprint: string }
  * Checks that a message is for exactly those whom the manifest names by `fingerprints`: each whose key is in `known` is
  * among its recipients, and there are no others. The key ids in a message are those of subkeys, which only the key
  * itself links to its fingerprint; so the fingerprints of unknown keys are returned as unchecked, and so are all of a
- * message whose recipients are hidden. Throws `RECIPIENT_MISSING`, or `VERIFY_FAILED` for a recipient too many; `what`
- * names the object, `label` its backup.
+ * message whose recipients are hidden, and keys of which only parts are known that were made after the message, at `madeAt`.
+ * Throws `RECIPIENT_MISSING`, or `VERIFY_FAILED` for a recipient too many; `what` names the object, `label` its backup.
  */
 export function assertRecipientsInMessage(
   recipientKeyIds: readonly string[],
   fingerprints: readonly string[],
   known: readonly KnownKey[],
-  { what, label }: { readonly what: string; readonly label: string },
+  { what, label, madeAt }: { readonly what: string; readonly label: string; readonly madeAt: Date },
 ): { readonly unchecked: readonly string[] } {
   if (recipientKeyIds.includes(hiddenRecipient)) {
     // Who they are cannot be seen, how many can.
@@ -93,9 +93,12 @@ export function assertRecipientsInMessage(
     key.getKeys().some((part) => recipientKeyIds.includes(keyIdOf(part)))
   const missing = fingerprints.filter((fingerprint) => {
     const copies = known.filter((one) => one.fingerprint === fingerprint)
-    return copies.length > 0 && !copies.some(isAddressed)
+    return copies.some((copy) => couldTell(copy, madeAt)) && !copies.some(isAddressed)
   })
-  const checked = fingerprints.filter((fingerprint) => known.some((one) => one.fingerprint === fingerprint))
+  const isChecked = (one: KnownKey): boolean => isAddressed(one) || couldTell(one, madeAt)
+  const checked = fingerprints.filter((fingerprint) =>
+    known.some((one) => one.fingerprint === fingerprint && isChecked(one)),
+  )
   const unchecked = fingerprints.filter((fingerprint) => !checked.includes(fingerprint))
   // Whoever is left out although nobody here has the key shows by the number.
   const tooFew = fingerprints.length - recipientKeyIds.length
@@ -110,6 +113,19 @@ export function assertRecipientsInMessage(
   if (tooFew < 0) fail(`${what} is encrypted to ${recipientKeyIds.length} keys, not ${fingerprints.length}`)
   return { unchecked }
 }
+
+/** Whoever gives his key a new subkey for encryption may leave out the old one, to which the message is. */
+function couldTell({ key }: KnownKey, at: Date): boolean {
+  if (key.subkeys.length === 0) return true
+  return key.subkeys.some(
+    ({ keyPacket, bindingSignatures }) =>
+      keyPacket.created <= at &&
+      bindingSignatures.some(({ keyFlags }) => keyFlags == null || ((keyFlags[0] ?? 0) & forEncryption) !== 0),
+  )
+}
+
+/** Communications and storage (RFC 9580, 5.2.3.29). */
+const forEncryption = 0x0c
 
 function oneOf(fingerprints: readonly string[]): string {
   return `one of ${fingerprints.join(', ')}`

@@ -149,11 +149,11 @@ async function checkRecipients(
   for (const entry of [dump, ...(evidence === null ? [] : [evidence])]) {
     const key = `${folder}${entry.name}`
     const keyIds = await readRecipientKeyIds(await store.read(key, { signal }), key)
-    const place = { what: key, label: manifest.label }
+    const place = { what: key, label: manifest.label, madeAt: new Date(manifest.finishedAt) }
     for (const one of assertRecipientsInMessage(keyIds, fingerprints, known, place).unchecked) unchecked.add(one)
   }
   const found = `${fingerprints.length - unchecked.size} of ${fingerprints.length} keys found in dump and evidence`
   return unchecked.size === 0
     ? found
-    : `${found}; could not be checked, because the public key is not configured or the recipient is hidden: ${[...unchecked].join(', ')}`
+    : `${found}; could not be checked, because the public key is not configured, or has a newer subkey alone, or the recipient is hidden: ${[...unchecked].join(', ')}`
 }

@@ -61,7 +61,7 @@ it('the store fails while the recipients are read - its own error, and not that 
 })
 
 describe('recipients of a message and of its manifest', () => {
-  const place = { what: 'dump.pgp', label: 'it' }
+  const place = { what: 'dump.pgp', label: 'it', madeAt: now }
   const check = async (
     bytes: Uint8Array,
     fingerprints: readonly string[],
@@ -85,6 +85,23 @@ describe('recipients of a message and of its manifest', () => {
     expect(await check(message, both.fingerprints, backup.recipients)).toEqual([escrow.fingerprint])
     const replaced = await keys.make('replaced')
     expect(await check(message, both.fingerprints, replaced.recipients)).toEqual(both.fingerprints)
+  })
+
+  it.each([
+    ['after the message - cannot be checked', '2025-07-01', true],
+    ['before it - RECIPIENT_MISSING', '2025-05-01', false],
+  ])('a key whose new subkey alone is known, made %s', async (_, day, isUnchecked) => {
+    const [whole] = escrow.privateKeys.keys
+    if (whole === undefined) throw new Error('no key')
+    const renewed = await whole.key.addSubkey({ date: new Date(day) })
+    renewed.subkeys.shift()
+    const known = [...backup.recipients.keys, { key: renewed.toPublic(), fingerprint: escrow.fingerprint }]
+    const checked = (async () => {
+      const keyIds = await readRecipientKeyIds(wholeBytes(message), 'dump.pgp')
+      return assertRecipientsInMessage(keyIds, both.fingerprints, known, place)
+    })()
+    if (isUnchecked) expect(await checked).toEqual({ unchecked: [escrow.fingerprint] })
+    else expect(await failureOf(checked)).toMatchObject({ code: 'RECIPIENT_MISSING' })
   })
 
   it('hidden recipients - nobody can be checked', () => {
