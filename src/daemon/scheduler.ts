@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { isFinished, type PlannedJob, type Run } from '../catalog/runs.ts'
+import { isFailure, isFinished, type PlannedJob, type Run } from '../catalog/runs.ts'
 import type { Config, ServerConfig } from '../config/config.ts'
 import { covers, type PausableJob, type Pause } from '../domain/pause.ts'
 import { type NextAttempt, nextAttemptAt } from '../domain/retry.ts'
@@ -158,22 +158,28 @@ export class Scheduler {
     this.#orderDailyPrune()
   }
 
-  /** Orders a sync if a store that can be read lacks what another one has; a while after one that failed. */
+  /**
+   * Orders a sync if a store that can be read lacks what another one has; a while after one that failed, which another
+   * one ends as well if nothing is lacking any more.
+   */
   orderSync(): void {
     const { catalog, clock, stores } = this.#installation
     if (stores.named.length < 2) return
-    if (catalog.runs().some((run) => run.job === 'sync' && !isFinished(run))) return
-    const last = catalog.runs().find((run) => run.job === 'sync')
-    const failedAt = last?.state === 'failed' ? last.finishedAt : null
-    const sinceMs = failedAt === null ? Number.POSITIVE_INFINITY : clock.now().getTime() - failedAt.getTime()
+    const syncs = catalog.runs().filter(({ job }) => job === 'sync')
+    if (!syncs.every(isFinished)) return
+    const last = syncs.find(({ state }) => state !== 'cancelled')
+    const failed = last !== undefined && isFailure(last) ? last : undefined
+    const sinceMs = clock.now().getTime() - (failed?.finishedAt?.getTime() ?? Number.NEGATIVE_INFINITY)
     // Below zero if the clock was put back: who knows how long ago it was.
     if (sinceMs >= 0 && sinceMs < syncRetryMs) return
-    const isLacking = catalog
-      .standings()
+    const standings = catalog.standings()
+    const isLacking = standings
       .filter(({ error }) => error === null)
       .map(({ name }) => planSync(name, this.#installation))
       .some(({ backups, reports }) => backups.length + reports.length > 0)
-    if (isLacking) this.#give({ job: 'sync', server: '', database: null, trigger: 'schedule' })
+    // While a store cannot be read it would only fail again.
+    const isToEnd = failed !== undefined && standings.every(({ error, isComplete }) => error === null && isComplete)
+    if (isLacking || isToEnd) this.#give({ job: 'sync', server: '', database: null, trigger: 'schedule' })
   }
 
   #duePlaces(): DuePlace[] {

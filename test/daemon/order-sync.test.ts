@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { describe, expect, it } from 'vitest'
 import { isFinished } from '../../src/catalog/runs.ts'
 import { Scheduler } from '../../src/daemon/scheduler.ts'
@@ -21,18 +22,25 @@ async function scheduled() {
   await storeBackup(test.a, backup)
   const ordered: string[] = []
   const pending: Promise<unknown>[] = []
+  const sync = { hangs: false }
   const orders = {
     order: (order: Parameters<Orders['order']>[0]) => {
       const run = newRun(order, installation)
       ordered.push(order.job)
-      const work = async () => ({ label: null, sync: await runSync({ isDryRun: false }, installation, signal) })
-      pending.push(runJob(run, { deadlineMs: 60_000 }, work, installation, signal).catch(() => undefined))
+      const work = async (abort: AbortSignal) => {
+        if (sync.hangs) await once(abort, 'abort')
+        return { label: null, sync: await runSync({ isDryRun: false }, installation, abort) }
+      }
+      const limits = { deadlineMs: sync.hangs ? 10 : 60_000 }
+      pending.push(runJob(run, limits, work, installation, signal).catch(() => undefined))
       return run
     },
   } as unknown as Orders
   const scheduler = new Scheduler(installation, orders, async () => true)
   return {
     ...test,
+    sync,
+    states: () => catalog.runs().map(({ state }) => state),
     wait: (minutes: number) => {
       now += minutes * 60_000
     },
@@ -74,6 +82,45 @@ describe('the daemon and a store that lacks something', () => {
     test.wait(59)
     expect(await test.look()).toEqual([])
     test.wait(1)
+    expect(await test.look()).toEqual(['sync'])
+  })
+
+  it('a sync fails, and the backup is copied another way - one more an hour later, which ends the failure', async () => {
+    await using test = await scheduled()
+    test.a.damage(`${backupFolder(backup)}dump.zst.pgp`)
+    await test.look()
+    await storeBackup(test.a, backup)
+    await runSync({ isDryRun: false }, test.installation, signal)
+    test.wait(59)
+    expect(await test.look()).toEqual([])
+    test.wait(1)
+    expect(await test.look()).toEqual(['sync'])
+    expect(test.states()).toEqual(['succeeded', 'failed'])
+    test.wait(60)
+    expect(await test.look()).toEqual([])
+  })
+
+  it('a sync fails, nothing is lacking any more, and a store cannot be read - none until it can', async () => {
+    await using test = await scheduled()
+    test.a.damage(`${backupFolder(backup)}dump.zst.pgp`)
+    await test.look()
+    await storeBackup(test.a, backup)
+    await runSync({ isDryRun: false }, test.installation, signal)
+    test.wait(60)
+    fail(test.b)
+    expect(await test.look()).toEqual([])
+    heal(test.b)
+    expect(await test.look()).toEqual(['sync'])
+  })
+
+  it('a sync is not done by its deadline - the next is ordered an hour later, not at each look', async () => {
+    await using test = await scheduled()
+    test.sync.hangs = true
+    expect(await test.look()).toEqual(['sync'])
+    expect(test.states()).toEqual(['inconclusive'])
+    test.sync.hangs = false
+    expect(await test.look()).toEqual([])
+    test.wait(60)
     expect(await test.look()).toEqual(['sync'])
   })
 })
