@@ -1,12 +1,13 @@
 import type { Catalog } from '../catalog/catalog.ts'
 import { readDatabaseStatus } from '../catalog/database-status.ts'
-import type { PlannedJob, Run } from '../catalog/runs.ts'
+import { isFinished, type PlannedJob, type Run } from '../catalog/runs.ts'
 import { type Config, objectivesOf } from '../config/config.ts'
 import type { DrillReport } from '../domain/drill-report.ts'
 import { publicMessage } from '../domain/public-message.ts'
 import type { Condition } from './condition.ts'
 import type { Incident } from './incident.ts'
 import type { Notice, StoredPoint } from './notice.ts'
+import { jobPlaceKey } from './places.ts'
 import { capitalised, described, instantText, oneLine, onWorker, placed, spelled } from './wording.ts'
 
 /** What a notice is made from besides what happened. */
@@ -139,13 +140,15 @@ function runSentence({ event, isReminder, incident }: Told, run: Run, message: s
 }
 
 /** What pgproof itself does about it. */
-function afterwards(run: Run, { isReminder }: Told, { planned, now, retryAt }: ComposeParts): string[] {
+function afterwards(run: Run, { isReminder }: Told, { catalog, planned, now, retryAt }: ComposeParts): string[] {
   const next = planned.find(
     (one) => one.job === run.job && one.server === run.server && one.database === run.database && one.nextAt > now,
   )
   const tries = run.attempt > 1 && !isReminder ? [`It was tried ${run.attempt} times.`] : []
   const again = retryAt(run)
   if (again !== null) return [...tries, `It is tried again at ${instantText(again)}.`]
+  const isUnderWay = catalog.runs().some((other) => !isFinished(other) && jobPlaceKey(other) === jobPlaceKey(run))
+  if (isUnderWay) return [...tries, 'Another run of it is under way.']
   return next === undefined ? tries : [...tries, `The next one is due at ${instantText(next.nextAt)}.`]
 }
 

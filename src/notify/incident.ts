@@ -37,9 +37,14 @@ export function judgeRun(before: Incident | null, run: Run, { retryAt, isVerdict
   if (run.state === 'succeeded') return { incident: null, tell: before?.toldAt == null ? 'success' : 'recovery' }
   const at = run.finishedAt ?? run.queuedAt
   const incident = before ?? { id: newId(), since: at, toldAt: null }
-  const isHopeless = retryAt === null || at.getTime() - incident.since.getTime() >= quietMs
+  const isHopeless = retryAt === null || isQuietOver(incident, at)
   const isNews = isVerdict || (isHopeless && incident.toldAt === null)
   return isNews ? { incident: { ...incident, toldAt: at }, tell: 'failure' } : { incident, tell: null }
+}
+
+/** Whether a failure has lasted for so long that it is told, whatever is tried yet: what is tried may hang. */
+export function isQuietOver({ since }: Incident, now: Date): boolean {
+  return now.getTime() - since.getTime() >= quietMs
 }
 
 /** Whether an incident that was told and lasts is told again. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { isFinished, isPruneOfAll, type Run } from '../catalog/runs.ts'
-import { type Incident, isReminderDue, judgeRun } from './incident.ts'
+import { type Incident, isQuietOver, isReminderDue, judgeRun } from './incident.ts'
 import { isLookedAfter, jobPlaceKey, type Surroundings, storedSuccess } from './places.ts'
 import { Recoveries } from './recoveries.ts'
 import { uuidOf } from './uuid-of.ts'
@@ -108,7 +108,7 @@ export class RunIncidents {
     })
   }
 
-  /** Failures that nobody will try again, that somebody else has mended, that last, or that have waited for others. */
+  /** Failures that nobody will try again, that somebody else has mended, that last, whose next try takes long, or that have waited for others. */
   look(around: Surroundings): void {
     const due: Failing[] = []
     for (const [key, failing] of this.#failing) {
@@ -120,8 +120,9 @@ export class RunIncidents {
         this.#failing.delete(key)
         if (incident.toldAt !== null) this.#recoveries.add(incident, { run: success, isStored: true }, around.now)
       } else if (isReminderDue(incident, remindEveryMs, around.now)) due.push(failing)
-      else if (incident.toldAt === null && gatheredAt === null && this.#isGivenUp(run, around))
-        this.#failing.set(key, { ...failing, gatheredAt: around.now })
+      else if (incident.toldAt === null && gatheredAt === null)
+        if (isQuietOver(incident, around.now) || this.#isGivenUp(run, around))
+          this.#failing.set(key, { ...failing, gatheredAt: around.now })
     }
     for (const alike of Map.groupBy(due, ({ incident }) => incident.id).values()) this.#tellFailing(alike, true, around)
     this.#tellGathered(around)

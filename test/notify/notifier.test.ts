@@ -68,6 +68,26 @@ describe('runs', () => {
     expect(receiver.documents()[0]?.['text']).toContain('\nIt is tried again at 2026-11-20 14:00 UTC.\n')
   })
 
+  it('it fails, and the next try hangs - told after an hour, with that one under way; not again when that one fails', async () => {
+    await using receiver = await startReceiver()
+    await using world = await startWorld([webhookTo(receiver.origin)])
+    world.now.retryAt = new Date('2026-11-20T12:01:00Z')
+    world.run('backup', 'app', 'failed')
+    await world.pass(minute)
+    world.now.retryAt = null
+    const hanging = world.begin('backup', 'app', { attempt: 2 })
+    await world.pass(58 * minute)
+    expect(receiver.received).toEqual([])
+    await world.pass(minute)
+    await receiver.until(1)
+    await world.pass(hour)
+    world.end(hanging, 'failed')
+    await world.pass(minute)
+    await world.notifier.close(1_000)
+    expect(titles(receiver)).toEqual(['FAILED backup of main/app'])
+    expect(receiver.documents()[0]?.['text']).toContain('\nAnother run of it is under way.\n')
+  })
+
   it('it fails, was to be tried again, and is not any more - told then', async () => {
     await using receiver = await startReceiver()
     await using world = await startWorld([webhookTo(receiver.origin)])
