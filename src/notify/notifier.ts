@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
-import { isFinished, type PlannedJob, type Run, type RunState } from '../catalog/runs.ts'
+import { isFinished, isPrunedSince, isPruneOfAll, type PlannedJob, type Run, type RunState } from '../catalog/runs.ts'
 import { reasonOf } from '../errors.ts'
 import type { ComposeParts } from './compose.ts'
 import { noticeOfConditions, noticeOfRuns } from './compose-several.ts'
@@ -164,11 +164,10 @@ export class Notifier {
       return
     }
     const retryAt = run.state === 'succeeded' ? null : this.#retryAt(run)
-    const key = jobPlaceKey(run)
-    const last = this.#ended.get(key)?.run
+    const last = this.#ended.get(jobPlaceKey(run))?.run
     // What came to its end later is known already.
     if (last !== undefined && endMs(last) > endMs(run)) return
-    if (run.state !== 'cancelled') this.#ended.set(key, { run, retryAt })
+    this.#noteEnd(run, retryAt)
     this.#runs.recall(run, retryAt, clock.now())
   }
 
@@ -203,10 +202,17 @@ export class Notifier {
     if (!this.#unfinished.delete(run.id)) return
     this.#know(run)
     const retryAt = run.state === 'succeeded' ? null : this.#retryAt(run)
-    const key = jobPlaceKey(run)
-    if (run.state !== 'cancelled') this.#ended.set(key, { run, retryAt })
+    this.#noteEnd(run, retryAt)
     this.#ping(run, retryAt)
     this.#runs.note(run, retryAt, this.#isVerdict(run), this.#facts())
+  }
+
+  /** For pings, before the run's own: a prune of everything ends what failed of others as well. */
+  #noteEnd(run: Run, retryAt: Date | null): void {
+    if (run.state === 'cancelled') return
+    if (isPruneOfAll(run) && run.state === 'succeeded')
+      for (const [key, { run: other }] of this.#ended) if (isPrunedSince(other, run)) this.#ended.delete(key)
+    this.#ended.set(jobPlaceKey(run), { run, retryAt })
   }
 
   #ping(run: Run, retryAt: Date | null): void {

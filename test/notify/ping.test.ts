@@ -74,6 +74,22 @@ describe('what a ping says', () => {
     )
   })
 
+  it('prunes after backups fail, and one of everything succeeds - that one is a success, and what follows', async () => {
+    await using receiver = await startReceiver()
+    await using world = await startWorld([pingTo(`${receiver.origin}/uuid`)])
+    world.now.planned = [plannedAt('backup', 'app'), plannedAt('backup', 'shop'), plannedAt('roles', null)]
+    world.run('prune', 'app', 'failed')
+    world.run('prune', null, 'failed')
+    world.end(world.begin('prune', null, { server: '' }), 'failed')
+    world.end(world.begin('prune', null, { server: '' }), 'succeeded')
+    world.run('backup', 'shop', 'succeeded')
+    world.run('prune', 'app', 'failed')
+    world.run('backup', 'shop', 'succeeded')
+    await world.notifier.close(1_000)
+    const ends = actions(receiver).filter((action) => action !== 'start')
+    expect(ends).toEqual(['fail', 'fail', 'fail', 'success', 'success', 'fail', 'fail'])
+  })
+
   it('the other one waits to be tried again - neither success nor failure', async () => {
     await using receiver = await startReceiver()
     await using world = await startWorld([pingTo(`${receiver.origin}/uuid`)])
