@@ -55,18 +55,18 @@ function message(
   { to, from }: EmailTarget,
   notice: Notice,
 ): Parameters<ReturnType<typeof createTransport>['sendMail']>[0] {
-  const { id, incident, event, isReminder, title, text, host, at } = notice
+  const { id, incident, event, title, text, host, at } = notice
   const domain = from.slice(from.lastIndexOf('@') + 1)
-  // The first failure has the incident's own id; what follows answers it, so that mail programs show them together.
-  const isFirst = event === 'failure' && !isReminder
-  const first = incident === null ? null : `<${incident}@${domain}>`
+  // Mail servers drop a second message of one id, and an incident may be told of anew. So all of them answer one that was
+  // never sent, and mail programs show them together.
+  const thread = incident === null ? null : `<${incident}@${domain}>`
   return {
     from: { name: 'pgproof', address: from },
     to: to.map((address) => ({ name: '', address })),
     subject: oneLine(`[pgproof] ${title}`),
     date: new Date(at),
-    messageId: isFirst && first !== null ? first : `<${id}@${domain}>`,
-    ...(isFirst || first === null ? {} : { inReplyTo: first, references: [first] }),
+    messageId: `<${id}@${domain}>`,
+    ...(thread === null ? {} : { inReplyTo: thread, references: [thread] }),
     headers: { 'Auto-Submitted': 'auto-generated', 'X-Pgproof-Event': event },
     text: `${text}\n\n-- \npgproof on ${oneLine(host)}\n`,
   }

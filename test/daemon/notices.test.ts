@@ -104,7 +104,8 @@ describe('serve tells', () => {
       `[pgproof] FAILED backup of ${place}`,
       `[pgproof] RECOVERED backup of ${place}`,
     ])
-    expect(second?.get('in-reply-to')).toBe(first?.get('message-id'))
+    expect(second?.get('in-reply-to')).toBe(first?.get('in-reply-to'))
+    expect(second?.get('message-id')).not.toBe(first?.get('message-id'))
     expect(await metrics()).toContain('pgproof_notices_total{target="webhook",outcome="delivered"} 2')
     expect(await stop(started)).toBe(0)
     expect(started.stderr()).toContain('notice delivered')

@@ -5,9 +5,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { NotifyConfig } from '../../src/config/config.ts'
 import { Secret } from '../../src/config/secret.ts'
 import { emailChannel } from '../../src/notify/email.ts'
+import { manifestAt, reportOf } from '../catalog/stored.ts'
 import { type Certificates, testCertificates } from '../http/certificates.ts'
 import { type MailServer, startMailServer } from './mail-server.ts'
 import { noticeOf } from './notices.ts'
+import { startWorld } from './world.ts'
 
 type Email = Extract<NotifyConfig, { kind: 'email' }>
 
@@ -64,10 +66,13 @@ describe('an e-mail', () => {
     expect(first).toMatchObject({ from: 'pgproof@example.com', to: ['ops@example.com', 'dba@example.com'] })
     expect(first?.text).toBe('Backup of main/shop failed.\nWhat to do: look.\n\n-- \npgproof on backup-1\n')
     const headers = (index: number, ...names: string[]) => names.map((name) => server.mails[index]?.headers.get(name))
-    expect(headers(0, 'subject', 'message-id', 'in-reply-to', 'auto-submitted', 'from', 'to')).toEqual([
+    expect(headers(0, 'subject', 'message-id', 'in-reply-to', 'references')).toEqual([
       '[pgproof] FAILED backup of main/shop',
+      `<${failure.id}@example.com>`,
       id,
-      undefined,
+      id,
+    ])
+    expect(headers(0, 'auto-submitted', 'from', 'to')).toEqual([
       'auto-generated',
       'pgproof <pgproof@example.com>',
       'ops@example.com, dba@example.com',
@@ -76,6 +81,28 @@ describe('an e-mail', () => {
     expect(headers(1, 'message-id', 'in-reply-to', 'references')).toEqual(['<aaaa@example.com>', id, id])
     expect(headers(2, 'message-id', 'in-reply-to', 'references')).toEqual(['<bbbb@example.com>', id, id])
     expect([second, third].map((mail) => mail?.isEncrypted)).toEqual([false, false])
+  })
+
+  it('two drills in a row show bad backups - two messages of their own, and their end, in one thread', async () => {
+    await using server = await startMailServer({ disabledCommands: ['AUTH', 'STARTTLS'] })
+    const manifest = manifestAt('2026-11-20T02:00:00Z')
+    const reports = ['05', '06'].map((hour) => reportOf(manifest, `2026-11-20T${hour}:00:00Z`, { verdict: 'failed' }))
+    await using world = await startWorld([emailBy(server)], { manifests: [manifest], reports })
+    for (const { label } of reports) world.run('drill', 'app', 'failed', { label })
+    world.run('drill', 'app', 'succeeded')
+    const mails = await server.until(3)
+    const all = (name: string) => mails.map(({ headers }) => headers.get(name))
+    expect(all('subject').map((subject) => subject?.split(' ')[1])).toEqual(['FAILED', 'FAILED', 'RECOVERED'])
+    expect(new Set([...all('message-id'), all('references')[0]]).size).toBe(4)
+    expect(new Set([...all('references'), ...all('in-reply-to')]).size).toBe(1)
+  })
+
+  it('one without an incident - in no thread', async () => {
+    await using server = await startMailServer({ disabledCommands: ['AUTH', 'STARTTLS'] })
+    await deliver(emailBy(server), noticeOf({ event: 'test', incident: null }))
+    expect(server.mails.map(({ headers }) => [headers.get('references'), headers.get('in-reply-to')])).toEqual([
+      [undefined, undefined],
+    ])
   })
 
   it('a database named like headers - one subject, no other header', async () => {
