@@ -43,6 +43,7 @@ async function deliver(target: EmailTarget, notice: Notice, signal: AbortSignal)
     const { rejected } = await transport.sendMail({ ...message(target, notice), signal })
     const refusedBy = (rejected ?? []).map(String)
     if (refusedBy.length === 0) return delivered
+    // Also after a 4yz: while one full mailbox was tried again, later notices to the others would wait behind it.
     return refused(`the mail server took it, but not for ${oneLine(refusedBy.join(', '))}`, false)
   } catch (thrown) {
     return signal.aborted ? refused('the mail server did not answer in time', true) : judge(thrown, target)
@@ -82,4 +83,5 @@ function judge(thrown: unknown, { password }: EmailTarget): Attempt {
   return refused(reason, !isHopeless.has(String(code)))
 }
 
-const isHopeless = new Set(['EAUTH', 'ENOAUTH', 'ETLS', 'ECONFIG', 'EENVELOPE', 'EMESSAGE'])
+/** Not ETLS: a server that refuses STARTTLS says so by a code; without one the connection broke in the midst of it. */
+const isHopeless = new Set(['EAUTH', 'ENOAUTH', 'ECONFIG', 'EENVELOPE', 'EMESSAGE'])

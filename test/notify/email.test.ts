@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { createServer, type Socket } from 'node:net'
 import { getCACertificates, setDefaultCACertificates } from 'node:tls'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { NotifyConfig } from '../../src/config/config.ts'
@@ -38,7 +38,7 @@ function emailBy({ port }: Pick<MailServer, 'port'>, changes: Partial<Email> = {
   }
 }
 
-const withPassword = (server: MailServer, password = 'mail-secret'): Email =>
+const withPassword = (server: Pick<MailServer, 'port'>, password = 'mail-secret'): Email =>
   emailBy(server, { smtp: `smtp://pgproof@127.0.0.1:${server.port}`, password: new Secret(password) })
 
 const deliver = (entry: Email, notice = noticeOf(), withinMs = 10_000) =>
@@ -189,20 +189,23 @@ describe('refusals', () => {
     expect(await deliver(emailBy(server))).toMatchObject({ isDelivered: false, isRetryable })
   })
 
-  it('one of two recipients is refused - the other gets it, and it is said', async () => {
-    await using server = await startMailServer({
-      disabledCommands: ['STARTTLS'],
-      onRcptTo: ({ address }, _, done) =>
-        address.startsWith('dba') ? done(Object.assign(new Error('unknown'), { responseCode: 550 })) : done(),
-    })
-    expect(await deliver(emailBy(server))).toEqual({
-      isDelivered: false,
-      reason: 'the mail server took it, but not for dba@example.com',
-      isRetryable: false,
-      retryAfterMs: null,
-    })
-    expect(server.mails.map(({ to }) => to)).toEqual([['ops@example.com']])
-  })
+  it.each([450, 550])(
+    'one of two recipients is refused by %i - the other gets it, and it is said',
+    async (responseCode) => {
+      await using server = await startMailServer({
+        disabledCommands: ['STARTTLS'],
+        onRcptTo: ({ address }, _, done) =>
+          address.startsWith('dba') ? done(Object.assign(new Error('unknown'), { responseCode })) : done(),
+      })
+      expect(await deliver(emailBy(server))).toEqual({
+        isDelivered: false,
+        reason: 'the mail server took it, but not for dba@example.com',
+        isRetryable: false,
+        retryAfterMs: null,
+      })
+      expect(server.mails.map(({ to }) => to)).toEqual([['ops@example.com']])
+    },
+  )
 
   it('nobody listens - may be tried again', async () => {
     const server = await startMailServer({ disabledCommands: ['STARTTLS'] })
@@ -212,6 +215,42 @@ describe('refusals', () => {
       isRetryable: true,
       reason: expect.stringContaining('ECONNREFUSED'),
     })
+  })
+
+  it.each([
+    ['closed', (socket: Socket) => socket.end()],
+    ['reset', (socket: Socket) => socket.resetAndDestroy()],
+  ])('the connection is %s in the midst of STARTTLS - may be tried again', async (_, hangUp) => {
+    const answers = ['250-mail\r\n250 STARTTLS\r\n', '220 go on\r\n']
+    const restarting = createServer((socket) => {
+      socket.on('error', () => {})
+      socket.write('220 mail\r\n')
+      socket.on('data', () => {
+        const answer = answers.shift()
+        if (answer === undefined) hangUp(socket)
+        else socket.write(answer)
+      })
+    }).listen(0, '127.0.0.1')
+    await new Promise((listening) => restarting.once('listening', listening))
+    const { port } = restarting.address() as { port: number }
+    expect(await deliver(withPassword({ port }))).toMatchObject({ isDelivered: false, isRetryable: true })
+    expect(answers).toEqual([])
+    restarting.close()
+  })
+
+  it.each([
+    ['454 not now', true],
+    ['502 no such thing', false],
+  ])('STARTTLS is answered by %s - may be tried again: %s', async (answer, isRetryable) => {
+    const answers = ['250-mail\r\n250 STARTTLS\r\n', `${answer}\r\n`]
+    const refusing = createServer((socket) => {
+      socket.write('220 mail\r\n')
+      socket.on('data', () => socket.write(answers.shift() ?? '221 bye\r\n'))
+    }).listen(0, '127.0.0.1')
+    await new Promise((listening) => refusing.once('listening', listening))
+    const { port } = refusing.address() as { port: number }
+    expect(await deliver(withPassword({ port }))).toMatchObject({ isDelivered: false, isRetryable })
+    refusing.close()
   })
 
   it('a server that says nothing - over in time, may be tried again', async () => {
