@@ -84,7 +84,8 @@ function isSameProof(one: Proof | undefined, other: Proof): boolean {
     one !== undefined &&
     one.verifiedAt?.getTime() === other.verifiedAt?.getTime() &&
     one.lastDrilledAt?.getTime() === other.lastDrilledAt?.getTime() &&
-    one.lastVerdict === other.lastVerdict
+    one.lastVerdict === other.lastVerdict &&
+    one.isKnownBad === other.isKnownBad
   )
 }
 

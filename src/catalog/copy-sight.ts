@@ -16,9 +16,9 @@ export function sightOfStore(store: string, all: BackupSight): BackupSight {
   const hasFailed = (folder: string): boolean => {
     const reports = all.reportsOf(folder)
     if (!reports.some((report) => report.store === store && report.verdict === 'failed')) return false
-    const own = reports.filter((report) => report.store === store && report.verdict !== 'inconclusive')
+    const own = reports.filter((report) => report.store === store)
     const copy = backupIn(folder)
-    return copy !== undefined && proofOf(copy, own).lastVerdict === 'failed'
+    return copy !== undefined && proofOf(copy, own).isKnownBad
   }
   const counts = (report: DrillReport): boolean =>
     report.store === store || (report.verdict !== 'failed' && !hasFailed(drilledFolders(report).backup))

@@ -15,7 +15,7 @@ export type DatabaseStatus = {
   readonly verifiedRecoveryPoint: CatalogBackup | null
   /** How many such backups there are, and how many of them passed a drill. */
   readonly retained: { readonly any: number; readonly verified: number }
-  /** How many backups no store holds whole, and how many failed their last drill. */
+  /** How many backups no store holds whole, and how many failed their last drill that came to a verdict. */
   readonly incomplete: number
   readonly failedDrill: number
   readonly oldestUnverified: CatalogBackup | null
@@ -84,7 +84,7 @@ const standingOf = onceForEach((backups: readonly CatalogBackup[]): Standing => 
     verifiedRecoveryPoint: verified[0] ?? null,
     retained: { any: restorable.length, verified: verified.length },
     incomplete: backups.length - restorable.length,
-    failedDrill: backups.filter(({ lastVerdict }) => lastVerdict === 'failed').length,
+    failedDrill: backups.filter(({ isKnownBad }) => isKnownBad).length,
     oldestUnverified: restorable.findLast(({ verifiedAt }) => verifiedAt === null) ?? null,
     leastRecentlyVerified: restorable.reduce<CatalogBackup | null>(
       (longest, backup) => (longest === null || waitsSince(backup) < waitsSince(longest) ? backup : longest),

@@ -10,6 +10,8 @@ export type Proof = {
   /** End of the newest drill, whatever its verdict. */
   readonly lastDrilledAt: Date | null
   readonly lastVerdict: Verdict | null
+  /** Whether the newest drill that came to a verdict failed. An inconclusive one says nothing for or against a backup. */
+  readonly isKnownBad: boolean
 }
 
 /**
@@ -29,11 +31,13 @@ export function proofOf(
     const drilled = isRoles ? report.rolesBackup : folder === backup ? report.backup : null
     if (drilled?.manifestSha256 !== manifestSha256) continue
     const finishedAt = finishedAtOf(report)
-    const before = verdict === 'failed' && !isRoles ? null : proof.verifiedAt
+    const hasFailed = verdict === 'failed' && !isRoles
+    const before = hasFailed ? null : proof.verifiedAt
     proof = {
       verifiedAt: verdict === 'passed' ? finishedAt : before,
       lastDrilledAt: finishedAt,
       lastVerdict: verdict,
+      isKnownBad: verdict === 'inconclusive' ? proof.isKnownBad : hasFailed,
     }
   }
   return proof
@@ -57,4 +61,4 @@ export const drilledFolders = onceForEach(
 
 export const finishedAtOf = onceForEach((report: DrillReport) => new Date(report.finishedAt))
 
-const unproven: Proof = { verifiedAt: null, lastDrilledAt: null, lastVerdict: null }
+const unproven: Proof = { verifiedAt: null, lastDrilledAt: null, lastVerdict: null, isKnownBad: false }

@@ -195,14 +195,12 @@ function databaseOf({ manifest }: CatalogBackup): string {
   return manifest.database ?? ''
 }
 
-function datedOf({ manifest, snapshotTime, faults, lastVerdict }: CatalogBackup): {
+function datedOf({ manifest, snapshotTime, faults, isKnownBad }: CatalogBackup): {
   readonly label: string
   readonly snapshotTime: Date
   readonly isGood: boolean
 } {
-  // A drill that failed does not say that the roles were to blame.
-  const hasFailed = manifest.kind === 'database' && lastVerdict === 'failed'
-  return { label: manifest.label, snapshotTime, isGood: faults.length === 0 && !hasFailed }
+  return { label: manifest.label, snapshotTime, isGood: faults.length === 0 && !isKnownBad }
 }
 
 function orphansOf(

@@ -16,13 +16,14 @@ function proofAfter(reports: readonly DrillReport[], of: Manifest = manifest) {
     verified: backup?.verifiedAt?.getUTCDate() ?? null,
     drilled: backup?.lastDrilledAt?.getUTCDate() ?? null,
     verdict: backup?.lastVerdict ?? null,
+    isKnownBad: backup?.isKnownBad,
     newestVerified: of.database === null ? undefined : catalog.newest('main', 'app', 'verified')?.manifest.label,
   }
 }
 
 describe('what is proven of a backup', () => {
   it('no drill - nothing', () => {
-    expect(proofAfter([])).toEqual({ verified: null, drilled: null, verdict: null, newestVerified: undefined })
+    expect(proofAfter([])).toEqual({ verified: null, drilled: null, verdict: null, isKnownBad: false })
   })
 
   it('passed - verified at the end of that drill', () => {
@@ -30,6 +31,7 @@ describe('what is proven of a backup', () => {
       verified: 12,
       drilled: 12,
       verdict: 'passed',
+      isKnownBad: false,
       newestVerified: manifest.label,
     })
   })
@@ -44,6 +46,24 @@ describe('what is proven of a backup', () => {
     const failed = reportOf(manifest, at(13), { verdict: 'failed' })
     expect(proofAfter([failed, reportOf(manifest, at(12))])).toMatchObject({ verified: null, verdict: 'failed' })
     expect(proofAfter([failed, reportOf(manifest, at(14))])).toMatchObject({ verified: 14, verdict: 'passed' })
+  })
+
+  it('failed, then inconclusive - still known to be bad; a drill that passed is what takes that back', () => {
+    const failed = reportOf(manifest, at(12), { verdict: 'failed' })
+    const inconclusive = reportOf(manifest, at(13), { verdict: 'inconclusive' })
+    expect(proofAfter([failed, inconclusive])).toMatchObject({ verdict: 'inconclusive', isKnownBad: true })
+    expect(proofAfter([failed, inconclusive, reportOf(manifest, at(14))])).toMatchObject({ isKnownBad: false })
+    expect(proofAfter([reportOf(manifest, at(12)), inconclusive])).toMatchObject({ isKnownBad: false })
+    expect(proofAfter([inconclusive])).toMatchObject({ isKnownBad: false })
+  })
+
+  it('inconclusive was known, and a failed one before it only afterwards - known to be bad from then on', () => {
+    const catalog = new Catalog({ clock })
+    catalog.addBackup({ manifest, manifestSha256: sha256Of(manifest), hasSignature: false }, ['store'])
+    catalog.addDrill(reportOf(manifest, at(13), { verdict: 'inconclusive' }), ['store'])
+    expect(catalog.backups()).toMatchObject([{ isKnownBad: false }])
+    catalog.addDrill(reportOf(manifest, at(12), { verdict: 'failed' }), ['store'])
+    expect(catalog.backups()).toMatchObject([{ isKnownBad: true }])
   })
 
   it('a report of another manifest under the same label - does not count', () => {
@@ -62,7 +82,7 @@ describe('what is proven of a backup', () => {
     const failed = reportOf(manifest, at(13), { rolesBackup: drilled, verdict: 'failed' })
     expect(proofAfter([reportOf(manifest, at(12))], roles)).toMatchObject({ verified: null })
     expect(proofAfter([passed, failed], roles)).toMatchObject({ verified: 12, drilled: 13, verdict: 'failed' })
-    expect(proofAfter([failed], roles)).toMatchObject({ verified: null, drilled: 13 })
+    expect(proofAfter([failed], roles)).toMatchObject({ verified: null, drilled: 13, isKnownBad: false })
   })
 
   it('a report with another roles manifest under the same label - does not count for the roles backup', () => {

@@ -77,6 +77,16 @@ describe('prune', () => {
     expect(test.store.calls.filter((call) => /^(put|write|delete|sweep)/.test(call))).toEqual([])
   })
 
+  it('the newest failed its drill and another came to no verdict since - the good one keeps its place', async () => {
+    await using test = await pruneTest()
+    const manifests = await storeFour(test)
+    const newest = manifests.at(-1) as Manifest
+    await storeReport(test.store, reportOf(newest, '2026-11-15T05:00:00Z', { verdict: 'failed' }))
+    await storeReport(test.store, reportOf(newest, '2026-11-16T05:00:00Z', { verdict: 'inconclusive' }))
+    await test.prune()
+    expect(labelsOf(test.manifests())).toEqual(['20261113', '20261114'])
+  })
+
   it('for real - of each backup the record, then the manifest, then everything else', async () => {
     await using test = await pruneTest()
     const manifests = await storeFour(test)

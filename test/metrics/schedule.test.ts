@@ -114,7 +114,11 @@ describe('backups that are bad', () => {
   it('objects are missing, or a drill failed - counted until they are gone', async () => {
     const { catalog, store } = await madeUpCatalog(clockAt(now), {
       manifests: [old, newest],
-      reports: [reportOf(old, '2026-11-19T05:00:00Z', { verdict: 'failed' })],
+      reports: [
+        reportOf(old, '2026-11-19T05:00:00Z', { verdict: 'failed' }),
+        // It says nothing against the failed one.
+        reportOf(old, '2026-11-19T06:00:00Z', { verdict: 'inconclusive' }),
+      ],
     })
     const { of } = await metricsOf(catalog)
     expect(await of('backups_incomplete')).toEqual({ 'main/app': 0 })
