@@ -9,11 +9,11 @@ export type DatabaseStatus = {
   readonly server: string
   readonly database: string
   readonly newestBackup: CatalogBackup | null
-  /** The newest backup whose objects are all in the store: one with a fault brings nothing back. */
+  /** The newest backup whose objects are all in the store and that no drill has shown to be bad: others bring nothing back. */
   readonly recoveryPoint: CatalogBackup | null
   /** The newest such backup that passed a drill. */
   readonly verifiedRecoveryPoint: CatalogBackup | null
-  /** How many such backups there are, and how many of them passed a drill. */
+  /** How many backups have all objects in the store, and how many of them passed a drill. */
   readonly retained: { readonly any: number; readonly verified: number }
   /** How many backups no store holds whole, and how many failed their last drill that came to a verdict. */
   readonly incomplete: number
@@ -80,7 +80,7 @@ const standingOf = onceForEach((backups: readonly CatalogBackup[]): Standing => 
   const verified = restorable.filter(({ verifiedAt }) => verifiedAt !== null)
   return {
     newestBackup: backups[0] ?? null,
-    recoveryPoint: restorable[0] ?? null,
+    recoveryPoint: restorable.find(({ isKnownBad }) => !isKnownBad) ?? null,
     verifiedRecoveryPoint: verified[0] ?? null,
     retained: { any: restorable.length, verified: verified.length },
     incomplete: backups.length - restorable.length,

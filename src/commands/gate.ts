@@ -130,14 +130,18 @@ async function factsOf(
   }
 }
 
-/** The newest backup that a restore here would take. Whoever can write to the store can put a young manifest there. */
+/**
+ * The newest backup that a deployment may go back to: a restore here would take it, and no drill has shown that it is bad.
+ * Whoever can write to the store can put a young manifest there.
+ */
 async function newestTrusted(
   place: { server: string; database: string },
   { catalog, store }: Installation,
   trustedSigners: TrustedSigners | null,
   signal: AbortSignal,
 ): Promise<CatalogBackup | null> {
-  for (const backup of catalog.backups({ ...place, kind: 'database' }).filter(({ faults }) => faults.length === 0))
+  const backups = catalog.backups({ ...place, kind: 'database' })
+  for (const backup of backups.filter(({ faults, isKnownBad }) => faults.length === 0 && !isKnownBad))
     try {
       if (trustedSigners !== null)
         await checkSignature(await readManifest(backup, store, signal), trustedSigners, store, signal)

@@ -19,13 +19,13 @@ export type StandingBackup = Pick<CatalogBackup, 'snapshotTime' | 'verifiedAt'> 
 export type DatabaseStanding = {
   readonly server: string
   readonly database: string
-  /** The newest backup whose objects are all in the store. */
+  /** The newest backup whose objects are all in the store and that no drill has shown to be bad. */
   readonly newest: StandingBackup | null
   /** Those that cannot be restored, because objects are missing. */
   readonly damaged: readonly DamagedBackup[]
   readonly lastDrill: ListedDrill | null
   readonly lastPassed: ListedDrill | null
-  /** How many backups can be restored, and how many of them passed a drill. */
+  /** How many backups have all objects in the store, and how many of them passed a drill. */
   readonly retained: number
   readonly verified: number
   readonly oldestUnverified: StandingBackup | null
@@ -83,10 +83,12 @@ function rankOf({
   damaged,
   lastDrill,
   lastPassed,
+  retained,
   objectives,
   overdueIntervalSeconds,
 }: DatabaseStanding): number {
-  if (newest === null) return 8
+  // What is whole and was drilled in vain is more than nothing.
+  if (newest === null) return retained === 0 ? 8 : 7
   if (lastDrill?.verdict === 'failed') return 7
   if (objectives.recoveryPoint.status === 'missed' || overdueIntervalSeconds !== null) return 6
   if (damaged.length > 0) return 5
@@ -105,21 +107,22 @@ function lagOf({ objectives: { recoveryPoint }, overdueIntervalSeconds }: Databa
 
 /** What somebody should do something about, one line each. */
 export function worriesOf(standing: DatabaseStanding): string[] {
-  const { newest, damaged, lastDrill, lastPassed, forecastSeconds, objectives, overdueIntervalSeconds } = standing
+  const { newest, damaged, lastDrill, lastPassed, retained, forecastSeconds, objectives, overdueIntervalSeconds } =
+    standing
   const place = placeName(standing)
   const { recoveryPoint, restoreTime, forecast } = objectives
-  if (newest === null)
-    return damaged.length > 0
-      ? [`${place}: none of its backups can be restored`, ...faultLines(place, damaged)]
-      : [`${place}: there is no backup`]
+  if (newest === null && retained + damaged.length === 0) return [`${place}: there is no backup`]
   const worries: string[] = []
   const add = (text: string): unknown => worries.push(`${place}: ${text}`)
+  if (newest === null)
+    add(`none of its backups can be restored${retained === 0 ? '' : ': those that are whole failed a drill'}`)
   worries.push(...faultLines(place, damaged))
-  if (recoveryPoint.status === 'missed')
+  if (newest === null && retained === 0) return worries
+  if (newest !== null && recoveryPoint.status === 'missed')
     add(
       `the newest backup is ${spelled(recoveryPoint.measuredSeconds)} old, the objective is ${promised(recoveryPoint.objectiveSeconds)}`,
     )
-  if (overdueIntervalSeconds !== null)
+  if (newest !== null && overdueIntervalSeconds !== null)
     add(
       `the newest backup is ${spelled(recoveryPoint.measuredSeconds)} old, one is due every ${promised(overdueIntervalSeconds)}`,
     )

@@ -12,9 +12,9 @@ export type GateLimit = { readonly ms: number; readonly text: string }
 export type GateFacts = {
   readonly server: string
   readonly database: string
-  /** The newest backup whose objects are all in the store. */
+  /** The newest backup whose objects are all in the store and that no drill has shown to be bad. */
   readonly backup: { readonly label: string | null; readonly snapshotTime: Date } | null
-  /** Whether there are backups that cannot be restored, or that no trusted signer signed, and no other. */
+  /** Whether there are backups that cannot be restored, that failed a drill or that no trusted signer signed, and no other. */
   readonly onlyDamaged: boolean
   /** The newest drill that passed. */
   readonly proof: GateDrill | null

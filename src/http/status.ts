@@ -42,7 +42,11 @@ export const databaseStatusSchema = z.strictObject({
   server: z.string(),
   database: z.string(),
   newestBackup: backupSchema.nullable(),
-  recoveryPoint: instant.nullable().describe('Snapshot time of the newest backup whose objects are all in the store.'),
+  recoveryPoint: instant
+    .nullable()
+    .describe(
+      'Snapshot time of the newest backup whose objects are all in the store and that no drill has shown to be bad.',
+    ),
   verifiedRecoveryPoint: instant.nullable().describe('The same, of the newest that passed a drill.'),
   retained: z.strictObject({ any: count, verified: count }),
   oldestUnverified: waitingSchema.nullable().describe('The oldest backup of which no drill has passed.'),

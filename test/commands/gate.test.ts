@@ -120,7 +120,29 @@ describe('a gate at the store', () => {
     await using folder = await gateFolder({ backups: [one], drills })
     const { code, stderr } = await folder.run([...both, 'main/shop'])
     expect(code).toBe(3)
-    expect(stderr).toMatch(/closed: main\/shop: drill \S+ failed: one row is missing\n/)
+    expect(stderr).toMatch(
+      /closed: main\/shop: none of its backups can be restored; drill \S+ failed: one row is missing\n/,
+    )
+  })
+
+  it('the newest backup failed its drill, and an older one passed later - only the older one counts', async () => {
+    const [young, old] = [shop(1), shop(30)]
+    const drills = [failed(young, 0.9), passed(old, 0.5)]
+    await using folder = await gateFolder({ backups: [young, old], drills })
+    const line = 'closed: main/shop: newest backup is 30 h old, at most 26h\n'
+    const own = await folder.run([...both, 'main/shop'])
+    expect(own).toMatchObject({ code: 3, stderr: expect.stringContaining(line) })
+    expect(await folder.run(['gate', '--max-age', '31h', 'main/shop'])).toMatchObject({ code: 0 })
+
+    const port = await freePort()
+    const servers = [{ name: 'main', url: 'postgres://u@127.0.0.1:1/postgres', databases: ['shop'] }]
+    await folder.configure({ servers, http: { listen: `127.0.0.1:${port}` }, log: { format: 'json' } })
+    const daemon = folder.start(['serve'])
+    await waitFor('ready', () => daemon.stderr().includes('"msg":"ready"'))
+    const asked = await folder.run([...both, '--url', `http://127.0.0.1:${port}`], { config: null })
+    expect(asked).toMatchObject({ code: 3, stderr: expect.stringContaining(line) })
+    daemon.child.kill('SIGTERM')
+    await daemon.result
   })
 
   it('a failed drill before a passed one - open', async () => {

@@ -54,6 +54,19 @@ describe('what worries of a database', () => {
     ])
   })
 
+  it('the only backup is whole and failed its drill - nothing can be restored, and why', async () => {
+    const drilled = await worries({
+      manifests: [fresh],
+      reports: [
+        reportOf(fresh, day(20), { verdict: 'failed', reason: { code: 'X', message: 'it differs', hint: '' } }),
+      ],
+    })
+    expect(drilled).toEqual([
+      'main/app: none of its backups can be restored: those that are whole failed a drill',
+      'main/app: the last drill failed: it differs',
+    ])
+  })
+
   it('eight backups without their dumps - five by name, and how many more; none of them can be restored', async () => {
     const cut = [12, 13, 14, 15, 16, 17, 18, 19].map((number) => manifestAt(day(number)))
     const names = cut.toReversed().slice(0, 5)
