@@ -22,7 +22,7 @@ export type StoredBackup = {
   readonly storedAt: Date
   /** All objects in the folder together, as the store lists them. */
   readonly storedBytes: number
-  /** Objects that the manifest names and the store lacks or holds in another size; such a backup cannot be restored. */
+  /** Objects that the manifest names and the store lacks or holds in another size; such a backup counts for nothing. */
   readonly faults: readonly string[]
   /** Whether another store holds another manifest of it, and nothing tells that this one is true. */
   readonly isDisputed?: boolean
@@ -131,14 +131,22 @@ function missingTables(
   return { key, bytes: 0, error: new PgproofError('STORE_FORMAT_INVALID', { what: key, reason }) }
 }
 
+/** The fault of a backup whose manifest names a signer, and whose signature is not there. It is written before the manifest. */
+export const signatureMissing = `${objectNames.signature} is missing`
+
 /** What is wrong with a backup's objects, given how to find one by name. */
-export function faultsOf(manifest: Manifest, find: (name: string) => ObjectInfo | undefined): readonly string[] {
-  const { dump, evidence, recovery } = manifest.objects
-  return [dump, recovery, ...(evidence === null ? [] : [evidence])].flatMap(({ name, bytes }) => {
+export function faultsOf(
+  { objects, encryption }: Manifest,
+  find: (name: string) => ObjectInfo | undefined,
+): readonly string[] {
+  const { dump, evidence, recovery } = objects
+  const faults = [dump, recovery, ...(evidence === null ? [] : [evidence])].flatMap(({ name, bytes }) => {
     const held = find(name)
     if (held === undefined) return [`${name} is missing`]
     return held.bytes === bytes ? [] : [`${name} has ${held.bytes} bytes, its manifest says ${bytes}`]
   })
+  const isUnsigned = encryption.signer !== null && find(objectNames.signature) === undefined
+  return isUnsigned ? [...faults, signatureMissing] : faults
 }
 
 function storedBackup(

@@ -4,6 +4,7 @@ import {
   backupsPrefix,
   drillsPrefix,
   fullDrillsPrefix,
+  objectNames,
   pausesPrefix,
   prunesPrefix,
   rolesPrefix,
@@ -151,7 +152,7 @@ function judgedBy({ key }: ObjectInfo, judge: IdentifiedJudge | null): string | 
   return JSON.stringify([judge.identity, signature?.bytes, signature?.modifiedAt.getTime(), signature?.etag])
 }
 
-/** A listing takes a while; one that began before the backup was complete may show its manifest and not its dump. */
+/** A listing takes a while; one that began before the backup was complete may show its manifest and not what came before it. */
 async function confirmFaults(
   store: ObjectStore,
   backups: StoreContents['backups'],
@@ -160,7 +161,8 @@ async function confirmFaults(
   const suspects = [...backups.values()].filter(({ faults }) => faults.length > 0)
   await mapInParallel(suspects, parallelReads, signal, async (backup) => {
     const { manifest, folder } = backup
-    const names = Object.values(manifest.objects).flatMap((object) => (object === null ? [] : [object.name]))
+    const named = Object.values(manifest.objects).flatMap((object) => (object === null ? [] : [object.name]))
+    const names = [...named, objectNames.signature]
     const held = new Map<string, ObjectInfo>()
     try {
       for (const name of names) {
@@ -172,6 +174,7 @@ async function confirmFaults(
       rethrowUnless(error, PgproofError)
       return
     }
-    backups.set(folder, { ...backup, faults: faultsOf(manifest, (name) => held.get(name)) })
+    const hasSignature = held.has(objectNames.signature)
+    backups.set(folder, { ...backup, hasSignature, faults: faultsOf(manifest, (name) => held.get(name)) })
   })
 }

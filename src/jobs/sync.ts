@@ -145,7 +145,7 @@ async function copyBackup(
     before += object.bytes
   }
   const isSigned = copies.some(({ hasSignature }) => hasSignature)
-  if (isSigned) await copySmall(`${folder}${objectNames.signature}`, source, target, signal)
+  if (isSigned) await copySignature(`${folder}${objectNames.signature}`, source, target, signal)
   // A prune that had looked before the hold was there may have taken some of it; the manifest promises all.
   const signature = isSigned ? [{ name: objectNames.signature, bytes: null }] : []
   for (const object of [dump, evidence, recovery, ...signature]) {
@@ -162,6 +162,19 @@ async function copyBackup(
     throw new PgproofError('OBJECT_MISMATCH', { key, reason: 'it changed since the store was listed' })
   await putManifest(key, bytes, target, catalog.inStore(target.name).damagedKeys, signal)
   catalog.addBackup(backup, [target.name])
+}
+
+/** Never over another one: nobody checks here which of the two is the signer's. */
+async function copySignature(
+  key: string,
+  source: StoreReader,
+  { reader, writer }: NamedStore,
+  signal: AbortSignal,
+): Promise<void> {
+  const bytes = await source.get(key, { signal })
+  if ((await reader.head(key, { signal })) === undefined) await writer.put(key, bytes, { signal, ifAbsent: true })
+  else if (Buffer.compare(await reader.get(key, { signal }), bytes) !== 0)
+    throw new PgproofError('OBJECT_MISMATCH', { key, reason: 'the stores hold different signatures of one manifest' })
 }
 
 /** Never over another one, which may be the true one; only over what is no manifest at all. */

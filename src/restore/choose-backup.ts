@@ -1,9 +1,10 @@
 import type { Catalog, CatalogBackup } from '../catalog/catalog.ts'
+import { signatureMissing } from '../catalog/contents.ts'
 import { PgproofError } from '../errors.ts'
 import { objectNames } from '../storage/object-keys.ts'
 import type { RestoreRequest } from './restore-request.ts'
 
-type Question = Pick<RestoreRequest, 'choice' | 'server' | 'database'>
+type Question = Pick<RestoreRequest, 'choice' | 'server' | 'database' | 'trustedSigners'>
 
 export type ChosenBackup = {
   readonly backup: CatalogBackup
@@ -22,7 +23,9 @@ export function chooseBackup(question: Question, catalog: Catalog): ChosenBackup
   const what = `${place.server}/${place.database}`
   const all = catalog.backups({ ...place, kind: 'database' })
   const early = choice.by === 'latest' ? all : all.filter(({ snapshotTime }) => snapshotTime <= choice.at)
-  const at = early.findIndex(({ faults }) => faults.length === 0)
+  // Where no signature is asked for, none is needed to get the data back.
+  const isNeeded = (fault: string): boolean => question.trustedSigners !== null || fault !== signatureMissing
+  const at = early.findIndex(({ copies }) => copies.some(({ faults }) => !faults.some(isNeeded)))
   const backup = early[at]
   if (backup !== undefined) return { backup, skipped: early.slice(0, at) }
   if (choice.by === 'time' && early.length === 0) {

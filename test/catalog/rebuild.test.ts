@@ -274,6 +274,20 @@ describe('what does not count as a backup', () => {
     ])
   })
 
+  it('a signer is named and there is no signature - a fault, unless the listing only missed it', async () => {
+    const store = new MemoryStore()
+    const encryption = { recipients: ['A'.repeat(40)], signer: 'B'.repeat(40) }
+    const made = await storeBackup(store, manifestAt('2026-11-19T02:00:00Z', { encryption }))
+    expect((await refreshed(store)).backups()).toMatchObject([
+      { hasSignature: false, faults: ['manifest.json.sig is missing'] },
+    ])
+    store.before = (operation, key) => {
+      if (operation === 'get' && key === `${made}manifest.json`)
+        store.objects.set(`${made}manifest.json.sig`, { body: Buffer.from('signature'), modifiedAt: present })
+    }
+    expect((await refreshed(store)).backups()).toMatchObject([{ hasSignature: true, faults: [] }])
+  })
+
   it('a missing object that the store will not be asked about - the fault stays, the refresh goes on', async () => {
     const store = new MemoryStore()
     const made = await storeBackup(store, manifestAt('2026-11-19T02:00:00Z'))

@@ -24,6 +24,9 @@ const now = new Date('2026-11-18T12:00:00Z')
 const clock = { now: () => now, monotonicMs: () => now.getTime(), sleep: asleep }
 const nights = [1, 2, 3].map((day) => soundManifestAt(`2026-11-1${day}T02:00:00Z`))
 const [first, second, third] = nights as [Manifest, Manifest, Manifest]
+const signed = soundManifestAt('2026-11-14T02:00:00Z', {
+  encryption: { recipients: ['A'.repeat(40)], signer: 'B'.repeat(40) },
+})
 const roles = soundRolesAt('2026-11-12T01:00:00Z')
 
 /** `a` holds three nights and the roles; `b` nothing. */
@@ -204,6 +207,36 @@ describe('sync', () => {
     await test.a.put(key(third, 'manifest.json.sig'), Buffer.from('signature'), { signal })
     await sync(test)
     expect(test.b.text(key(third, 'manifest.json.sig'))).toBe('signature')
+  })
+
+  it('a copy lost its signature - it gets it back, and nothing else is written', async () => {
+    await using test = await filled()
+    const signature = key(signed, 'manifest.json.sig')
+    for (const store of [test.a, test.b]) {
+      await storeBackup(store, signed)
+      await store.put(signature, Buffer.from('signature'), { signal })
+    }
+    await sync(test)
+    test.b.objects.delete(signature)
+    test.b.calls.length = 0
+    expect((await sync(test)).copied[1]?.labels).toEqual([signed.label])
+    expect(writes(test.b)).toEqual([`put ${signature}`, `put ${key(signed, 'manifest.json')}`])
+    expect(bodies(test.b)).toEqual(bodies(test.a))
+    expect((await sync(test)).copied[1]?.labels).toEqual([])
+  })
+
+  it('the target has another signature - the objects that it lacks are copied, and that one is not written over', async () => {
+    await using test = await filled()
+    const signature = key(signed, 'manifest.json.sig')
+    for (const store of [test.a, test.b]) {
+      await storeBackup(store, signed)
+      await store.put(signature, Buffer.from(store === test.a ? 'forged' : 'signature'), { signal })
+    }
+    test.b.objects.delete(key(signed, 'dump.zst.pgp'))
+    const { details } = await caught(sync(test))
+    expect(details).toMatch(new RegExp(`^${signed.label} to store b: .*different signatures of one manifest$`))
+    expect(test.b.text(signature)).toBe('signature')
+    expect(test.b.keys()).toContain(key(signed, 'dump.zst.pgp'))
   })
 
   it('the signature came with an interrupted sync - it is not written again, where that may be refused', async () => {

@@ -30,6 +30,7 @@ describe('a backup of this label cannot be had', () => {
     choice: { by: 'label', label },
     server: undefined,
     database: undefined,
+    trustedSigners: null,
   })
 
   it('it is one of roles - USAGE_INVALID says which flag restores those', async () => {
@@ -67,7 +68,7 @@ describe('no backup of the database that is asked for', () => {
   it('others are there - NO_BACKUP_OF names them', async () => {
     const manifests = [app, manifestAt('2026-11-20T02:10:00Z', { database: 'shop' })]
     const { catalog } = await madeUpCatalog(clock, { manifests })
-    expect(refused({ choice: latest, server: 'main', database: 'shup' }, catalog)).toBe(
+    expect(refused({ choice: latest, server: 'main', database: 'shup', trustedSigners: null }, catalog)).toBe(
       'NO_BACKUP_OF the store holds no backup of main/shup; It holds backups of main/app, main/shop.',
     )
   })
@@ -77,9 +78,32 @@ describe('no backup of the database that is asked for', () => {
       manifestAt('2026-11-20T02:00:00Z', { database: `db${10 + index}` }),
     )
     const { catalog } = await madeUpCatalog(clock, { manifests })
-    expect(refused({ choice: latest, server: undefined, database: 'other' }, catalog)).toMatch(
+    expect(refused({ choice: latest, server: undefined, database: 'other', trustedSigners: null }, catalog)).toMatch(
       /^NO_BACKUP_OF .* no backup of other; It holds backups of main\/db10, .*, main\/db29 and 3 more\.$/,
     )
+  })
+})
+
+describe('the newest backup lacks its signature', () => {
+  const encryption = { recipients: ['A'.repeat(40)], signer: 'B'.repeat(40) }
+  const signed = manifestAt('2026-11-20T02:00:00Z', { encryption })
+  const older = manifestAt('2026-11-19T02:00:00Z')
+  const question = { choice: latest, server: 'main', database: 'app' }
+
+  it('no signer is trusted by name - it is taken all the same: nobody would look at a signature', async () => {
+    const { catalog } = await madeUpCatalog(clock, { manifests: [older, signed] })
+    const { backup, skipped } = chooseBackup({ ...question, trustedSigners: null }, catalog)
+    expect([backup.manifest.label, skipped]).toEqual([signed.label, []])
+  })
+
+  it('a signature is asked for - it is passed over', async () => {
+    const { catalog } = await madeUpCatalog(clock, { manifests: [older, signed] })
+    const trustedSigners = { keys: [], fingerprints: [], expiries: [] }
+    const { backup, skipped } = chooseBackup({ ...question, trustedSigners }, catalog)
+    expect([backup.manifest.label, skipped.map(({ faults }) => faults)]).toEqual([
+      older.label,
+      [['manifest.json.sig is missing']],
+    ])
   })
 })
 
