@@ -1,5 +1,5 @@
 import { loadConfig } from '../config/load.ts'
-import { toPgproofError } from '../errors.ts'
+import { PgproofError, toPgproofError } from '../errors.ts'
 import type { Installation } from '../jobs/installation.ts'
 import { createLog, silentLog } from '../log.ts'
 import { wire } from '../wire.ts'
@@ -10,10 +10,12 @@ import type { PgproofOptions } from './options.ts'
  * register errors only.
  */
 export async function withInstallation<T>(
-  { config: file, env = process.env, cwd = process.cwd(), signal = new AbortController().signal, log }: PgproofOptions,
+  { config: file, env = process.env, cwd = process.cwd(), signal: ofCaller, log }: PgproofOptions,
   needs: { readonly writes: boolean },
   work: (installation: Installation, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
+  using cancelling = cancelledBy(ofCaller)
+  const { signal } = cancelling
   try {
     const { config, warnings } = await loadConfig({ file, env: { ...env }, cwd, isTerminal: false })
     const lines = log === undefined ? silentLog : createLog({ level: config.log.level, format: 'json' }, unfailing(log))
@@ -22,6 +24,19 @@ export async function withInstallation<T>(
     return await work(wired.installation, signal)
   } catch (thrown) {
     throw toPgproofError(signal.aborted ? signal.reason : thrown, 'the call')
+  }
+}
+
+/** A signal of our own that is fired with CANCELLED by the caller's, whose reason may be anything: a timeout, an error, a text. */
+function cancelledBy(signal: AbortSignal | undefined): Disposable & { readonly signal: AbortSignal } {
+  const controller = new AbortController()
+  const cancel = (): void =>
+    controller.abort(new PgproofError('CANCELLED', { what: 'the call' }, { cause: signal?.reason }))
+  if (signal?.aborted === true) cancel()
+  else signal?.addEventListener('abort', cancel, { once: true })
+  return {
+    signal: controller.signal,
+    [Symbol.dispose]: () => signal?.removeEventListener('abort', cancel),
   }
 }
 

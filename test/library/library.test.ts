@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import { chmod, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -219,6 +220,65 @@ describe('the library', () => {
     expect(await codeOf(backup(`main/${crm.name}`, { ...options, log, signal: controller.signal }))).toBe('CANCELLED')
     expect((await folder.json(['list'])).document['backups']).toEqual([])
     expect(folder.leftovers()).toEqual([])
+  })
+})
+
+describe('a signal with a reason of its own', () => {
+  it('that of a timeout - CANCELLED, and the reason is the cause; the log does not speak of a bug', async () => {
+    const { folder, options } = await configured()
+    await using _folder = folder
+    const lines: string[] = []
+    const signal = AbortSignal.timeout(1000)
+    await folder.configure({ postgres: { binDirs: [standIn(folder.path, 'pg_dump', 'exec sleep 618')] } })
+    const thrown: unknown = await backup(`main/${crm.name}`, {
+      ...options,
+      signal,
+      log: (line) => lines.push(line),
+    }).catch((error) => error)
+    expect(thrown).toMatchObject({ code: 'CANCELLED', cause: { name: 'TimeoutError' } })
+    expect(lines.join('\n')).not.toContain('INTERNAL')
+    expect((await folder.json(['list'])).document['backups']).toEqual([])
+    expect(folder.leftovers()).toEqual([])
+  })
+
+  it.each([new Error('the user left'), 'enough', undefined])(
+    '%s - CANCELLED, before and on the way',
+    async (reason) => {
+      const { folder, options } = await configured()
+      await using _folder = folder
+      expect(await codeOf(backup(`main/${crm.name}`, { ...options, signal: AbortSignal.abort(reason) }))).toBe(
+        'CANCELLED',
+      )
+      const controller = new AbortController()
+      const log = (line: string): void => {
+        if (line.includes('run started')) controller.abort(reason)
+      }
+      expect(await codeOf(backup(`main/${crm.name}`, { ...options, log, signal: controller.signal }))).toBe('CANCELLED')
+      expect(getEventListeners(controller.signal, 'abort')).toEqual([])
+    },
+  )
+
+  it('a signal for many calls - none of them leaves a listener on it', async () => {
+    const { folder, options } = await configured()
+    await using _folder = folder
+    const { signal } = new AbortController()
+    expect(await codeOf(backup(`main/${crm.name}`, { ...options, signal }))).toBe('none')
+    expect(await codeOf(backup('nowhere/shop', { ...options, signal }))).toBe('SERVER_UNKNOWN')
+    expect(getEventListeners(signal, 'abort')).toEqual([])
+  })
+
+  it('a drill is cancelled by an error - CANCELLED, and its report says inconclusive', async () => {
+    const { folder, options } = await configured()
+    await using _folder = folder
+    await backup(`main/${crm.name}`, options)
+    const controller = new AbortController()
+    const log = (line: string): void => {
+      if (line.includes('run started')) controller.abort(new Error('the user left'))
+    }
+    expect(await codeOf(drill(`main/${crm.name}`, { ...options, log, signal: controller.signal }))).toBe('CANCELLED')
+    expect((await folder.json(['list', '--drills'])).document['drills']).toMatchObject([
+      { verdict: 'inconclusive', reason: { code: 'CANCELLED' } },
+    ])
   })
 })
 
