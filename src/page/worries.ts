@@ -121,13 +121,19 @@ function backupWorry(one: StatusOfDatabase, status: Status): Found | null {
       : `the last try failed${onWorker(failure)}: ${failure.error?.message ?? failure.state}`
   const why = { detail: tried, hint: failure?.error?.hint ?? order, code: failure?.error?.code }
   if (newestBackup === null) return { level: 'bad', title: 'it has no backup at all', ...why }
+  if (recoveryPoint === null && one.retained.any > 0)
+    // Where the last drill failed, that is what is said.
+    return one.lastDrill?.verdict === 'failed'
+      ? null
+      : { level: 'bad', title: 'every backup of it that is whole has failed a drill', hint: order }
   if (recoveryPoint === null)
     return { level: 'bad', title: 'no backup of it is whole', detail: newestBackup.faults[0], hint: order }
+  const last = newestBackup.snapshotTime === recoveryPoint ? 'its last backup' : 'its last backup that is good'
   if (standing === 'missed' && measuredSeconds !== null) {
     const objective = duration(objectiveSeconds ?? 0)
     return {
       level: 'bad',
-      title: `its last backup is ${duration(measuredSeconds)} old; the objective is ${objective}`,
+      title: `${last} is ${duration(measuredSeconds)} old; the objective is ${objective}`,
       ...why,
     }
   }
@@ -135,7 +141,7 @@ function backupWorry(one: StatusOfDatabase, status: Status): Found | null {
   if (interval !== null)
     return {
       level: 'bad',
-      title: `its last backup is ${duration(measuredSeconds ?? 0)} old; one is due every ${duration(interval)}`,
+      title: `${last} is ${duration(measuredSeconds ?? 0)} old; one is due every ${duration(interval)}`,
       ...why,
     }
   if (newestBackup.faults.length > 0)

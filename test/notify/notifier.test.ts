@@ -200,7 +200,7 @@ describe('runs', () => {
         label: bad.label,
         code: 'EVIDENCE_MISMATCH',
         message: '1 difference',
-        newestBackup: { label: manifest.label },
+        newestBackup: null,
         newestVerifiedBackup: null,
       },
     ])

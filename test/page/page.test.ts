@@ -59,7 +59,7 @@ describe('the page in Chromium, with a store of 300 backups', () => {
     const { page, complaints } = visited
     await expect.poll(() => page.evaluate('document.documentElement.className')).toBe('js')
     expect(await page.evaluate("getComputedStyle(document.querySelector('.banner')).borderRadius")).toBe('12px')
-    expect(await page.title()).toBe('4 things need you now · pgproof')
+    expect(await page.title()).toBe('5 things need you now · pgproof')
     expect(complaints).toEqual([])
   })
 
@@ -83,7 +83,7 @@ describe('the page in Chromium, with a store of 300 backups', () => {
     const { page, complaints } = visited
     await unfold(page)
     const shown = await page.locator('body').innerText()
-    for (const words of ['4 things need you now', 'main/billing', 'Backups by day and verdict', 'Restore time', 'Keys'])
+    for (const words of ['5 things need you now', 'main/billing', 'Backups by day and verdict', 'Restore time', 'Keys'])
       expect(shown).toContain(words)
     expect(await page.locator('button:visible').count()).toBe(0)
     expect(await page.locator('progress:visible').count()).toBe(2)

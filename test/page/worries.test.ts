@@ -223,6 +223,17 @@ describe('what the page says of a database', () => {
     })
   })
 
+  it('its only backup failed a drill, and the next drill was inconclusive - that it is bad still', async () => {
+    const reason = { code: 'EVIDENCE_MISMATCH', message: '1 difference', hint: 'Keep it.' }
+    const failed = reportOf(newest, '2026-11-20T05:00:00Z', { verdict: 'failed', reason })
+    const only = { manifests: [newest, roles], reports: [failed] }
+    const title = 'main/app : every backup of it that is whole has failed a drill'
+    expect(await wordsWith(only)).not.toContain(title)
+    const full = { code: 'SPOOL_FULL', message: 'the spool has 1 GB left', hint: 'Make room.' }
+    const inconclusive = reportOf(newest, '2026-11-20T06:00:00Z', { verdict: 'inconclusive', reason: full })
+    expect(await wordsWith({ ...only, reports: [failed, inconclusive] })).toContain(title)
+  })
+
   it('its last drill was inconclusive - that it says nothing about the backup, and why', async () => {
     const reason = { code: 'SPOOL_FULL', message: 'the spool has 1 GB left', hint: 'Make room.' }
     const inconclusive = reportOf(newest, '2026-11-20T06:00:00Z', { verdict: 'inconclusive', reason })
