@@ -1,11 +1,12 @@
 import { pipeline } from 'node:stream/promises'
-import { type CatalogBackup, storesOf } from '../catalog/catalog.ts'
+import { type Catalog, type CatalogBackup, storesOf } from '../catalog/catalog.ts'
 import { lackingIn } from '../catalog/lacking.ts'
+import { drilledFolders } from '../catalog/proof.ts'
 import type { RunProgress } from '../catalog/runs.ts'
 import { retentionIn } from '../config/retention-in.ts'
 import type { StoredObject } from '../domain/manifest.ts'
 import { PgproofError, reasonOf } from '../errors.ts'
-import { objectNames, tablesKeyOf } from '../storage/object-keys.ts'
+import { drillReportKey, objectNames, tablesKeyOf } from '../storage/object-keys.ts'
 import type { NamedStore, StoreReader, StoreSet } from '../storage/store-set.ts'
 import { holdBackups } from '../stored/hold-backup.ts'
 import { createMeasure, measureBytes } from '../streams/measure.ts'
@@ -66,7 +67,7 @@ export async function runSync(
   }
   if (request.isDryRun) return end({ plans, copied: [], isDryRun: true })
 
-  // 2. Backup by backup, the newest first: it is the one that is missed most.
+  const unfinished = unfinishedOf(catalog)
   const copied = plans.map(({ store }) => ({ store, labels: [] as string[], reports: 0 }))
   for (const [index, { store, backups, reports }] of plans.entries()) {
     const target = stores.one(store)
@@ -86,20 +87,55 @@ export async function runSync(
     // What is here without a manifest may be old enough to be taken for nobody's, and what is there may be due to go.
     const held = backups.map(({ folder, copies }) => ({ folder, copies: [{ store }, ...copies] }))
     await using _hold = await holdBackups(held, { by: 'sync', from: [...known] }, installation, signal)
-    for (const backup of backups)
+    const copyReports = async (keys: readonly string[]): Promise<void> => {
+      for (const key of keys)
+        await attempt(key, async () => {
+          if (done !== undefined) done.reports += await copyReport(key, target, installation, signal)
+        })
+    }
+
+    // 2. The reports of drills, so that each store alone tells what is proven. They are small: no dump keeps them waiting.
+    const ofLacking = reportsNaming(backups, catalog)
+    await copyReports(reports.filter((key) => !ofLacking.has(key)))
+
+    // 3. Backup by backup, the newest first: it is the one that is missed most. One that the last sync did not get
+    // through comes after all others: it may be too large for any.
+    const isUnfinished = ({ folder }: CatalogBackup): boolean => unfinished.has(`${store}/${folder}`)
+    const inTurn = [...backups.filter((backup) => !isUnfinished(backup)), ...backups.filter(isUnfinished)]
+    for (const backup of inTurn) {
+      unfinished.add(`${store}/${backup.folder}`)
       await attempt(backup.manifest.label, async () => {
         await copyBackup(backup, target, installation, signal, onProgress)
+        unfinished.delete(`${store}/${backup.folder}`)
         done?.labels.push(backup.manifest.label)
         log.info({ store, label: backup.manifest.label }, 'backup copied to a store that lacked it')
       })
+    }
 
-    // 3. The reports of drills, so that each store alone tells what is proven.
-    for (const key of reports)
-      await attempt(key, async () => {
-        if (done !== undefined) done.reports += await copyReport(key, target, installation, signal)
-      })
+    // 4. What names them: in a store alone, a report of a backup that is not there looks as if somebody had removed it.
+    await copyReports(reports.filter((key) => ofLacking.has(key)))
   }
   return end({ plans, copied, isDryRun: false })
+}
+
+/** What a sync of this process began to copy and did not end, by store and folder. */
+function unfinishedOf(catalog: Catalog): Set<string> {
+  const known = unfinishedBackups.get(catalog) ?? new Set()
+  unfinishedBackups.set(catalog, known)
+  return known
+}
+
+const unfinishedBackups = new WeakMap<Catalog, Set<string>>()
+
+/** The keys of the reports that name one of these backups. */
+function reportsNaming(backups: readonly CatalogBackup[], catalog: Catalog): ReadonlySet<string> {
+  const folders = new Set<string | null>(backups.map(({ folder }) => folder))
+  if (folders.size === 0) return new Set()
+  const naming = catalog.drills().filter((report) => {
+    const { backup, roles } = drilledFolders(report)
+    return folders.has(backup) || folders.has(roles)
+  })
+  return new Set(naming.map(({ server, database, label }) => drillReportKey(server, database, label)))
 }
 
 function assertNone(failures: readonly string[]): void {

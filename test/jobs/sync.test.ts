@@ -119,6 +119,21 @@ describe('sync', () => {
     expect([test.b.keys(), test.b.unfinished]).toEqual([[], []])
   })
 
+  it('cancelled in the middle of a backup - the next sync of this process copies all others first', async () => {
+    await using test = await filled()
+    const abort = new AbortController()
+    test.b.before = (operation, at) => {
+      if (operation === 'commit' && at === key(third, 'dump.zst.pgp'))
+        abort.abort(new PgproofError('CANCELLED', { what: 'sync' }))
+    }
+    await caught(runSync({ isDryRun: false }, test.installation, abort.signal))
+    heal(test.b)
+    expect((await sync(test)).copied[1]?.labels).toEqual([second.label, roles.label, first.label, third.label])
+    test.b.objects.delete(key(third, 'manifest.json'))
+    test.b.objects.delete(key(second, 'manifest.json'))
+    expect((await sync(test)).copied[1]?.labels).toEqual([third.label, second.label])
+  })
+
   it('a source object is not what its manifest says - OBJECT_MISMATCH in the details, no such backup in the target, all others there', async () => {
     await using test = await filled()
     test.a.damage(key(second, 'dump.zst.pgp'))
@@ -371,6 +386,23 @@ describe('reports of drills', () => {
     const order = writes(test.b).filter((call) => call.startsWith('put drills/'))
     expect(order.at(-1)).toBe(`put ${reportKey}`)
     expect(test.installation.catalog.inStore('b').backups()[0]?.verifiedAt).not.toBeNull()
+  })
+
+  it('of a backup that is there - copied before any dump; of one that is lacking - after that one', async () => {
+    await using test = await filled()
+    for (const manifest of [first, roles]) await storeBackup(test.b, manifest)
+    const ofHeld = reportOf(first, '2026-11-12T05:00:00Z')
+    await storeReport(test.a, ofHeld)
+    await storeReport(test.a, report)
+    test.b.calls.length = 0
+    await sync(test)
+    expect(writes(test.b).filter((call) => /drills|manifest/.test(call))).toEqual([
+      `put ${drillReportKey('main', 'app', ofHeld.label)}`,
+      `put ${key(third, 'manifest.json')}`,
+      `put ${key(second, 'manifest.json')}`,
+      `put ${reportKey}`,
+    ])
+    expect(writes(test.b)[0]).toContain('put drills/')
   })
 
   it('there without its tables, which the other store has - they are copied, and the next sync finds nothing', async () => {
