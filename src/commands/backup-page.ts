@@ -25,7 +25,7 @@ type ShownBackup = Pick<
   CatalogBackup,
   'manifest' | 'manifestSha256' | 'folder' | 'storedBytes' | 'snapshotTime' | 'hasSignature'
 > &
-  Pick<CatalogBackup, 'faults' | 'verifiedAt' | 'lastDrilledAt' | 'lastVerdict'>
+  Pick<CatalogBackup, 'faults' | 'verifiedAt' | 'lastDrilledAt' | 'lastVerdict' | 'isKnownBad'>
 
 export type BackupPage = {
   readonly backup: ShownBackup

@@ -51,6 +51,8 @@ const proof = {
   verifiedAt: date.nullable(),
   lastDrilledAt: date.nullable(),
   lastVerdict: z.enum(['passed', 'failed', 'inconclusive']).nullable(),
+  // An older daemon does not say it.
+  isKnownBad: z.boolean().optional(),
   faults: z.array(z.string()),
 }
 
@@ -72,6 +74,7 @@ const backupFields = z.object({
 export const daemonBackup = backupFields.transform((answer): ListedBackup => {
   const { label, kind, server, database, snapshotTime, finishedAt, dumpBytes, evidence, omissions: left } = answer
   const { storedBytes, isSigned, verifiedAt, lastDrilledAt, lastVerdict, faults } = answer
+  const { isKnownBad = lastVerdict === 'failed' } = answer
   return {
     manifest: {
       ...{ label, kind, server, database, snapshotTime, finishedAt },
@@ -80,7 +83,7 @@ export const daemonBackup = backupFields.transform((answer): ListedBackup => {
       omissions: left,
     },
     snapshotTime: new Date(snapshotTime),
-    ...{ storedBytes, hasSignature: isSigned, verifiedAt, lastDrilledAt, lastVerdict, faults },
+    ...{ storedBytes, hasSignature: isSigned, verifiedAt, lastDrilledAt, lastVerdict, isKnownBad, faults },
   }
 })
 

@@ -8,7 +8,14 @@ export type JsonDocument = Readonly<Record<string, unknown>>
 /** As much of a backup as lists show; a daemon says no more. */
 export type ListedBackup = Pick<
   CatalogBackup,
-  'snapshotTime' | 'storedBytes' | 'hasSignature' | 'faults' | 'verifiedAt' | 'lastDrilledAt' | 'lastVerdict'
+  | 'snapshotTime'
+  | 'storedBytes'
+  | 'hasSignature'
+  | 'faults'
+  | 'verifiedAt'
+  | 'lastDrilledAt'
+  | 'lastVerdict'
+  | 'isKnownBad'
 > & {
   readonly manifest: Pick<
     Manifest,
@@ -48,6 +55,7 @@ export function backupDocument(backup: ListedBackup, now: Date): JsonDocument {
     verifiedAt: backup.verifiedAt?.toISOString() ?? null,
     lastDrilledAt: backup.lastDrilledAt?.toISOString() ?? null,
     lastVerdict: backup.lastVerdict,
+    isKnownBad: backup.isKnownBad,
     faults: backup.faults,
   }
 }

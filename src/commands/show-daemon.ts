@@ -41,6 +41,7 @@ async function showBackup(daemon: Daemon, label: string, { server, database }: P
   })
   const backup = {
     ...answer,
+    isKnownBad: answer.isKnownBad ?? answer.lastVerdict === 'failed',
     manifest,
     hasSignature: isSigned,
     snapshotTime: new Date(manifest.snapshotTime),

@@ -54,9 +54,19 @@ async function showBackup(backup: CatalogBackup, installation: Installation, con
   const facts = { backup, drills, keepReasons, signature: signatureText, evidence: reading.value }
   const page = backupPage(facts, clock.now(), context.paint)
   const isHidden = manifest.kind === 'database' && !reading.hasKey
-  const { storedBytes, folder, manifestSha256, faults, verifiedAt, lastDrilledAt, lastVerdict } = backup
+  const { storedBytes, folder, manifestSha256, faults, verifiedAt, lastDrilledAt, lastVerdict, isKnownBad } = backup
   const document = {
-    backup: { manifest, manifestSha256, folder, storedBytes, faults, verifiedAt, lastDrilledAt, lastVerdict },
+    backup: {
+      manifest,
+      manifestSha256,
+      folder,
+      storedBytes,
+      faults,
+      verifiedAt,
+      lastDrilledAt,
+      lastVerdict,
+      isKnownBad,
+    },
     signature: { isDemanded, fingerprint: signature.value?.fingerprint ?? null },
     keepReasons,
     drills: drills.map(drillSummary),

@@ -19,15 +19,16 @@ export function omissionText(omissions: Manifest['omissions']): string {
   return omissions.map(({ kind, objects }) => `${kind} (${formatCount(objects)})`).join(', ')
 }
 
-type Proof = Pick<ListedBackup, 'faults' | 'verifiedAt' | 'lastDrilledAt' | 'lastVerdict'>
+type Proof = Pick<ListedBackup, 'faults' | 'verifiedAt' | 'lastDrilledAt' | 'lastVerdict' | 'isKnownBad'>
 
 /** What drills have shown of a backup. */
-export function proofCell({ faults, verifiedAt, lastDrilledAt, lastVerdict }: Proof, now: Date): Cell {
+export function proofCell({ faults, verifiedAt, lastDrilledAt, lastVerdict, isKnownBad }: Proof, now: Date): Cell {
   if (faults.length > 0) return { text: `damaged: ${faults.join('; ')}`, tone: 'bad' }
   if (verifiedAt !== null) return { text: `verified ${formatAge(verifiedAt, now)}`, tone: 'good' }
   if (lastDrilledAt === null) return { text: 'never drilled', tone: 'doubtful' }
-  const tone = lastVerdict === 'failed' ? 'bad' : 'doubtful'
-  return { text: `drill ${lastVerdict} ${formatAge(lastDrilledAt, now)}`, tone }
+  const verdict = isKnownBad && lastVerdict !== 'failed' ? `failed, then ${lastVerdict}` : lastVerdict
+  const tone = isKnownBad || lastVerdict === 'failed' ? 'bad' : 'doubtful'
+  return { text: `drill ${verdict} ${formatAge(lastDrilledAt, now)}`, tone }
 }
 
 const underWayMs = 3_600_000

@@ -76,6 +76,7 @@ export const backupSchema = z.strictObject({
   verifiedAt: instant.nullable().describe('When a drill of this backup passed, unless one failed since.'),
   lastDrilledAt: instant.nullable(),
   lastVerdict: z.enum(['passed', 'failed', 'inconclusive']).nullable(),
+  isKnownBad: z.boolean().describe('Whether the last drill of it that was not inconclusive failed.'),
   faults: z.array(z.string()).describe('Objects that are missing or of another size; such a backup is of no use.'),
 })
 export type BackupAnswer = z.infer<typeof backupSchema>
@@ -173,6 +174,7 @@ export function backupAnswer(backup: CatalogBackup): BackupAnswer {
     verifiedAt: backup.verifiedAt?.toISOString() ?? null,
     lastDrilledAt: backup.lastDrilledAt?.toISOString() ?? null,
     lastVerdict: backup.lastVerdict,
+    isKnownBad: backup.isKnownBad,
     faults: [...backup.faults],
   }
 }

@@ -103,7 +103,12 @@ describe('backups', () => {
     const report = reportOf(newest, '2026-11-20T05:00:00Z')
     await using server = await startTestServer({ manifests: [newest], reports: [report] })
     const backup = (await server.call('GET', `/v1/backups/${newest.label}`)).as(backupDetailsSchema)
-    expect(backup).toMatchObject({ verifiedAt: '2026-11-20T05:00:00.000Z', lastVerdict: 'passed', faults: [] })
+    expect(backup).toMatchObject({
+      verifiedAt: '2026-11-20T05:00:00.000Z',
+      lastVerdict: 'passed',
+      isKnownBad: false,
+      faults: [],
+    })
     expect(backup.manifest).toEqual(newest)
   })
 
