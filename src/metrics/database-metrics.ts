@@ -42,7 +42,7 @@ export const databaseMetrics: readonly StoredMetric[] = [
   ),
   several(
     'pgproof_recovery_point_timestamp_seconds',
-    'Snapshot time of the newest backup whose objects are all in the store (any), and of the newest such backup that passed a drill (verified).',
+    'Snapshot time of the newest backup whose objects are all in the store and that no drill has shown to be bad (any), and of the newest such backup that passed a drill (verified).',
     'proof',
     ({ recoveryPoint, verifiedRecoveryPoint }) => [
       ['any', seconds(recoveryPoint?.snapshotTime)],

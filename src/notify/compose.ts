@@ -167,7 +167,12 @@ function protection({ server, database, job }: Subject, { catalog, config, now }
   }
   const status = readDatabaseStatus({ server, database }, catalog, objectivesOf(server, config), now)
   const { recoveryPoint, verifiedRecoveryPoint } = status
-  if (recoveryPoint === null) return [`There is no backup of ${placed(server, database)}.`]
+  if (recoveryPoint === null) {
+    const place = placed(server, database)
+    return status.newestBackup === null
+      ? [`There is no backup of ${place}.`]
+      : [`No backup of ${place} can be relied on: objects are missing, or a drill has failed.`]
+  }
   const newest = `The newest backup is from ${aged(recoveryPoint.snapshotTime)}: ${recoveryPoint.manifest.label}.`
   if (verifiedRecoveryPoint === null) return [newest, 'No backup of it has passed a drill.']
   const { label } = verifiedRecoveryPoint.manifest

@@ -152,8 +152,8 @@ function next({ next: jobs }: StatusOfDatabase, now: Date): Html {
   return html`${words[0]}, ${words[1]}`
 }
 
-function drillButton({ server, database, recoveryPoint }: StatusOfDatabase, id: string): Html | null {
-  if (recoveryPoint === null) return null
+function drillButton({ server, database, retained }: StatusOfDatabase, id: string): Html | null {
+  if (retained.any === 0) return null
   // As JSON in ASCII: an attribute would lose some of the characters that a name can have.
   const order = JSON.stringify({ server, database }).replaceAll(
     /[^ -~]/g,

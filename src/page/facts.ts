@@ -168,8 +168,8 @@ const weightOf: Readonly<Record<DayState, number>> = {
   none: 0,
 }
 
-function verdictOf({ faults, verifiedAt, lastVerdict }: CatalogBackup): Verdicts {
-  if (faults.length > 0 || lastVerdict === 'failed') return 'failed'
+function verdictOf({ faults, verifiedAt, isKnownBad, lastVerdict }: CatalogBackup): Verdicts {
+  if (faults.length > 0 || isKnownBad) return 'failed'
   if (verifiedAt !== null) return 'passed'
   return lastVerdict === 'inconclusive' ? 'inconclusive' : 'undrilled'
 }
