@@ -10,7 +10,7 @@ import { type Connection, openSeveral } from '../postgres/connect.ts'
 import { type LeftOut, listLeftOut } from '../postgres/coverage.ts'
 import { type DumpCompression, dumpDatabase } from '../postgres/dump.ts'
 import { listExtensions, readDatabaseProperties, readDatabaseSize } from '../postgres/facts.ts'
-import { readPatiently } from '../postgres/give-way.ts'
+import { readGivingWay } from '../postgres/give-way.ts'
 import { findProgram } from '../postgres/programs.ts'
 import { asSourceFailure, holdSnapshot, joinSnapshot, type Snapshot } from '../postgres/snapshot.ts'
 import { tableName } from '../postgres/tables.ts'
@@ -78,7 +78,7 @@ async function backUp(request: BackupRequest, parts: BackupParts, signal: AbortS
   const properties = await readDatabaseProperties(snapshot.client, facts.major)
   const databaseBytes = await readDatabaseSize(snapshot.client)
   const leftOut = await listLeftOut(snapshot.client, facts.isStandby)
-  const sequencesBefore = await readPatiently(snapshot, () => readSequences(snapshot.client, facts.isStandby))
+  const sequencesBefore = await readGivingWay(snapshot, () => readSequences(snapshot.client, facts.isStandby))
   const structureBefore = await readStructureInSnapshot(snapshot.client, facts.major)
 
   const store = await parts.stores.begin(signal)

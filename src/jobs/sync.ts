@@ -68,6 +68,8 @@ export async function runSync(
   if (request.isDryRun) return end({ plans, copied: [], isDryRun: true })
 
   const unfinished = unfinishedOf(catalog)
+  const wanted = new Set(plans.flatMap(({ store, backups }) => backups.map(({ folder }) => `${store}/${folder}`)))
+  for (const key of unfinished) if (!wanted.has(key)) unfinished.delete(key)
   const copied = plans.map(({ store }) => ({ store, labels: [] as string[], reports: 0 }))
   for (const [index, { store, backups, reports }] of plans.entries()) {
     const target = stores.one(store)
@@ -208,8 +210,9 @@ async function copySignature(
   signal: AbortSignal,
 ): Promise<void> {
   const bytes = await source.get(key, { signal })
-  if ((await reader.head(key, { signal })) === undefined) await writer.put(key, bytes, { signal, ifAbsent: true })
-  else if (Buffer.compare(await reader.get(key, { signal }), bytes) !== 0)
+  const held = await heldAs(key, bytes, reader, signal)
+  if (held === 'nothing') await writer.put(key, bytes, { signal, ifAbsent: true })
+  else if (held === 'other')
     throw new PgproofError('OBJECT_MISMATCH', { key, reason: 'the stores hold different signatures of one manifest' })
 }
 
@@ -289,6 +292,19 @@ async function sha256Of(key: string, store: StoreReader, signal: AbortSignal): P
   return measure.result().sha256
 }
 
+/** What a store has under a key, compared with these bytes. */
+async function heldAs(
+  key: string,
+  bytes: Uint8Array,
+  store: StoreReader,
+  signal: AbortSignal,
+): Promise<'nothing' | 'same' | 'other'> {
+  const held = await store.head(key, { signal })
+  if (held === undefined) return 'nothing'
+  const isSame = held.bytes === bytes.length && Buffer.compare(await store.get(key, { signal }), bytes) === 0
+  return isSame ? 'same' : 'other'
+}
+
 /** A store may refuse that what it has is written over, so what is the same already is left alone. Returns whether it was not. */
 async function copySmall(
   key: string,
@@ -297,8 +313,7 @@ async function copySmall(
   signal: AbortSignal,
 ): Promise<boolean> {
   const bytes = await source.get(key, { signal })
-  const held = await reader.head(key, { signal })
-  if (held?.bytes === bytes.length && Buffer.compare(await reader.get(key, { signal }), bytes) === 0) return false
+  if ((await heldAs(key, bytes, reader, signal)) === 'same') return false
   await writer.put(key, bytes, { signal })
   return true
 }

@@ -122,10 +122,10 @@ function backupWorry(one: StatusOfDatabase, status: Status): Found | null {
   const why = { detail: tried, hint: failure?.error?.hint ?? order, code: failure?.error?.code }
   if (newestBackup === null) return { level: 'bad', title: 'it has no backup at all', ...why }
   if (recoveryPoint === null && one.retained.any > 0)
-    // Where the last drill failed, that is what is said.
-    return one.lastDrill?.verdict === 'failed'
+    // Where the last drill failed, that is what is said, unless there is more to say.
+    return one.lastDrill?.verdict === 'failed' && failure === undefined
       ? null
-      : { level: 'bad', title: 'every backup of it that is whole has failed a drill', hint: order }
+      : { level: 'bad', title: 'every backup of it that is whole has failed a drill', ...why }
   if (recoveryPoint === null)
     return { level: 'bad', title: 'no backup of it is whole', detail: newestBackup.faults[0], hint: order }
   const last = newestBackup.snapshotTime === recoveryPoint ? 'its last backup' : 'its last backup that is good'

@@ -8,7 +8,7 @@ import { sqlStateOf } from './sql-state.ts'
  * gives way to others: PostgreSQL would end whoever waits for a table and has what is read here. Throws SNAPSHOT_FAILED then, and
  * what `read` throws.
  */
-export async function readPatiently<T>(
+export async function readGivingWay<T>(
   { client, lockTimeoutMs }: Pick<Snapshot, 'client' | 'lockTimeoutMs'>,
   read: () => Promise<T>,
 ): Promise<T> {

@@ -58,6 +58,14 @@ async function scheduled() {
   }
 }
 
+/** A sync by the daemon fails, and what it could not copy is copied all the same. */
+async function failAndCopyByHand(test: Awaited<ReturnType<typeof scheduled>>): Promise<void> {
+  test.a.damage(`${backupFolder(backup)}dump.zst.pgp`)
+  await test.look()
+  await storeBackup(test.a, backup)
+  await runSync({ isDryRun: false }, test.installation, signal)
+}
+
 describe('the daemon and a store that lacks something', () => {
   it('lacks a backup - one sync is ordered, and none when it has it', async () => {
     await using test = await scheduled()
@@ -87,10 +95,7 @@ describe('the daemon and a store that lacks something', () => {
 
   it('a sync fails, and the backup is copied another way - one more an hour later, which ends the failure', async () => {
     await using test = await scheduled()
-    test.a.damage(`${backupFolder(backup)}dump.zst.pgp`)
-    await test.look()
-    await storeBackup(test.a, backup)
-    await runSync({ isDryRun: false }, test.installation, signal)
+    await failAndCopyByHand(test)
     test.wait(59)
     expect(await test.look()).toEqual([])
     test.wait(1)
@@ -102,10 +107,7 @@ describe('the daemon and a store that lacks something', () => {
 
   it('a sync fails, nothing is lacking any more, and a store cannot be read - none until it can', async () => {
     await using test = await scheduled()
-    test.a.damage(`${backupFolder(backup)}dump.zst.pgp`)
-    await test.look()
-    await storeBackup(test.a, backup)
-    await runSync({ isDryRun: false }, test.installation, signal)
+    await failAndCopyByHand(test)
     test.wait(60)
     fail(test.b)
     expect(await test.look()).toEqual([])

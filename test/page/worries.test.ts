@@ -229,6 +229,14 @@ describe('what the page says of a database', () => {
     const only = { manifests: [newest, roles], reports: [failed] }
     const title = 'main/app : every backup of it that is whole has failed a drill'
     expect(await wordsWith(only)).not.toContain(title)
+    await using server = await startTestServer(only)
+    const at = new Date(Date.parse(now) - 60_000)
+    const refused = { code: 'DUMP_FAILED', message: 'pg_dump ended', hint: 'Look at its output.' }
+    server.catalog.addRun({
+      ...{ id: 'run', job: 'backup', server: 'main', database: 'app', trigger: 'cli', attempt: 1, label: null },
+      ...{ state: 'failed', queuedAt: at, startedAt: at, finishedAt: at, error: refused, progress: null },
+    })
+    expect(await wordsOf(server)).toContain(`${title}. Reason: the last try failed: pg_dump ended DUMP_FAILED`)
     const full = { code: 'SPOOL_FULL', message: 'the spool has 1 GB left', hint: 'Make room.' }
     const inconclusive = reportOf(newest, '2026-11-20T06:00:00Z', { verdict: 'inconclusive', reason: full })
     expect(await wordsWith({ ...only, reports: [failed, inconclusive] })).toContain(title)
