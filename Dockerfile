@@ -35,7 +35,7 @@ RUN set -eu; \
     mkdir -p /etc/postgresql-common; echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf; \
     apt-get update -qq; \
     # Databases come with any locale that their server had.
-    apt-get install -y -qq --no-install-recommends ca-certificates tini locales-all postgresql-common; \
+    apt-get install -y -qq --no-install-recommends ca-certificates tini locales-all libjemalloc2 postgresql-common; \
     if [ "$PGDG" = yes ]; then \
       /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y; \
       servers=$(for major in $MAJORS; do echo "postgresql-$major"; done); \
@@ -55,12 +55,12 @@ COPY package.json LICENSE ./
 COPY deploy/image/healthcheck.mjs ./
 COPY config ./config
 COPY --from=build /build/dist ./dist
-# Two arenas: glibc keeps what the threads of each backup have freed in as many as eight for each core.
-# Buffers from 256 KiB on are mapped one by one and go back when they are freed; glibc otherwise raises that bound as it goes, up to 32 MiB (mallopt(3)).
+# jemalloc gives back what is freed, at once, from two arenas; glibc keeps what the threads of each backup have freed
+# (docs/soak.md). PostgreSQL's programs are started without it.
 # A young generation of at most 16 MB: V8 lets it grow to 64 and more, and for how long is a matter of chance.
 ENV NODE_ENV=production \
-    MALLOC_ARENA_MAX=2 \
-    MALLOC_MMAP_THRESHOLD_=262144 \
+    LD_PRELOAD=libjemalloc.so.2 \
+    MALLOC_CONF=narenas:2,dirty_decay_ms:0,muzzy_decay_ms:0 \
     NODE_OPTIONS=--max-semi-space-size=8 \
     LANG=C.UTF-8 \
     LOG_FORMAT=json \

@@ -30,7 +30,7 @@ export class Pgproof {
   /** `evidence` as the configuration takes it. */
   async run(args: readonly string[], evidence: 'off' | 'digest', store: PgproofStore): Promise<Timed> {
     const env = {
-      ...shippedEnvironment,
+      ...shippedEnvironment(),
       ...store,
       PGPROOF_ENCRYPTION__RECIPIENTS: this.publicKey,
       PGPROOF_ENCRYPTION__PRIVATE_KEY_FILE: join(this.#folder, 'backup.key.asc'),

@@ -30,6 +30,8 @@ if (forTests && !['chromium', 'chromium-browser', 'google-chrome', 'google-chrom
   wanted.push('chromium')
 if (forTests && !onPath('rclone')) wanted.push('rclone')
 if (forTests && !onPath('s3cmd')) wanted.push('s3cmd')
+// The image runs with it, and so does the daemon of the soak.
+if (forTests && onPath('apt-get') && !hasLibrary('libjemalloc.so.2')) wanted.push('libjemalloc2')
 // Gets a newer PostgreSQL for the tests: see scripts/newer-postgres.sh.
 if (forTests && needsNewerPostgres() && !onPath('mmdebstrap')) wanted.push('mmdebstrap')
 if (wanted.length > 0) installDebianPackages(wanted)
@@ -105,6 +107,10 @@ function installDebianPackages(packages) {
   } catch {
     fail('apt-get failed', `Run it by hand: apt-get install ${packages.join(' ')}`)
   }
+}
+
+function hasLibrary(name) {
+  return readdirSync('/usr/lib').some((folder) => existsSync(join('/usr/lib', folder, name)))
 }
 
 function onPath(program) {

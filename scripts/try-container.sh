@@ -47,6 +47,8 @@ locked=(docker run --rm --read-only --cap-drop ALL --security-opt no-new-privile
 check 'image: runs with a read-only root and no capabilities' "${locked[@]}" pgproof --version
 check 'image: nothing that builds or installs node packages' \
   "${locked[@]}" --entrypoint sh pgproof -c 'for tool in npm npx yarn corepack gcc cc make; do ! command -v $tool || exit 1; done'
+check 'image: the allocator is jemalloc' \
+  "${locked[@]}" --entrypoint node pgproof -e "process.exit(/jemalloc/.test(require('fs').readFileSync('/proc/self/maps', 'utf8')) ? 0 : 1)"
 programs=$("${locked[@]}" --entrypoint sh pgproof -c 'for p in /usr/lib/postgresql/*/bin/pg_dump; do $p --version; done')
 check 'image: has pg_dump' test -n "$programs"
 printf '         %s, %s MB\n' "$(tr '\n' ' ' <<<"$programs")" "$(($(inspect '{{.Size}}') / 1000000))"

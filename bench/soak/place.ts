@@ -148,7 +148,7 @@ export async function openSoakPlace(databaseCount: number, main: string = fromSo
       configure,
       start: () => {
         // The inspector tells what of the heap is kept.
-        const child = launch(['serve'], shippedEnvironment, ['--inspect=127.0.0.1:0'])
+        const child = launch(['serve'], shippedEnvironment(), ['--inspect=127.0.0.1:0'])
         opened.push(() => child.kill('SIGKILL'))
         return startSoakDaemon(child, `http://127.0.0.1:${port}`, token)
       },

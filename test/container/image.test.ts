@@ -4,9 +4,10 @@ import { createServer, type Server } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
+import { shippedEnvironment } from '../../bench/shipped.ts'
 import { version } from '../../src/version.ts'
 
 const lines = readFileSync('Dockerfile', 'utf8').split('\n')
@@ -34,6 +35,15 @@ describe('Dockerfile', () => {
     expect(one('HEALTHCHECK')).toContain('healthcheck.mjs')
     expect(one('LABEL')).toContain('org.opencontainers.image.title')
     expect(lines).toContain(`ARG VERSION=${version}`)
+  })
+
+  it('the allocator that it runs with is installed, and the measurements set what it sets', () => {
+    const settings = Object.fromEntries(
+      [...lines.join('\n').matchAll(/^ +([A-Z_]+)=(\S+)/gm)].map(([, name, value]) => [name, value]),
+    )
+    const { LD_PRELOAD, ...others } = shippedEnvironment()
+    expect(settings).toMatchObject({ ...others, LD_PRELOAD: basename(LD_PRELOAD ?? '') })
+    expect(lines.join('\n')).toMatch(/apt-get install .*\blibjemalloc2\b/)
   })
 
   it('every file that is copied is in the repository and not left out by .dockerignore', () => {
