@@ -81,13 +81,13 @@ export async function connect(
 ): Promise<HeldClient> {
   signal.throwIfAborted()
   try {
-    return await open(connection, signal, applicationName, tlsOptions(connection.host, connection.tls))
+    return await openInTime(connection, signal, applicationName, tlsOptions(connection.host, connection.tls))
   } catch (error) {
     signal.throwIfAborted()
     if (!mayTryPlain(connection, error)) throw await explained(connection, error)
   }
   try {
-    return await open(connection, signal, applicationName, false)
+    return await openInTime(connection, signal, applicationName, false)
   } catch (error) {
     signal.throwIfAborted()
     throw await explained(connection, error)
@@ -133,6 +133,19 @@ function mayTryPlain({ tls }: Connection, error: unknown): boolean {
   return code === '28000' || /^ERR_SSL|^EPROTO/.test(code) || /does not support SSL/i.test(reasonOf(error))
 }
 
+/** A role or database may let sessions be idle for less than a busy machine takes to send the first query: then another one. */
+async function openInTime(...those: Parameters<typeof open>): Promise<HeldClient> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await open(...those)
+    } catch (error) {
+      if (sqlStateOf(error) !== idleSessionTimeout || attempt === 10) throw error
+    }
+  }
+}
+
+const idleSessionTimeout = '57P05'
+
 async function open(
   connection: Connection,
   signal: AbortSignal,
@@ -146,10 +159,11 @@ async function open(
     keepAlive: true,
     keepAliveInitialDelayMillis: 30_000,
   })
-  const state = { isOpen: false, isLost: false, hasEnded: false, pid: 0 }
+  const state = { isOpen: false, isLost: false, hasEnded: false, pid: 0, loss: undefined as Error | undefined }
   const lost = new Promise<never>((_, reject) => {
     client.on('error', (error) => {
       state.isLost = true
+      state.loss ??= error
       reject(connectError(connection, error))
     })
   })
@@ -188,7 +202,8 @@ async function open(
     signal.throwIfAborted()
   } catch (error) {
     await end()
-    throw error
+    // What a query says after that is only that the connection is gone.
+    throw state.loss ?? error
   }
   return { client, lost, [Symbol.asyncDispose]: end }
 }
@@ -233,7 +248,7 @@ async function endClient(client: Client): Promise<void> {
  * settings in PostgreSQL's manual under "Client Connection Defaults".
  */
 const sessionSettings = `
-  SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET idle_session_timeout = 0;
+  SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0;
   SET row_security = off; SET search_path = ''; SET client_encoding = 'UTF8'; SET standard_conforming_strings = on;
   SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET extra_float_digits = 3;
   SET bytea_output = 'hex'; SET xmlbinary = 'base64'; SET lc_monetary = 'C'; SET quote_all_identifiers = off; SET jit = off;
@@ -253,7 +268,7 @@ const afterSettings = `
 async function applySettings(client: Client, signal: AbortSignal): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      await client.query('SET statement_timeout = 0')
+      await client.query('SET statement_timeout = 0; SET idle_session_timeout = 0')
       await client.query(sessionSettings)
       return
     } catch (error) {

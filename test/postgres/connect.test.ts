@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { PgproofError } from '../../src/errors.ts'
 import { type Connection, connect, parseConnectionUrl } from '../../src/postgres/connect.ts'
 import { testUrl } from '../support/installation.ts'
+import { startPostgresProxy } from '../support/postgres-proxy.ts'
 import { freePort, query } from '../support/postgres-server.ts'
 import { codeOf, connectionTo, errorOf, eventually, openSandbox, type Sandbox, signal } from './sandbox.ts'
 
@@ -240,6 +241,22 @@ describe('how a connection is described', () => {
           expect((await held.client.query('SHOW statement_timeout')).rows).toEqual([{ statement_timeout: '0' }])
         }),
       )
+    await sandbox.sql(`ALTER ROLE ${role} RESET ALL`)
+  })
+
+  it('sessions of the role may be idle for less than the first query takes, twice - the third one, which lifts that', async () => {
+    await sandbox.sql(`ALTER ROLE ${role} SET idle_session_timeout = '50ms'`)
+    let held = 0
+    await using proxy = await startPostgresProxy(testUrl(), async ({ text }) => {
+      if (!text.startsWith('SET statement_timeout') || held === 2) return undefined
+      held += 1
+      await eventually(() => sessionsOf(`slow ${role}`)).toBe(0)
+      return undefined
+    })
+    const through = login({ host: '127.0.0.1', port: proxy.port })
+    await using session = await connect(through, signal, `slow ${role}`)
+    expect((await session.client.query('SHOW idle_session_timeout')).rows).toEqual([{ idle_session_timeout: '0' }])
+    expect(held).toBe(2)
     await sandbox.sql(`ALTER ROLE ${role} RESET ALL`)
   })
 
