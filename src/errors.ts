@@ -199,7 +199,7 @@ export const register = {
     409,
     true,
     '{what} is locked by another run',
-    'Wait for the other run to finish; a daemon shows its runs on its page and at GET /v1/runs.',
+    'Wait for the other run to finish; a daemon shows its runs on its page and at GET /v1/runs. A session that holds the lock is named in the details.',
   ),
 
   // Fleet.

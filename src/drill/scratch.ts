@@ -4,6 +4,7 @@ import type { Evidence } from '../domain/evidence.ts'
 import type { Manifest } from '../domain/manifest.ts'
 import { PgproofError, reasonOf } from '../errors.ts'
 import type { Log } from '../log.ts'
+import { takeLock } from '../postgres/advisory-lock.ts'
 import { type Connection, connect } from '../postgres/connect.ts'
 import { startEmbeddedServer } from '../postgres/embedded-server.ts'
 import { readServerFacts } from '../postgres/facts.ts'
@@ -129,12 +130,9 @@ async function openKeptServer(
   try {
     const facts = await readServerFacts(holder.client, connection)
     assertTakes(facts, source)
-    const { rows } = await holder.client.query<{ taken: boolean; pid: number }>(
-      'SELECT pg_catalog.pg_try_advisory_lock($1, $2) AS taken, pg_catalog.pg_backend_pid() AS pid',
-      [scratchLock.classId, scratchLock.objectId],
-    )
-    if (rows[0]?.taken !== true) throw new PgproofError('LOCKED', { what: 'the scratch server' })
-    state.pid = rows[0].pid
+    await takeLock(holder.client, scratchLock, 'the scratch server')
+    const { rows } = await holder.client.query<{ pid: number }>('SELECT pg_catalog.pg_backend_pid() AS pid')
+    state.pid = rows[0]?.pid ?? 0
     // The lock is ours, so whatever carries the mark belongs to a drill that was killed.
     for (const name of await listScratchDatabases(connection, signal)) {
       log.warn({ database: name }, 'removed a scratch database that an interrupted drill had left')

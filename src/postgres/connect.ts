@@ -246,13 +246,17 @@ async function endClient(client: Client): Promise<void> {
  * Pins everything that may change what a query sees or how a value is written as text: the census must not depend on
  * settings of a role or a database (`ALTER ROLE … SET`). Sources: pg_dump.c `setup_connection`, and the list of
  * settings in PostgreSQL's manual under "Client Connection Defaults".
+ *
+ * The keepalives are for whoever comes next: of a host that lost its power or its network the server hears nothing, and
+ * would by default keep such a session, with its locks, for two hours. On a Unix socket they are taken and mean nothing.
  */
 const sessionSettings = `
   SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0;
   SET row_security = off; SET search_path = ''; SET client_encoding = 'UTF8'; SET standard_conforming_strings = on;
   SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET extra_float_digits = 3;
   SET bytea_output = 'hex'; SET xmlbinary = 'base64'; SET lc_monetary = 'C'; SET quote_all_identifiers = off; SET jit = off;
-  SET default_transaction_read_only = off; SET default_transaction_deferrable = off; SET synchronize_seqscans = off`
+  SET default_transaction_read_only = off; SET default_transaction_deferrable = off; SET synchronize_seqscans = off;
+  SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3`
 
 /** PostgreSQL has this time-out since 17, and refuses a setting that it does not know. */
 const afterSettings = `

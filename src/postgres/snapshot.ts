@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { PgproofError, reasonOf } from '../errors.ts'
+import { takeLock } from './advisory-lock.ts'
 import { type Client, type Connection, connect, type HeldClient, isQueryFailure } from './connect.ts'
 import { isTransactionPooled, readServerFacts, type ServerFacts } from './facts.ts'
 import { sqlStateOf } from './sql-state.ts'
@@ -42,7 +43,7 @@ export async function holdSnapshot(
   try {
     const facts = await readServerFacts(holder.client, connection)
     await assertDirect(connection, holder.client, signal)
-    await takeAdvisoryLock(holder.client, connection)
+    await takeLock(holder.client, advisoryLock, `database "${connection.database}" of server "${connection.server}"`)
     for (let attempt = 1; attempt <= attempts; attempt += 1) {
       signal.throwIfAborted()
       const snapshot = await tryHold(holder, connection, facts, options, signal)
@@ -155,15 +156,6 @@ export async function assertDirect(connection: Connection, client: Client, signa
   await using second = await connect(connection, signal, 'pgproof probe')
   if (await isTransactionPooled(client, second.client))
     throw new PgproofError('POOLER_DETECTED', { server: connection.server })
-}
-
-async function takeAdvisoryLock(client: Client, connection: Connection): Promise<void> {
-  const { rows } = await client.query<{ taken: boolean }>('SELECT pg_catalog.pg_try_advisory_lock($1, $2) AS taken', [
-    advisoryLock.classId,
-    advisoryLock.objectId,
-  ])
-  if (rows[0]?.taken !== true)
-    throw new PgproofError('LOCKED', { what: `database "${connection.database}" of server "${connection.server}"` })
 }
 
 function sameTables(before: readonly DumpedTable[], inside: readonly DumpedTable[]): boolean {

@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto'
 import { PgproofError, reasonOf } from '../errors.ts'
+import { isLocked, takeLock } from './advisory-lock.ts'
 import { type Client, type Connection, connect, withDatabase } from './connect.ts'
 import { dropDatabase } from './drop-database.ts'
 import { type DatabaseProperties, unfinishedMark } from './facts.ts'
 import { isLocaleFault, localeClauses, monetaryParameters } from './scratch-database.ts'
 import { sqlStateOf } from './sql-state.ts'
 import { quoteIdentifier, quoteLiteral } from './tables.ts'
-import { cutToBytes, isLocked, longestName, readSessions, type TargetServer, takeLock } from './target-database.ts'
+import { cutToBytes, longestName, readSessions, type TargetServer } from './target-database.ts'
 
 /** What a restore that was killed left: a marked database. */
 export type Unfinished = {

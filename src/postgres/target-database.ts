@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
-import { createHash } from 'node:crypto'
 import { PgproofError, reasonOf } from '../errors.ts'
+import { takeLock } from './advisory-lock.ts'
 import { type Client, type Connection, connect, isQueryFailure, withDatabase } from './connect.ts'
 import { type DatabaseProperties, readDatabaseProperties } from './facts.ts'
 import { oldestMajor } from './programs.ts'
@@ -82,26 +82,6 @@ export async function lockTarget(
     await held[Symbol.asyncDispose]()
     throw error
   }
-}
-
-/** Takes an advisory lock that lasts as long as the session. Throws LOCKED, naming `what`. */
-export async function takeLock(client: Client, subject: string, what: string): Promise<void> {
-  const { rows } = await client.query<{ taken: boolean }>('SELECT pg_catalog.pg_try_advisory_lock($1::int8) AS taken', [
-    lockKey(subject),
-  ])
-  if (rows[0]?.taken !== true) throw new PgproofError('LOCKED', { what })
-}
-
-/** Whether any session of the current database has that lock. */
-export async function isLocked(client: Client, subject: string): Promise<boolean> {
-  const { rowCount } = await client.query(
-    `SELECT FROM pg_catalog.pg_locks l
-      WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted
-        AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
-        AND (l.classid::int8 << 32 | l.objid::int8) = $1::int8`,
-    [lockKey(subject)],
-  )
-  return (rowCount ?? 0) > 0
 }
 
 /** Who is in a database, but for the current session and autovacuum; `any` also finds replication and the like. */
@@ -247,9 +227,4 @@ async function readExisting(
     rethrowUnlessSqlState(error, '42501', '28000', '53300', '55000')
     return { ...described, sessions, properties: outside, contents: ['what this login may not see'] }
   }
-}
-
-/** 64 bits, signed: what an advisory lock has for a key. */
-function lockKey(subject: string): string {
-  return createHash('sha256').update(`pgproof ${subject}`).digest().readBigInt64BE().toString()
 }

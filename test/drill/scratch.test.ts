@@ -43,6 +43,7 @@ describe('a server that is kept for drills', () => {
       expect(await errorOf(open())).toMatchObject({
         code: 'LOCKED',
         message: expect.stringContaining('the scratch server'),
+        details: expect.stringMatching(/^held by process \d+ from /),
       })
     }
     await using _next = await open()

@@ -9,7 +9,16 @@ import { type Connection, connect, parseConnectionUrl } from '../../src/postgres
 import { testUrl } from '../support/installation.ts'
 import { startPostgresProxy } from '../support/postgres-proxy.ts'
 import { freePort, query } from '../support/postgres-server.ts'
-import { codeOf, connectionTo, errorOf, eventually, openSandbox, type Sandbox, signal } from './sandbox.ts'
+import {
+  codeOf,
+  connectionTo,
+  errorOf,
+  eventually,
+  keepalivesOf,
+  openSandbox,
+  type Sandbox,
+  signal,
+} from './sandbox.ts'
 
 let sandbox: Sandbox
 const role = `login_${Math.random().toString(36).slice(2)}`
@@ -229,6 +238,13 @@ describe('how a connection is described', () => {
     for (const name of names) await sandbox.sql(`ALTER ROLE ${role} SET ${name} = '1h'`)
     await using held = await connect(login(), signal)
     for (const name of names) expect((await held.client.query(`SHOW ${name}`)).rows).toEqual([{ [name]: '0' }])
+    await sandbox.sql(`ALTER ROLE ${role} RESET ALL`)
+  })
+
+  it('a session of a host that is lost - the server asks for a sign of life after half a minute, whatever the role was given', async () => {
+    await sandbox.sql(`ALTER ROLE ${role} SET tcp_keepalives_idle = 7200`)
+    await using held = await connect(login(), signal)
+    expect(await keepalivesOf(held.client)).toEqual({ idle: '30', interval: '10', count: '3' })
     await sandbox.sql(`ALTER ROLE ${role} RESET ALL`)
   })
 

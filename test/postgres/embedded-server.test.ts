@@ -15,7 +15,7 @@ import {
 } from '../../src/postgres/embedded-server.ts'
 import { openSpool, type Spool, socketPrefix, sweepSpool } from '../../src/streams/spool.ts'
 import { serverBinDir } from '../support/postgres-server.ts'
-import { codeOf, errorOf, eventually, signal } from './sandbox.ts'
+import { codeOf, errorOf, eventually, keepalivesOf, signal } from './sandbox.ts'
 import { major, openSpoolRoot, type SpoolRoot } from './spool-root.ts'
 
 const isRoot = process.getuid?.() === 0
@@ -47,6 +47,7 @@ describe('an embedded server', () => {
       const { rows } = await held.client.query(`SELECT current_user AS me, current_setting('listen_addresses') AS tcp,
         current_setting('fsync') AS fsync, current_setting('autovacuum') AS autovacuum, current_setting('server_encoding') AS encoding`)
       expect(rows).toEqual([{ me: 'postgres', tcp: '', fsync: 'off', autovacuum: 'off', encoding: 'UTF8' }])
+      expect(await keepalivesOf(held.client)).toEqual({ idle: '0', interval: '0', count: '0' })
     }
     const pid = postmasterOf(spool.folder)
     expect(tcpSocketsOf(pid)).toEqual([])

@@ -11,6 +11,7 @@ import {
   dumpAndRestore,
   errorOf,
   eventually,
+  keepalivesOf,
   openSandbox,
   type Sandbox,
   signal,
@@ -67,6 +68,8 @@ describe('a pooler in front of the server', () => {
     const connection = parseConnectionUrl('main', pooler.url(sandbox.database))
     await dumpAndRestore(connection, copy.connection)
     expect(await contentsOf(copy.client)).toEqual(await contentsOf(sandbox.client))
+    await using held = await connect(connection, signal)
+    expect(await keepalivesOf(held.client)).toEqual({ idle: '30', interval: '10', count: '3' })
   })
 
   it('that pools sessions, and breaks a connection while it is asked - the failure as it is, not taken for another pooling', async () => {

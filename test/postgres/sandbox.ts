@@ -122,5 +122,14 @@ export async function errorOf(promise: PromiseLike<unknown>): Promise<unknown> {
   throw new Error('resolved, but a failure was expected')
 }
 
+/** How a server finds out that nobody is there any more at the other end of a session; on a Unix socket all are 0. */
+export async function keepalivesOf(client: Client): Promise<unknown> {
+  const { rows } = await client.query(
+    `SELECT current_setting('tcp_keepalives_idle') AS idle, current_setting('tcp_keepalives_interval') AS interval,
+            current_setting('tcp_keepalives_count') AS count`,
+  )
+  return rows[0]
+}
+
 /** Asks again and again until the answer fits, for as long as a busy machine may need. */
 export const eventually: typeof expect.poll = (ask) => expect.poll(ask, { timeout: 15_000 })

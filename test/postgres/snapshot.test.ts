@@ -85,9 +85,14 @@ describe('while a snapshot is held', () => {
   it('a second holder of the same database - LOCKED; of another one, or after the release - fine', async () => {
     await using other = await openSandbox()
     {
-      await using _held = await holdSnapshot(sandbox.connection, options, signal)
+      await using held = await holdSnapshot(sandbox.connection, options, signal)
       const error = await errorOf(holdSnapshot(sandbox.connection, options, signal))
-      expect(error).toMatchObject({ code: 'LOCKED', message: expect.stringContaining(sandbox.database) })
+      const { processID } = held.client as unknown as { processID: number }
+      expect(error).toMatchObject({
+        code: 'LOCKED',
+        message: expect.stringContaining(sandbox.database),
+        details: expect.stringContaining(`held by process ${processID} from`),
+      })
       await using _other = await holdSnapshot(other.connection, options, signal)
     }
     await using _again = await holdSnapshot(sandbox.connection, options, signal)

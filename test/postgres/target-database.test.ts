@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
+import { takeLock } from '../../src/postgres/advisory-lock.ts'
 import { connect, parseConnectionUrl } from '../../src/postgres/connect.ts'
 import { readDatabaseProperties } from '../../src/postgres/facts.ts'
 import {
@@ -220,6 +221,7 @@ describe('the lock', () => {
       expect(await errorOf(lockTarget(server, name, signal))).toMatchObject({
         code: 'LOCKED',
         message: expect.stringContaining(`database "${name}"`),
+        details: expect.stringMatching(/^held by process \d+ from 127\.0\.0\.1, connected since 20\S+Z$/),
       })
       await using _other = await lockTarget(server, `${name}2`, signal)
     }
@@ -227,6 +229,37 @@ describe('the lock', () => {
       await using _again = await lockTarget(server, name, signal)
       return true
     }).toBe(true)
+  })
+
+  it('held by a session of which this login may see no more than its process - LOCKED names that', async () => {
+    await using target = freshTarget()
+    await using login = await openLogin('')
+    await using holder = await connect(connectionTo('postgres'), signal)
+    await takeLock(holder.client, `restore into ${target.name}`, 'it')
+    const { rows } = await holder.client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')
+    const server = await serverOf(login.connectionTo('not_there'))
+    expect(await errorOf(lockTarget(server, target.name, signal))).toMatchObject({
+      code: 'LOCKED',
+      details: `held by process ${rows[0]?.pid}`,
+    })
+  })
+
+  it('a lock of two numbers that make one of another kind - not taken for it', async () => {
+    await using sandbox = await openSandbox()
+    await using holder = await connect(sandbox.connection, signal)
+    await takeLock(holder.client, 'it', 'it')
+    const { rows } = await holder.client.query<{ classId: number; objectId: number }>(
+      `SELECT classid::int8::bit(32)::int4 AS "classId", objid::int8::bit(32)::int4 AS "objectId" FROM pg_locks
+        WHERE locktype = 'advisory' AND pid = pg_backend_pid()`,
+    )
+    await using other = await connect(sandbox.connection, signal)
+    const [pair = { classId: 0, objectId: 0 }] = rows
+    await takeLock(other.client, pair, 'the pair')
+    const pid = await other.client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')
+    expect(await errorOf(takeLock(holder.client, pair, 'the pair'))).toMatchObject({
+      code: 'LOCKED',
+      details: expect.stringMatching(new RegExp(`^held by process ${pid.rows[0]?.pid} `)),
+    })
   })
 
   it('an abort after it was taken - still held until the scope ends', async () => {
