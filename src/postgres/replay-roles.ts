@@ -90,19 +90,42 @@ export async function replayRoles(
 
 /**
  * Drops roles that a replay created, with the rights that they were given, once nothing else depends on them any more;
- * returns those that would not go. One may keep another from going, so it goes on while any goes.
+ * returns those that would not go, which are as they were. One that owns something by now, here or in another database, is
+ * somebody's. One may keep another from going, so it goes on while any goes.
  */
 export async function dropRoles(client: Client, roles: readonly string[]): Promise<string[]> {
   let left = [...roles].reverse()
   for (;;) {
     const stuck: string[] = []
-    for (const role of left) {
-      const name = quoteIdentifier(role)
-      await client.query(`DROP OWNED BY ${name}`).catch(() => {})
-      await client.query(`DROP ROLE IF EXISTS ${name}`).catch(() => stuck.push(role))
-    }
+    for (const role of left) if (!(await dropOne(client, role))) stuck.push(role)
     if (stuck.length === 0 || stuck.length === left.length) return stuck
     left = stuck
+  }
+}
+
+/**
+ * Whether it is gone. DROP OWNED takes rights on databases and parameters, too, so it holds only together with the DROP ROLE:
+ * a role that another database needs must not lose the right to connect there.
+ */
+async function dropOne(client: Client, role: string): Promise<boolean> {
+  const name = quoteIdentifier(role)
+  try {
+    await client.query('BEGIN')
+    const owned = await client.query(
+      `SELECT FROM pg_catalog.pg_shdepend d JOIN pg_catalog.pg_roles r ON r.oid = d.refobjid
+        WHERE d.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND d.deptype = 'o' AND r.rolname = $1 LIMIT 1`,
+      [role],
+    )
+    if (owned.rowCount !== 0) throw new Error('it owns something')
+    // Not every login that may drop a role may do this; it is needed only where the role has rights.
+    await client.query('SAVEPOINT with_rights')
+    await client.query(`DROP OWNED BY ${name}`).catch(() => client.query('ROLLBACK TO SAVEPOINT with_rights'))
+    await client.query(`DROP ROLE IF EXISTS ${name}`)
+    await client.query('COMMIT')
+    return true
+  } catch {
+    await client.query('ROLLBACK').catch(() => {})
+    return false
   }
 }
 

@@ -46,20 +46,16 @@ export async function dropScratchRoles(
   client: Client,
 ): Promise<{ readonly dropped: readonly string[]; readonly stuck: readonly string[] }> {
   if (!(await hasHolder(client))) return { dropped: [], stuck: [] }
-  const { rows } = await client.query<{ name: string; isOwner: boolean }>(
-    `SELECT DISTINCT g.oid, g.rolname AS name, EXISTS (
-              SELECT FROM pg_catalog.pg_shdepend d
-               WHERE d.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND d.refobjid = g.oid AND d.deptype = 'o') AS "isOwner"
+  const { rows } = await client.query<{ name: string }>(
+    `SELECT DISTINCT g.oid, g.rolname AS name
        FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles g ON g.oid = m.roleid
       WHERE m.member = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = $1) ORDER BY g.oid`,
     [scratchRolesHolder],
   )
-  const owners = rows.flatMap(({ name, isOwner }) => (isOwner ? [name] : []))
-  const free = rows.flatMap(({ name, isOwner }) => (isOwner ? [] : [name]))
-  const left = await dropRoles(client, free)
-  const stuck = [...owners, ...left]
+  const roles = rows.map(({ name }) => name)
+  const stuck = await dropRoles(client, roles)
   if (stuck.length === 0) await dropRoles(client, [scratchRolesHolder])
-  return { dropped: free.filter((role) => !left.includes(role)), stuck }
+  return { dropped: roles.filter((role) => !stuck.includes(role)), stuck }
 }
 
 async function hasHolder(client: Client): Promise<boolean> {

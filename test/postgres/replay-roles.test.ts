@@ -294,6 +294,53 @@ describe('dropping what a replay made', () => {
     await scratch.sql('DROP DATABASE owned')
     await cleanUp(scratch)
   })
+
+  it('one that another database has come to need - told, and all its rights stay as they were; what depends on it alone goes', async () => {
+    await scratch.sql(`CREATE ROLE app; CREATE ROLE reader; CREATE ROLE writer; GRANT app TO writer WITH ADMIN OPTION; GRANT reader TO app;
+      GRANT SET ON PARAMETER log_statement TO app; GRANT USAGE ON SCHEMA public TO app`)
+    await scratch.sql('CREATE DATABASE other')
+    await scratch.sql('REVOKE CONNECT ON DATABASE other FROM PUBLIC; GRANT CONNECT ON DATABASE other TO app, reader')
+    {
+      await using held = await connect({ ...scratch.server.connection, database: 'other' }, signal)
+      await held.client.query('CREATE TABLE public.t (); ALTER TABLE public.t OWNER TO app')
+      await held.client.query('CREATE TABLE public.u (); GRANT SELECT ON public.u TO reader')
+    }
+    const rights = `SELECT d.datacl::text AS "database", n.nspacl::text AS "schema", (SELECT paracl::text FROM pg_parameter_acl WHERE parname = 'log_statement') AS parameter
+      FROM pg_database d, pg_namespace n WHERE d.datname = 'other' AND n.nspname = 'public'`
+    const before = await scratch.sql(rights)
+    expect(await dropRoles(scratch.client, ['app', 'reader', 'writer'])).toEqual(['reader', 'app'])
+    expect(await scratch.sql(rights)).toEqual(before)
+    expect(await scratch.sql("SELECT pg_has_role('app', 'reader', 'MEMBER') AS is")).toEqual([{ is: true }])
+    await scratch.sql('DROP DATABASE other')
+    await cleanUp(scratch)
+  })
+
+  it('one for which somebody has made a table beside, where it is dropped from - told, and the table stays', async () => {
+    await scratch.sql('CREATE ROLE app; CREATE TABLE public.mine (); ALTER TABLE public.mine OWNER TO app')
+    expect(await dropRoles(scratch.client, ['app'])).toEqual(['app'])
+    expect(await scratch.sql("SELECT to_regclass('public.mine')::text AS t")).toEqual([{ t: 'public.mine' }])
+    await scratch.sql('DROP TABLE public.mine')
+    await cleanUp(scratch)
+  })
+
+  it('by a login that made one and not the other - its own goes, the other is told', async () => {
+    await scratch.sql(`CREATE ROLE maker LOGIN CREATEROLE; CREATE ROLE app; GRANT CONNECT ON DATABASE postgres TO app`)
+    await using held = await connect({ ...scratch.server.connection, user: 'maker' }, signal)
+    await held.client.query('CREATE ROLE made')
+    expect(await dropRoles(held.client, ['made', 'app'])).toEqual(['app'])
+    expect((await held.client.query('SELECT 1 AS a')).rows).toEqual([{ a: 1 }])
+    await held[Symbol.asyncDispose]()
+    await cleanUp(scratch)
+  })
+
+  it('the connection is gone - all of them are told', async () => {
+    await scratch.sql('CREATE ROLE app')
+    const held = await connect(scratch.server.connection, signal)
+    held.lost.catch(() => {})
+    await held[Symbol.asyncDispose]()
+    expect(await dropRoles(held.client, ['app'])).toEqual(['app'])
+    await cleanUp(scratch)
+  })
 })
 
 describe('taking a script apart', () => {
