@@ -34,7 +34,7 @@ export async function restoreCommand(
       'the password in --to can be seen by everybody on this machine; PGPASSWORD or ~/.pgpass hold it better',
     )
   if (flags.discard === true) {
-    const removed = await discardUnfinished(await letIn(target, context), config.drill.spool, context.signal)
+    const removed = await discardUnfinished(await letIn(target, 'tables', context), config.drill.spool, context.signal)
     const lines = removed.map((what) => `removed ${what}`)
     return { document: { removed }, text: lines.length === 0 ? 'Nothing was left of any restore.' : lines.join('\n') }
   }
@@ -60,7 +60,8 @@ export async function restoreCommand(
   const asRequested = await restoreRequest(wish, installation)
   const { backup, skipped } = chooseBackup(asRequested, installation.catalog)
   for (const { manifest, faults } of skipped) context.warn(`passed over ${manifest.label}: ${faults.join('; ')}`)
-  const request = { ...asRequested, target: await letIn(target, context) }
+  const use = ofTables && mode !== 'create' ? 'tables' : 'database'
+  const request = { ...asRequested, target: await letIn(target, use, context) }
   announce(backup, { request, what: ofTables ? 'tables of ' : '' }, installation, context)
   if (ofTables) {
     const tables = await carryOutTables(request, flags, installation, context)
@@ -72,12 +73,16 @@ export async function restoreCommand(
 }
 
 /** Before anything is read: a password that is nowhere is asked for, where somebody sits at a terminal. */
-async function letIn(target: ReturnType<typeof targetOf>, context: CommandContext): Promise<typeof target> {
+async function letIn(
+  target: ReturnType<typeof targetOf>,
+  use: Parameters<typeof assertLogin>[1],
+  context: CommandContext,
+): Promise<typeof target> {
   for (let attempt = 1; ; attempt += 1)
     try {
       const password = attempt === 1 ? target.password : await askPassword(target, context)
       const login = { ...target, password }
-      await assertLogin(login, context.signal)
+      await assertLogin(login, use, context.signal)
       return login
     } catch (error) {
       const isRefused = error instanceof PgproofError && error.code === 'AUTHENTICATION_FAILED'

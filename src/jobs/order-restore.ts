@@ -4,7 +4,7 @@ import type { Config } from '../config/config.ts'
 import { parseServerUrl, resolveSslFiles } from '../config/server-url.ts'
 import { PgproofError } from '../errors.ts'
 import { type Connection, parseConnectionUrl } from '../postgres/connect.ts'
-import { inspectTarget } from '../postgres/target-database.ts'
+import { inspectTarget, type TargetUse } from '../postgres/target-database.ts'
 import type { BackupChoice, RestoreRequest, TargetMode } from '../restore/restore-request.ts'
 import { type Installation, readDrillKeys } from './installation.ts'
 
@@ -61,8 +61,8 @@ export async function restoreRequest(wish: RestoreWish, installation: Installati
 }
 
 /** Whether the server lets us in. Throws AUTHENTICATION_FAILED, SERVER_UNREACHABLE and what `inspectTarget` throws. */
-export async function assertLogin(target: Connection, signal: AbortSignal): Promise<void> {
-  await inspectTarget(target, signal)
+export async function assertLogin(target: Connection, use: TargetUse, signal: AbortSignal): Promise<void> {
+  await inspectTarget(target, signal, use)
 }
 
 /**

@@ -10,7 +10,7 @@ import { listContents } from './target-contents.ts'
 
 /** The server that is restored into, as the login sees it. */
 export type TargetServer = {
-  /** To a database of that server that is not the target: `postgres`, else `template1`. */
+  /** To a database of that server that is not made, renamed or dropped: `postgres`, else `template1`. */
   readonly admin: Connection
   /** `host:port`, or the socket's folder and the port, for messages; no user, no password. */
   readonly address: string
@@ -45,16 +45,20 @@ export type ExistingDatabase = {
   readonly sessions: readonly TargetSession[]
 }
 
+/** Whether a restore makes or replaces the database, or brings tables beside those that are in it. */
+export type TargetUse = 'database' | 'tables'
+
 /**
  * Looks at the server, and at the database that is to be restored into, if it is there. Throws USAGE_INVALID for a name
- * that no restore may go to, TARGET_FAILED for a standby and for a server that fails meanwhile, SERVER_TOO_OLD,
+ * that no such restore may go to, TARGET_FAILED for a standby and for a server that fails meanwhile, SERVER_TOO_OLD,
  * POOLER_DETECTED, and what `connect` throws.
  */
 export async function inspectTarget(
   target: Connection,
   signal: AbortSignal,
+  use: TargetUse = 'database',
 ): Promise<{ readonly server: TargetServer; readonly existing: ExistingDatabase | null }> {
-  assertName(target.database)
+  assertName(target.database, use)
   const { admin, held } = await connectBeside(target, signal)
   await using _held = held
   try {
@@ -130,12 +134,13 @@ export function cutToBytes(text: string, bytes: number): string {
   return cut
 }
 
-function assertName(database: string): void {
+function assertName(database: string, use: TargetUse): void {
   const bytes = Buffer.byteLength(database)
   const refuse = (reason: string): never => {
     throw new PgproofError('USAGE_INVALID', { reason })
   }
-  if (['postgres', 'template0', 'template1'].includes(database))
+  // Programs connect to `postgres` to make and rename others, as we do; what it holds may be somebody's all the same.
+  if (['template0', 'template1'].includes(database) || (database === 'postgres' && use === 'database'))
     refuse(`"${database}" belongs to the server itself; restore into a database of another name`)
   if (bytes === 0 || bytes > longestName || database.includes('\0'))
     refuse(`a database's name has 1 to ${longestName} bytes of UTF-8; "${cutToBytes(database, 80)}" has ${bytes}`)

@@ -10,7 +10,7 @@ import { clearUnfinished } from './clear-unfinished.ts'
  * somebody is at work in what is left.
  */
 export async function discardUnfinished(target: Connection, spoolRoot: string, signal: AbortSignal): Promise<string[]> {
-  const { server } = await inspectTarget(target, signal)
+  const { server } = await inspectTarget(target, signal, 'tables')
   await using _lock = await lockTarget(server, target.database, signal)
   const { dropped } = await clearUnfinished(server, target.database, () => true, signal)
   const removed = dropped.map(({ name, label }) => `database "${name}", half restored from ${label}`)

@@ -78,7 +78,7 @@ async function restoreTables(request: TablesRequest, parts: TablesParts, signal:
   if (schema !== null) assertOneSchema(selection.tables)
 
   // 3. Nothing in the way at the target, before anything is made or fetched.
-  const target = await inspectTarget(wanted, signal)
+  const target = await inspectTarget(wanted, signal, schema === null ? 'database' : 'tables')
   const { server, existing } = target
   await using _lock = await lockTarget(server, wanted.database, signal)
   await assertPlace(target, request, manifest, schema, signal)

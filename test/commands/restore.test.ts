@@ -4,6 +4,8 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync, wr
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { unfinishedMark } from '../../src/postgres/facts.ts'
+import { stagingName } from '../../src/postgres/staging-database.ts'
 import { testDatabase, testUrl } from '../support/installation.ts'
 import { query } from '../support/postgres-server.ts'
 import { descendantsOf, isRunning } from '../support/processes.ts'
@@ -123,6 +125,35 @@ describe('pgproof restore of single tables', () => {
     expect(code).toBe(0)
     expect(stdout).toMatch(/^RESTORED {2}12 tables with /)
     expect(await rowsOf(target.url)).toEqual(await rowsOf(source.url))
+  })
+})
+
+describe('a database called postgres', () => {
+  it('is not replaced, exit 2; tables come back beside its own, and what an interrupted restore of them left is removed', async () => {
+    const schema = `copy_${label.toLowerCase().replaceAll('-', '_')}`
+    const to = ['--to', testUrl('postgres')]
+    for (const flags of [[], ['--force'], ['--create'], ['--table', 'shop.product', '--create']])
+      expect(await folder.run(['restore', 'latest', ...to, ...flags])).toMatchObject({
+        code: 2,
+        stderr: expect.stringContaining('"postgres" belongs to the server itself'),
+      })
+    try {
+      const args = ['restore', 'latest', '--table', 'shop.product', '--into-schema', schema, ...to]
+      const { code, stdout } = await folder.run(args)
+      expect(stdout).toContain(`They are in schema ${schema} of database postgres`)
+      expect(code).toBe(0)
+      const rows = (url: string, name: string) => query(url, `SELECT * FROM ${name} AS t ORDER BY t::text`)
+      expect(await rows(testUrl('postgres'), `${schema}.product`)).toEqual(await rows(source.url, 'shop.product'))
+    } finally {
+      await query(testUrl('postgres'), `DROP SCHEMA IF EXISTS ${schema} CASCADE`)
+    }
+    const name = stagingName(label, 'postgres tables')
+    const mark = `${unfinishedMark}${JSON.stringify({ name, label, into: 'postgres', since: '2026-11-20T02:00:00Z' })}`
+    await query(testUrl(), `CREATE DATABASE "${name}"`)
+    await query(testUrl(), `COMMENT ON DATABASE "${name}" IS '${mark}'`)
+    const discarded = await folder.run(['restore', '--discard', ...to])
+    expect(discarded).toMatchObject({ code: 0, stdout: expect.stringContaining(`removed database "${name}"`) })
+    expect(await databasesOf(testUrl(), name)).toEqual([])
   })
 })
 

@@ -103,6 +103,15 @@ describe('the server', () => {
   )
 })
 
+describe('tables beside those of a database', () => {
+  it('that belongs to the server - into postgres, which somebody may have made his own; not into a template', async () => {
+    const { server, existing: found } = await inspectTarget(connectionTo('postgres'), signal, 'tables')
+    expect([server.admin.database, found?.name]).toEqual(['postgres', 'postgres'])
+    for (const name of ['template0', 'template1', ''])
+      expect(await codeOf(inspectTarget(connectionTo('x', { database: name }), signal, 'tables'))).toBe('USAGE_INVALID')
+  })
+})
+
 describe('an existing database', () => {
   it('empty - no contents; its properties, comment, tablespace', async () => {
     await using sandbox = await openSandbox()

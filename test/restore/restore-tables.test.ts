@@ -1,11 +1,15 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { parseConnectionUrl } from '../../src/postgres/connect.ts'
+import { inspectTarget, lockTarget } from '../../src/postgres/target-database.ts'
+import { signal } from '../postgres/sandbox.ts'
 import { type TestInstallation, testInstallation, testUrl } from '../support/installation.ts'
-import { query } from '../support/postgres-server.ts'
+import { query, startPostgres } from '../support/postgres-server.ts'
 import {
   expectNothingLeft,
+  failureOf,
   heldBy,
   market,
+  marketSql,
   psql,
   restoreTables,
   scriptFor,
@@ -35,6 +39,32 @@ describe('tables that somebody dropped', () => {
     psql(live.url, scriptFor(result, 'bring back'))
     expect(await heldBy(live.url)).toEqual(before)
     await expectNothingLeft(test, live)
+  })
+
+  it('users of a database called postgres, where pgproof itself is at work - put back as it was; one at a time, and the database itself is never replaced', async () => {
+    const own = await startPostgres()
+    try {
+      await query(own.url(), marketSql)
+      await using source = await testInstallation({ PGPROOF_SERVERS__0__URL: own.url() })
+      await source.run('backup', 'postgres')
+      const before = await heldBy(own.url())
+      await query(own.url(), 'DROP TABLE market.users CASCADE')
+      const target = parseConnectionUrl('the target', own.url())
+      const restore = () => restoreTables(source, 'postgres', { tables: ['market.users'], target })
+      const result = await restore()
+      expect(result.target.database).toBe('postgres')
+      psql(own.url(), scriptFor(result, 'bring back'))
+      expect(await heldBy(own.url())).toEqual(before)
+      const left = await query(own.url(), "SELECT datname FROM pg_database WHERE datname LIKE 'pgproof%'")
+      expect(left).toEqual([])
+      const whole = restoreTables(source, 'postgres', { tables: ['market.users'], target, place: { into: 'database' } })
+      expect((await failureOf(whole)).code).toBe('USAGE_INVALID')
+      const { server } = await inspectTarget(target, signal, 'tables')
+      await using _lock = await lockTarget(server, 'postgres', signal)
+      expect((await failureOf(restore())).code).toBe('LOCKED')
+    } finally {
+      await own.stop()
+    }
   })
 
   it('every table of a schema, partitions, children and circles among them - all as they were', async () => {
