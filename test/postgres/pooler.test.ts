@@ -69,7 +69,7 @@ describe('a pooler in front of the server', () => {
     await dumpAndRestore(connection, copy.connection)
     expect(await contentsOf(copy.client)).toEqual(await contentsOf(sandbox.client))
     await using held = await connect(connection, signal)
-    expect(await keepalivesOf(held.client)).toEqual({ idle: '30', interval: '10', count: '3' })
+    expect(await keepalivesOf(held.client)).toEqual({ idle: '60', interval: '20', count: '6' })
   })
 
   it('that pools sessions, and breaks a connection while it is asked - the failure as it is, not taken for another pooling', async () => {
