@@ -740,7 +740,7 @@ export const register = {
     409,
     false,
     'everything is restored, but {reason}, so it was not put in place',
-    'It is kept as database "{name}". End those sessions, then run the statements below; the same command again would begin anew.',
+    'It is kept as database "{name}". {how} The same command again would remove it and begin anew; --discard removes it, too.',
   ),
   RESTORED_DIFFERS: entry(
     3,

@@ -30,16 +30,19 @@ export type Swap = {
 }
 
 /** How often a server is asked, and after which pauses, what became of a swap whose connection broke. */
-type Patience = { readonly questions: number; readonly betweenMs: number }
+export type Patience = { readonly questions: number; readonly betweenMs: number }
 
 /** A server that starts again after a crash is away for a while. */
 const halfAMinute: Patience = { questions: 60, betweenMs: 500 }
+
+/** What came of a swap is not known: whichever databases there are, they must stay. */
+export class SwapUnknown extends PgproofError {}
 
 /**
  * The swap, all or nothing: an abort or a crash takes effect before it or after it. `aside` is the name under which the
  * old database still exists; null if it does not. An old one that was empty is dropped afterwards, if it still is; that
  * this does not succeed is no failure, it then stays aside. Throws TARGET_IN_USE, TARGET_EXISTS, TARGET_LACKS,
- * TARGET_FAILED or what `lastLook` throws, each with nothing changed unless its text says that this is not known.
+ * TARGET_FAILED or what `lastLook` throws, each with nothing changed unless it is a `SwapUnknown`, whose text says so.
  */
 export async function putInPlace(
   server: TargetServer,
@@ -102,16 +105,45 @@ export function undoneName(database: string, now: Date): string {
   return datedName(database, 'undone', now)
 }
 
-/** psql statements that do by hand what `putInPlace` does, for people; run in another database than these. */
-export function swapStatements(swap: Pick<Swap, 'staging' | 'database' | 'asideAs' | 'comment'>): readonly string[] {
+/**
+ * psql statements that do by hand what `putInPlace` does, for people; run in another database than these. They fit what
+ * is there now; where the server does not say that, what `swap` expects. One line each.
+ */
+export async function swapStatements(
+  server: TargetServer,
+  swap: Pick<Swap, 'staging' | 'database' | 'asideAs' | 'comment'>,
+  /** The wanted name of a database that has come meanwhile. */
+  asideAs: string,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const isRenamed = swap.staging !== swap.database
+  const aside = isRenamed ? await findAside(server, swap.database, asideAs, signal).catch(() => swap.asideAs) : null
   const [staging, database] = [swap.staging, swap.database].map(quoteIdentifier)
   return [
     'BEGIN;',
-    ...(swap.asideAs === null ? [] : [`ALTER DATABASE ${database} RENAME TO ${quoteIdentifier(swap.asideAs)};`]),
-    `ALTER DATABASE ${staging} RENAME TO ${database};`,
-    `COMMENT ON DATABASE ${database} IS ${swap.comment === null ? 'NULL' : quoteLiteral(swap.comment)};`,
+    ...(aside === null ? [] : [`ALTER DATABASE ${database} RENAME TO ${quoteIdentifier(aside)};`]),
+    ...(isRenamed ? [`ALTER DATABASE ${staging} RENAME TO ${database};`] : []),
+    `COMMENT ON DATABASE ${database} IS ${swap.comment === null ? 'NULL' : literalOnOneLine(swap.comment)};`,
     'COMMIT;',
   ]
+}
+
+/** The name that the database gets which has this one now; null if there is none. */
+async function findAside(
+  server: TargetServer,
+  database: string,
+  asideAs: string,
+  signal: AbortSignal,
+): Promise<string | null> {
+  await using held = await connect(server.admin, signal, application)
+  return (await findDatabase(held.client, database)) === null ? null : await freeName(held.client, asideAs)
+}
+
+/** Statements are shown with each line indented, and without what a terminal would obey. */
+function literalOnOneLine(text: string): string {
+  if (!/[\n\r\t]/.test(text)) return quoteLiteral(text)
+  const escaped = text.replaceAll('\\', '\\\\').replaceAll("'", "''")
+  return `E'${escaped.replaceAll('\n', '\\n').replaceAll('\r', '\\r').replaceAll('\t', '\\t')}'`
 }
 
 /** psql statements that take a swap back, for people; `now` is the name that the restored database gets. */
@@ -154,10 +186,15 @@ async function decideNames(server: TargetServer, swap: Swap, signal: AbortSignal
   const old = await findDatabase(held.client, database)
   if (old === null) return { stagingOid: made.oid, old: null }
   if (asideAs === null) throw new PgproofError('TARGET_EXISTS', { database, server: server.address })
-  let aside = asideAs
-  for (let number = 2; (await findDatabase(held.client, aside)) !== null; number += 1)
-    aside = `${cutToBytes(asideAs, longestName - `_${number}`.length)}_${number}`
-  return { stagingOid: made.oid, old: { oid: old.oid, aside } }
+  return { stagingOid: made.oid, old: { oid: old.oid, aside: await freeName(held.client, asideAs) } }
+}
+
+/** The wanted name, or, where a database has it, the first of those with a number that none has. */
+async function freeName(client: Client, wanted: string): Promise<string> {
+  let name = wanted
+  for (let number = 2; (await findDatabase(client, name)) !== null; number += 1)
+    name = `${cutToBytes(wanted, longestName - `_${number}`.length)}_${number}`
+  return name
 }
 
 /** Before any lock is held, which would make others wait. Throws TARGET_IN_USE if they are still there after 5 s. */
@@ -259,10 +296,11 @@ async function isDone(server: TargetServer, swap: DecidedSwap, pid: number, erro
     }
   }
   const reason = `the connection broke at the very end (${reasonOf(error)}), so it is not known whether "${swap.database}" is the restored database; if "${swap.staging}" is there, it is not`
-  throw new PgproofError('TARGET_FAILED', { reason }, { cause: error })
+  throw new SwapUnknown('TARGET_FAILED', { reason }, { cause: error })
 }
 
 async function swapError(server: TargetServer, swap: Swap, { old }: Names, error: unknown): Promise<PgproofError> {
+  if (error instanceof SwapUnknown) return error
   const state = sqlStateOf(error)
   const { database } = swap
   const more = { cause: error, details: (error as { detail?: string }).detail }

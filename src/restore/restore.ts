@@ -7,7 +7,7 @@ import type { RestorePhase, RestoreResult } from '../domain/restore-result.ts'
 import { PgproofError, toPgproofError } from '../errors.ts'
 import { connect, openSeveral } from '../postgres/connect.ts'
 import { findProgramBetween } from '../postgres/programs.ts'
-import { asideName, putInPlace, swapStatements, undoneName, undoStatements } from '../postgres/put-in-place.ts'
+import { asideName, undoneName, undoStatements } from '../postgres/put-in-place.ts'
 import { restoreDatabaseSettings } from '../postgres/replay-database-settings.ts'
 import { createStaging, type Staging, stagingName } from '../postgres/staging-database.ts'
 import { inspectTarget, lockTarget, type TargetServer } from '../postgres/target-database.ts'
@@ -18,6 +18,7 @@ import { clearUnfinished } from './clear-unfinished.ts'
 import { fetchForRestore } from './fetched-dump.ts'
 import { holdForRestore } from './hold-for-restore.ts'
 import { createPhases } from './phases.ts'
+import { putInPlaceOrKeep } from './put-in-place-or-keep.ts'
 import { restoreIntoNew } from './restore-into-new.ts'
 import { bringMissingRoles } from './restore-missing-roles.ts'
 import type { RestoreParts, RestoreRequest } from './restore-request.ts'
@@ -165,27 +166,25 @@ async function restore(request: RestoreRequest, parts: RestoreParts, signal: Abo
   await sessions[Symbol.asyncDispose]()
   notes.push(...(await whyUnreachable(restored.connection, signal)))
 
-  // 9. The new database gets its name; the one that had it is renamed aside in the same transaction. Somebody who came
-  //    in meanwhile does not undo hours of work: then it is kept beside, to be put in place by hand.
-  const asideAs = existing === null || name === database ? null : asideName(database, parts.clock.now())
-  const dropAside = request.mode === 'empty' || existing?.contents.length === 0
-  const { disconnect } = request
-  const { lastLook } = parts
-  const swap = { staging: name, database, asideAs, dropAside, comment: commentOf(evidence), disconnect, lastLook }
-  const aside =
+  // 9. The new database gets its name; the one that had it is renamed aside in the same transaction. What comes in the way
+  //    meanwhile does not undo hours of work: then it is kept beside, to be put in place by hand.
+  const keep = (): void => {
+    restored.database.keep()
+    roles?.keep()
+  }
+  const asideAs = asideName(database, parts.clock.now())
+  const swap = {
+    ...{ staging: name, database, comment: commentOf(evidence) },
+    asideAs: existing === null || name === database ? null : asideAs,
+    dropAside: request.mode === 'empty' || existing?.contents.length === 0,
+    ...{ disconnect: request.disconnect, lastLook: parts.lastLook },
+  }
+  const put =
     comparison.error !== null
-      ? null
-      : await phases.time('swap', () =>
-          putInPlace(server, swap, signal).catch((error: unknown) => {
-            if (!(error instanceof PgproofError && error.code === 'TARGET_IN_USE')) throw error
-            const details = swapStatements(swap).join('\n')
-            const values = { reason: error.message, name }
-            comparison.error = new PgproofError('RESTORED_APART', values, { cause: error, details })
-            return null
-          }),
-        )
-  restored.database.keep()
-  roles?.keep()
+      ? comparison.error
+      : await phases.time('swap', () => putInPlaceOrKeep(server, { swap, asideAs, keep }, signal))
+  keep()
+  const [aside, error] = put instanceof PgproofError ? [null, put] : [put, null]
   // The database is in its place, whatever becomes of a file.
   notes.push(...(await fetched.finish()))
   const outcome = outcomeOf(existing !== null, aside)
@@ -223,7 +222,7 @@ async function restore(request: RestoreRequest, parts: RestoreParts, signal: Abo
     schedulers: evidence.extensions.map((one) => one.name).filter((one) => schedulers.has(one)),
     subscriptions: server.isSuperuser ? subscriptions : [],
     notes,
-    error: comparison.error,
+    error,
   }
 }
 
