@@ -747,7 +747,7 @@ export const register = {
     409,
     false,
     'what was restored is not what the backup’s evidence says: {reason}',
-    'It was not put in place; it is kept as database "{name}" for you to look at. Restore another backup, or drop it.',
+    'It was not put in place; it is kept as database "{name}" for you to look at, until the same backup is restored into that place again, or --discard removes it. Restore another backup, or drop it.',
   ),
   TARGET_FAILED: entry(
     12,

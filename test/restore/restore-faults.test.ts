@@ -5,6 +5,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { RestorePhase } from '../../src/domain/restore-result.ts'
 import { generateKeyPair } from '../../src/encryption/generate.ts'
 import { PgproofError } from '../../src/errors.ts'
+import { parseConnectionUrl } from '../../src/postgres/connect.ts'
+import { discardUnfinished } from '../../src/restore/discard-unfinished.ts'
 import { errorOf } from '../postgres/sandbox.ts'
 import { fitEvidence, forgeDump, rewriteEvidence, rewriteManifest } from '../support/forge.ts'
 import { type TestInstallation, testDatabase, testInstallation, testUrl } from '../support/installation.ts'
@@ -96,6 +98,11 @@ describe('what is wrong with the backup', () => {
     expect(left).toHaveLength(1)
     expect(left).not.toContain(target.name)
     expect(result.error?.hint).toContain(left[0])
+    expect(result.error?.hint).toContain('or --discard removes it')
+    const to = parseConnectionUrl('main', target.url)
+    const removed = await discardUnfinished(to, join(test.folder, 'spool'), new AbortController().signal)
+    expect(removed.join()).toContain(left[0])
+    expect(await databasesOf(testUrl(), target.name)).toEqual([])
   })
 })
 
