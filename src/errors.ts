@@ -712,7 +712,7 @@ export const register = {
     409,
     false,
     'the target server lacks {count} that the backup names: {roles}',
-    'Let --roles create the missing ones from the roles backup, or leave owners and grants out with --no-owner --no-privileges.',
+    'Let --roles create the missing ones from the roles backup, or create them. --no-owner --no-privileges leaves owners and grants out, but not the roles of policies and user mappings.',
   ),
   TARGET_UNFINISHED: entry(
     10,

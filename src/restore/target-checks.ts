@@ -3,10 +3,11 @@ import { join } from 'node:path'
 import type { Evidence } from '../domain/evidence.ts'
 import type { Manifest } from '../domain/manifest.ts'
 import { PgproofError } from '../errors.ts'
-import { type Client, connect, isQueryFailure } from '../postgres/connect.ts'
+import { connect, isQueryFailure } from '../postgres/connect.ts'
 import { assertMayRename } from '../postgres/put-in-place.ts'
 import { asTargetFailed } from '../postgres/staging-database.ts'
 import { type ExistingDatabase, sessionsText, type TargetServer } from '../postgres/target-database.ts'
+import { namedRoles } from './named-roles.ts'
 import type { RestoreRequest } from './restore-request.ts'
 
 export type Target = { readonly server: TargetServer; readonly existing: ExistingDatabase | null }
@@ -40,44 +41,41 @@ export async function assertTarget(
 }
 
 /**
- * Whether every role is there that owns something in the backup or was granted something, and whether this login may
- * give them what is theirs: else a restore fails at its very end. So it does where the login is no superuser and only a
- * superuser may create what is in the backup. Throws TARGET_ROLES_MISSING or TARGET_LACKS.
+ * Whether every role is there that the restore names, as an owner, for a grant, or in a policy or a user mapping, and
+ * whether this login may give them what is theirs: else a restore fails at its very end. So it does where the login is
+ * no superuser and only a superuser may create what is in the backup. Throws TARGET_ROLES_MISSING or TARGET_LACKS.
  */
 export async function assertRoles(
   server: TargetServer,
-  { structure, properties }: Evidence,
+  evidence: Evidence,
   wants: Pick<RestoreRequest, 'owners' | 'privileges'>,
   signal: AbortSignal,
 ): Promise<void> {
-  if (!server.isSuperuser) assertNoSuperuserParts(structure)
-  const ownersOf = structure.filter(({ kind }) => kind !== 'extension').flatMap(({ facets }) => facets['owner'] ?? [])
+  if (!server.isSuperuser) assertNoSuperuserParts(evidence.structure)
+  const { owners, grantors, definitions, all } = namedRoles(evidence, wants)
   await using held = await connect(server.admin, signal, 'pgproof restore')
-  const quoted = await quotedNames(held.client, [...new Set([...ownersOf, properties.owner])])
-  const used = structure.filter(({ kind }) => kind === 'role').map(({ name }) => name)
-  const owners = quoted.filter((name) => name !== 'pg_database_owner')
-  const grantors = structure
-    .filter(({ kind }) => kind === 'default privileges')
-    .map(({ name }) => /^FOR ("(?:[^"]|"")*"|\S+) /.exec(name)?.[1] ?? '')
-  // Whose objects these become, and who grants from now on, only a member may say.
-  const asMember = new Set([...(wants.owners ? owners : []), ...(wants.privileges ? grantors : [])])
-  const needed = [...new Set([...asMember, ...(wants.owners || wants.privileges ? used : [])])]
-  const { rows } = await held.client.query<{ name: string; exists: boolean; member: boolean }>(
-    `SELECT n.name, r.oid IS NOT NULL AS exists,
+  const { rows } = await held.client.query<{ name: string; quoted: string; exists: boolean; member: boolean }>(
+    `SELECT n.name, pg_catalog.quote_ident(n.name) AS quoted, r.oid IS NOT NULL AS exists,
             COALESCE(pg_catalog.pg_has_role(current_user, r.oid, 'MEMBER'), false) AS member
-       FROM pg_catalog.unnest($1::text[]) n(name) LEFT JOIN pg_catalog.pg_roles r ON pg_catalog.quote_ident(r.rolname) = n.name
-      ORDER BY n.name COLLATE "C"`,
-    [needed],
+       FROM pg_catalog.unnest($1::text[]) n(name) LEFT JOIN pg_catalog.pg_roles r ON r.rolname = n.name
+      ORDER BY pg_catalog.quote_ident(n.name) COLLATE "C"`,
+    [[...all]],
   )
-  const missing = rows.filter(({ exists }) => !exists).map(({ name }) => name)
+  const missing = rows.filter(({ exists }) => !exists)
   if (missing.length > 0) {
     const count = missing.length === 1 ? 'a role' : `${missing.length} roles`
-    throw new PgproofError('TARGET_ROLES_MISSING', { count, roles: missing.join(', ') })
+    const values = { count, roles: missing.map(({ quoted }) => quoted).join(', ') }
+    const details = missing.flatMap(({ name, quoted }) => {
+      const [first, ...more] = definitions.get(name) ?? []
+      return first === undefined ? [] : [`${quoted}: ${first}${more.length > 0 ? ` and ${more.length} more` : ''}`]
+    })
+    throw new PgproofError('TARGET_ROLES_MISSING', values, details.length > 0 ? { details: details.join('\n') } : {})
   }
-  const foreign = rows.filter(({ name, member }) => asMember.has(name) && !member).map(({ name }) => name)
+  // Whose objects these become, and who grants from now on, only a member may say.
+  const foreign = rows.filter(({ name, member }) => (owners.has(name) || grantors.has(name)) && !member)
   if (!server.isSuperuser && foreign.length > 0)
     throw new PgproofError('TARGET_LACKS', {
-      what: `membership of ${server.role} in ${foreign.join(', ')}, to whom objects or default privileges of the backup belong`,
+      what: `membership of ${server.role} in ${foreign.map(({ quoted }) => quoted).join(', ')}, to whom objects or default privileges of the backup belong`,
       mend: `Restore as a superuser or as a member of those roles, or leave that out with --no-owner --no-privileges.`,
     })
 }
@@ -114,15 +112,6 @@ export function asTargetError(error: PgproofError): PgproofError {
   if (error.code === 'SPOOL_FULL' && error.message.includes('of the scratch server'))
     return new PgproofError('TARGET_FULL', { reason: 'no space left on device' }, more)
   return error
-}
-
-/** Structure has names as SQL writes them, where the owner's is plain. */
-async function quotedNames(client: Client, names: readonly string[]): Promise<readonly string[]> {
-  const { rows } = await client.query<{ name: string }>(
-    'SELECT pg_catalog.quote_ident(n) AS name FROM pg_catalog.unnest($1::text[]) n',
-    [names],
-  )
-  return rows.map(({ name }) => name)
 }
 
 /**
