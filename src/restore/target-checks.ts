@@ -6,6 +6,7 @@ import { PgproofError } from '../errors.ts'
 import { connect, isQueryFailure } from '../postgres/connect.ts'
 import { assertMayRename } from '../postgres/put-in-place.ts'
 import { asTargetFailed } from '../postgres/staging-database.ts'
+import { quoteIdentifier } from '../postgres/tables.ts'
 import { type ExistingDatabase, sessionsText, type TargetServer } from '../postgres/target-database.ts'
 import { namedRoles } from './named-roles.ts'
 import type { RestoreRequest } from './restore-request.ts'
@@ -54,12 +55,15 @@ export async function assertRoles(
   if (!server.isSuperuser) assertNoSuperuserParts(evidence.structure)
   const { owners, grantors, definitions, all } = namedRoles(evidence, wants)
   await using held = await connect(server.admin, signal, 'pgproof restore')
-  const { rows } = await held.client.query<{ name: string; quoted: string; exists: boolean; member: boolean }>(
+  // To give a role something takes the right to become it; to go on with what it was given, and from PostgreSQL 16 on
+  // to set its default privileges, takes its own rights.
+  const { rows } = await held.client.query<RoleRow>(
     `SELECT n.name, pg_catalog.quote_ident(n.name) AS quoted, r.oid IS NOT NULL AS exists,
-            COALESCE(pg_catalog.pg_has_role(current_user, r.oid, 'MEMBER'), false) AS member
+            COALESCE(pg_catalog.pg_has_role(current_user, r.oid, $2), false) AS "canBecome",
+            COALESCE(pg_catalog.pg_has_role(current_user, r.oid, 'USAGE'), false) AS "hasRights"
        FROM pg_catalog.unnest($1::text[]) n(name) LEFT JOIN pg_catalog.pg_roles r ON r.rolname = n.name
       ORDER BY pg_catalog.quote_ident(n.name) COLLATE "C"`,
-    [[...all]],
+    [[...all], server.major >= 16 ? 'SET' : 'MEMBER'],
   )
   const missing = rows.filter(({ exists }) => !exists)
   if (missing.length > 0) {
@@ -71,13 +75,34 @@ export async function assertRoles(
     })
     throw new PgproofError('TARGET_ROLES_MISSING', values, details.length > 0 ? { details: details.join('\n') } : {})
   }
-  // Whose objects these become, and who grants from now on, only a member may say.
-  const foreign = rows.filter(({ name, member }) => (owners.has(name) || grantors.has(name)) && !member)
-  if (!server.isSuperuser && foreign.length > 0)
+  const foreign = rows.filter(
+    ({ name, canBecome, hasRights }) =>
+      (owners.has(name) && !(canBecome && hasRights)) ||
+      (grantors.has(name) && !(server.major >= 16 ? hasRights : canBecome)),
+  )
+  if (foreign.length > 0)
     throw new PgproofError('TARGET_LACKS', {
       what: `membership of ${server.role} in ${foreign.map(({ quoted }) => quoted).join(', ')}, to whom objects or default privileges of the backup belong`,
-      mend: `Restore as a superuser or as a member of those roles, or leave that out with --no-owner --no-privileges.`,
+      mend: `Restore as a superuser, or ${membershipStatement(server, foreign)}, or leave that out with --no-owner --no-privileges.`,
     })
+}
+
+/** What `canBecome` and `hasRights` say is of the server's login. */
+type RoleRow = {
+  readonly name: string
+  readonly quoted: string
+  readonly exists: boolean
+  readonly canBecome: boolean
+  readonly hasRights: boolean
+}
+
+/** Before PostgreSQL 16 it is the member who inherits or not; from then on each membership, which has SET apart. */
+function membershipStatement({ major, role }: TargetServer, foreign: readonly RoleRow[]): string {
+  const login = quoteIdentifier(role)
+  const names = (roles: readonly RoleRow[]): string => roles.map(({ quoted }) => quoted).join(', ')
+  if (major >= 16) return `GRANT ${names(foreign)} TO ${login} WITH SET TRUE, INHERIT TRUE`
+  const others = foreign.filter(({ canBecome }) => !canBecome)
+  return others.length > 0 ? `GRANT ${names(others)} TO ${login}` : `ALTER ROLE ${login} INHERIT`
 }
 
 function assertNoSuperuserParts(structure: Evidence['structure']): void {

@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { errorOf } from '../postgres/sandbox.ts'
 import { type TestInstallation, testInstallation } from '../support/installation.ts'
+import { useNewerPostgres } from '../support/newer-postgres.ts'
 import { query, startPostgres, type TestServer } from '../support/postgres-server.ts'
 import { databasesOf, type Restoring, restoreTo, targetName } from '../support/restoring.ts'
 
@@ -28,13 +29,13 @@ async function backUp(sql: string): Promise<void> {
   await test.run('backup', 'shop')
 }
 
-/** The roles that a restore says are missing, before it fetches or makes anything. */
-async function missingFor(restoring: Restoring): Promise<object> {
-  await using target = targetName(other.url())
+/** What a restore says before it fetches or makes anything. */
+async function refused(restoring: Restoring, server = other.url()): Promise<object> {
+  await using target = targetName(server)
   const phases: string[] = []
   const error = await errorOf(restoreTo(test, target.url, { ...restoring, onPhase: (phase) => phases.push(phase) }))
   expect(phases).toEqual([])
-  expect(await databasesOf(other.url(), target.name)).toEqual([])
+  expect(await databasesOf(server, target.name)).toEqual([])
   return error as object
 }
 
@@ -49,7 +50,7 @@ describe('a role that the target lacks', () => {
       `CREATE TABLE t (v int); CREATE POLICY own ON t TO app, "Sales, East"; CREATE POLICY "All" ON t TO PUBLIC;
        CREATE POLICY mine ON t TO current_user; CREATE POLICY odd ON t TO "PUBLIC"`,
     )
-    expect(await missingFor(wants)).toMatchObject({
+    expect(await refused(wants)).toMatchObject({
       code: 'TARGET_ROLES_MISSING',
       message: 'the target server lacks 3 roles that the backup names: "PUBLIC", "Sales, East", app',
       details: '"PUBLIC": policy public.t.odd\n"Sales, East": policy public.t.own\napp: policy public.t.own',
@@ -65,7 +66,7 @@ describe('a role that the target lacks', () => {
       `CREATE FOREIGN DATA WRAPPER w; CREATE SERVER far FOREIGN DATA WRAPPER w; CREATE USER MAPPING FOR PUBLIC SERVER far;
        CREATE USER MAPPING FOR "Sales, East" SERVER far; CREATE USER MAPPING FOR postgres SERVER far`,
     )
-    expect(await missingFor(wants)).toMatchObject({
+    expect(await refused(wants)).toMatchObject({
       code: 'TARGET_ROLES_MISSING',
       message: 'the target server lacks a role that the backup names: "Sales, East"',
       details: '"Sales, East": user mapping "Sales, East" SERVER far',
@@ -76,7 +77,7 @@ describe('a role that the target lacks', () => {
     await backUp(
       'CREATE TABLE t AS SELECT 1 AS v; ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO "Sales, East", PUBLIC',
     )
-    expect(await missingFor({})).toMatchObject({
+    expect(await refused({})).toMatchObject({
       code: 'TARGET_ROLES_MISSING',
       message: 'the target server lacks a role that the backup names: "Sales, East"',
     })
@@ -93,5 +94,86 @@ describe('a role that the target lacks', () => {
     expect(await query(target.url, 'SELECT roles::text FROM pg_policies')).toEqual([{ roles: '{app}' }])
     await query(other.url(), `DROP DATABASE ${target.name}`)
     await query(other.url(), 'DROP ROLE app; DROP ROLE "Sales, East"; DROP ROLE "PUBLIC"')
+  })
+})
+
+describe('a login that is no superuser', () => {
+  const newerFor = useNewerPostgres()
+
+  /** As a login that may create databases and roles, on that server. */
+  async function restorer(server: string): Promise<AsyncDisposable & { readonly url: string }> {
+    await query(server, "CREATE ROLE restorer LOGIN CREATEDB CREATEROLE PASSWORD 'secret'")
+    const url = new URL(server)
+    url.username = 'restorer'
+    url.password = 'secret'
+    return {
+      url: url.href,
+      [Symbol.asyncDispose]: async () => {
+        await query(server, 'DROP ROLE IF EXISTS app')
+        await query(server, 'DROP ROLE IF EXISTS "Sales, East"')
+        await query(server, 'DROP ROLE restorer')
+      },
+    }
+  }
+
+  const appsShop = `CREATE SCHEMA s AUTHORIZATION app; CREATE TABLE s.t AS SELECT 1 AS v; ALTER TABLE s.t OWNER TO app; CREATE INDEX ON s.t (v);
+    ALTER DEFAULT PRIVILEGES FOR ROLE app GRANT SELECT ON TABLES TO PUBLIC; ALTER DATABASE shop OWNER TO app`
+
+  /** The owner of the table that was restored, and of its database, to which it is dropped again. */
+  async function ownersAfter(url: string, restoring: Restoring = {}): Promise<object> {
+    await using target = targetName(url)
+    await restoreTo(test, target.url, restoring)
+    const [row] = await query(
+      target.url,
+      "SELECT relowner::regrole::text AS t, datdba::regrole::text AS database FROM pg_class, pg_database WHERE relname = 't' AND datname = current_database()",
+    )
+    return row ?? {}
+  }
+
+  it('and made the owner itself, on a newer major, so may not become it - TARGET_LACKS with the statement that lets it', async (context) => {
+    await using login = await restorer(newerFor(context).url())
+    await query(login.url, 'CREATE ROLE app')
+    await backUp(appsShop)
+    const statement = 'GRANT app TO "restorer" WITH SET TRUE, INHERIT TRUE'
+    expect(await refused({}, login.url)).toMatchObject({
+      code: 'TARGET_LACKS',
+      hint: expect.stringContaining(statement),
+    })
+    await query(login.url, statement)
+    expect(await ownersAfter(login.url)).toEqual({ t: 'app', database: 'app' })
+  })
+
+  it('and may become the owner but has not its rights, on a newer major - TARGET_LACKS with the statement that gives them', async (context) => {
+    const newer = newerFor(context).url()
+    await using login = await restorer(newer)
+    await query(newer, 'CREATE ROLE app')
+    await query(newer, 'GRANT app TO restorer WITH SET TRUE, INHERIT FALSE')
+    await backUp(appsShop)
+    const statement = 'GRANT app TO "restorer" WITH SET TRUE, INHERIT TRUE'
+    expect(await refused({}, login.url)).toMatchObject({
+      code: 'TARGET_LACKS',
+      hint: expect.stringContaining(statement),
+    })
+    await query(newer, statement)
+    expect(await ownersAfter(login.url)).toEqual({ t: 'app', database: 'app' })
+  })
+
+  it('and is no member of the owner, or inherits nothing - TARGET_LACKS with the statement that mends it', async () => {
+    await using login = await restorer(other.url())
+    await query(other.url(), 'CREATE ROLE app; ALTER ROLE restorer NOINHERIT')
+    await backUp(appsShop)
+    for (const statement of ['GRANT app TO "restorer"', 'ALTER ROLE "restorer" INHERIT']) {
+      const hint = expect.stringContaining(`${statement},`)
+      expect(await refused({}, login.url)).toMatchObject({ code: 'TARGET_LACKS', hint })
+      await query(other.url(), statement)
+    }
+    expect(await ownersAfter(login.url)).toEqual({ t: 'app', database: 'app' })
+  })
+
+  it('and may only become who grants by default - restored without owners', async () => {
+    await using login = await restorer(other.url())
+    await query(other.url(), 'CREATE ROLE app; ALTER ROLE restorer NOINHERIT; GRANT app TO restorer')
+    await backUp(appsShop)
+    expect(await ownersAfter(login.url, { owners: false })).toEqual({ t: 'restorer', database: 'restorer' })
   })
 })
