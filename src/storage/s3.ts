@@ -20,7 +20,7 @@ import { assertObjectSettings, bodyFields, lockOf, objectFields } from './s3-fie
 import { listObjects } from './s3-list.ts'
 import { bucketProbe } from './s3-probe.ts'
 import { openObject } from './s3-read.ts'
-import { abortUpload, listUploads } from './s3-unfinished.ts'
+import { abortUpload, beganBefore, listUploads } from './s3-unfinished.ts'
 import { S3Upload } from './s3-upload.ts'
 import type { StoreSettings } from './store-settings.ts'
 
@@ -108,7 +108,7 @@ export class S3Store implements ObjectStore {
   async sweepUnfinished(olderThan: Date, options: { signal: AbortSignal }): Promise<number> {
     let swept = 0
     for await (const upload of listUploads(this.#s3, '', options.signal)) {
-      if (upload.initiatedAt >= olderThan) continue
+      if (!(await beganBefore(this.#s3, upload, olderThan, options.signal))) continue
       await abortUpload(this.#s3, upload, options.signal)
       swept += 1
     }
