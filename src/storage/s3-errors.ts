@@ -103,12 +103,13 @@ export function isTransient(error: unknown): boolean {
 
 /**
  * Whether a call that failed like this may have been carried out all the same: no answer came, or one that a gateway
- * gives in the place of a server that may have worked on.
+ * gives in the place of a server that may have worked on. Of those there are many (520 to 530 are Cloudflare's), so what
+ * is no refusal of the store's own counts as one.
  */
 export function mayHaveWorked(error: unknown): boolean {
   if (error instanceof PgproofError) return false
   const status = httpStatus(error)
-  if (status !== undefined) return status < 300 || [408, 500, 502, 504].includes(status)
+  if (status !== undefined) return status < 300 || status === 408 || (status >= 500 && !isRefusal(error, status))
   if (nameOf(error) === 'AbortError') return true
   if (reasonOf(error).includes('did not establish a connection')) return false
   return isNetworkError(error) && !isCertificateError(error) && !unsentCodes.has(codeOf(error))
@@ -117,7 +118,18 @@ export function mayHaveWorked(error: unknown): boolean {
 /** Whether the store may be at work on such a call even now: nobody answered, or only a gateway that gave up waiting. */
 export function mayStillWork(error: unknown): boolean {
   const status = httpStatus(error)
-  return mayHaveWorked(error) && (status === undefined || status === 502 || status === 504)
+  // With 500 it is the store that has given up.
+  return mayHaveWorked(error) && (status === undefined || status > 500)
+}
+
+/** A 5xx before anything was done: the store cannot do it, has no room, or says itself that it is too busy. */
+function isRefusal(error: unknown, status: number): boolean {
+  return status === 501 || status === 507 || (status === 503 && hasS3Code(error))
+}
+
+/** Whether the answer was an error in S3's words. */
+function hasS3Code(error: unknown): boolean {
+  return error instanceof Error && 'Code' in error && typeof error.Code === 'string' && error.Code !== ''
 }
 
 /** What `Retry-After` asks for, in milliseconds: it counts seconds or names an instant. */
@@ -242,7 +254,9 @@ function reasonText(error: unknown): string {
   if (status === undefined) return text
   const name = nameOf(error)
   const title = name === '' || name === 'Unknown' || name === 'Error' || /^\d+$/.test(name) ? '' : name
-  const said = text === 'UnknownError' || text === name ? '' : text
+  // What the SDK's parser thinks of a gateway's page says nothing.
+  const isSilent = text === 'UnknownError' || text === name || (status >= 400 && text.includes('Deserialization error'))
+  const said = isSilent ? '' : text
   return [title, said].filter((part) => part !== '').join(': ') || `HTTP status ${status}`
 }
 

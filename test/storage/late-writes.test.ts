@@ -9,6 +9,18 @@ const { signal } = new AbortController()
 const gatewayGaveUp = s3Error(504, 'GatewayTimeout')
 const absent: HttpAnswer = { status: 404 }
 
+/** As gateways answer, whatever they stand in front of. */
+const page = (status: number): HttpAnswer => ({
+  status,
+  headers: { 'content-type': 'text/html' },
+  body: `<!doctype html><html><head><meta charset="utf-8"></head><body><h1>${status}</h1></body></html>`,
+})
+const words = (status: number): HttpAnswer => ({
+  status,
+  headers: { 'content-type': 'text/plain' },
+  body: `error code: ${status}`,
+})
+
 /** A store whose making-visible call of this method ends like this, and in which nothing is ever seen. */
 function neverSeen(method: 'PUT' | 'POST', end: HttpAnswer, then: HttpAnswer = end) {
   const taking = takingServer()
@@ -61,6 +73,51 @@ describe('an object that was not seen after its write', () => {
     await using server = await openScripted(neverSeen('PUT', s3Error(500, 'InternalError')))
     await expect(server.store.put('a', Buffer.from('x'), { signal })).rejects.toMatchObject({ code: 'STORE_FAILED' })
   })
+
+  it.each([
+    [502, page],
+    [503, page],
+    [503, (status: number) => ({ status })],
+    [504, words],
+    [520, page],
+    [522, page],
+    [523, words],
+    [524, words],
+    [524, page],
+    [599, words],
+  ])('put answered with %i by a gateway in its own words - STORE_UNCERTAIN, said in a line', async (status, of) => {
+    await using server = await openScripted(neverSeen('PUT', of(status)))
+    await expect(server.store.put('a', Buffer.from('x'), { signal })).rejects.toMatchObject({
+      code: 'STORE_UNCERTAIN',
+      cause: { code: 'STORE_FAILED', message: `the store failed at PutObject of a: HTTP status ${status}` },
+    })
+  })
+
+  it('put answered with 524, and it was carried out - written, as the object tells', async () => {
+    const taking = takingServer()
+    let puts = 0
+    await using server = await openScripted((request) => {
+      const answer = taking(request)
+      if (request.method === 'PUT') puts += 1
+      return request.method === 'PUT' ? (puts === 1 ? words(524) : s3Error(403, 'AccessDenied')) : answer
+    })
+    await server.store.put('a', Buffer.from('x'), { signal })
+    expect(puts).toBe(2)
+  })
+
+  it.each([
+    [503, 'SlowDown', 'STORE_FAILED'],
+    [503, 'ServiceUnavailable', 'STORE_FAILED'],
+    [501, 'NotImplemented', 'STORE_FAILED'],
+    [507, 'XMinioStorageFull', 'STORE_FULL'],
+  ])(
+    'put refused with %i %s by the store - that failure, and nobody looks for an object',
+    async (status, name, code) => {
+      await using server = await openScripted(neverSeen('PUT', s3Error(status, name)))
+      await expect(server.store.put('a', Buffer.from('x'), { signal })).rejects.toMatchObject({ code })
+      expect(server.requests.map(({ method }) => method)).not.toContain('HEAD')
+    },
+  )
 
   it('several parts whose completion got no answer, the upload ended then - its own failure: it cannot arrive', async () => {
     await using server = await openScripted(neverSeen('POST', gatewayGaveUp))
