@@ -92,7 +92,8 @@ export function isTransient(error: unknown): boolean {
   // Of the service or the server that credentials come from.
   if (nameOf(error) === 'CredentialsProviderError') return isTransient((error as Error).cause)
   const status = httpStatus(error)
-  if (status === undefined || status < 400) return isNetworkError(error) && !isCertificateError(error)
+  if (status === undefined || status < 400)
+    return isNetworkError(error) && !isCertificateError(error) && !isRefusedTls(error)
   return (
     status === 408 ||
     status === 429 ||
@@ -112,7 +113,7 @@ export function mayHaveWorked(error: unknown): boolean {
   if (status !== undefined) return status < 300 || status === 408 || (status >= 500 && !isRefusal(error, status))
   if (nameOf(error) === 'AbortError') return true
   if (reasonOf(error).includes('did not establish a connection')) return false
-  return isNetworkError(error) && !isCertificateError(error) && !unsentCodes.has(codeOf(error))
+  return isNetworkError(error) && !isCertificateError(error) && !isUnsent(error)
 }
 
 /** Whether the store may be at work on such a call even now: nobody answered, or only a gateway that gave up waiting. */
@@ -181,7 +182,7 @@ const transientNames = new Set([
   'ConditionalRequestConflict',
 ])
 
-/** With these the request never left. */
+/** No connection came about: the store is out of reach, or this machine has no port or no file left for one. */
 const unsentCodes = new Set([
   'ECONNREFUSED',
   'EHOSTUNREACH',
@@ -190,7 +191,9 @@ const unsentCodes = new Set([
   'ENETDOWN',
   'ENOTFOUND',
   'EAI_AGAIN',
-  'EPROTO',
+  'EADDRNOTAVAIL',
+  'EMFILE',
+  'ENFILE',
 ])
 
 const networkCodes = new Set([
@@ -199,6 +202,8 @@ const networkCodes = new Set([
   'ECONNABORTED',
   'EPIPE',
   'ETIMEDOUT',
+  'ENETRESET',
+  'ENOBUFS',
   'ERR_STREAM_PREMATURE_CLOSE',
 ])
 
@@ -208,9 +213,39 @@ function isNetworkError(error: unknown): boolean {
     nameOf(error) === 'TimeoutError' ||
     networkCodes.has(code) ||
     code.startsWith('HPE_') ||
+    isTlsError(error) ||
     isCertificateError(error) ||
     isCutAnswer(error)
   )
+}
+
+/**
+ * Of TLS itself, in OpenSSL's words: in a handshake, or on a connection that is in use, where an alert or a damaged record
+ * ends it. Node says EPROTO where it was writing, which in a handshake it always is.
+ */
+function isTlsError(error: unknown): boolean {
+  return /^(?:EPROTO$|ERR_SSL_)/.test(codeOf(error))
+}
+
+/** An alert by which a server wants nothing of us: another version, or a certificate that we do not have. */
+const refusingAlert =
+  /alert (?:protocol version|handshake failure|insufficient security|no application protocol|unknown ca|access denied|(?:\w+ )?certificate)\b|unrecognized name/
+/** What answers speaks no TLS, or none of our versions; on a connection that is in use it is a damaged record. */
+const otherProtocol = /wrong version number|unsupported protocol/
+
+/** A refusal that another try ends in as well. A handshake is tried again: the server may be about to restart. */
+function isRefusedTls(error: unknown): boolean {
+  const reason = reasonOf(error)
+  return codeOf(error).startsWith('ERR_SSL_') && (refusingAlert.test(reason) || otherProtocol.test(reason))
+}
+
+/** Whether the request certainly never left, or was refused unseen. */
+function isUnsent(error: unknown): boolean {
+  const code = codeOf(error)
+  const reason = reasonOf(error)
+  // A line that has been dead for long can end an established connection by the same names.
+  if (unsentCodes.has(code)) return !/^(?:read|write) /.test(reason)
+  return isTlsError(error) && (refusingAlert.test(reason) || (code === 'EPROTO' && otherProtocol.test(reason)))
 }
 
 function isCertificateError(error: unknown): boolean {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { PgproofError } from '../../src/errors.ts'
 import type { ObjectStore } from '../../src/storage/object-store.ts'
-import { mayHaveWorked } from '../../src/storage/s3-errors.ts'
+import { isTransient, mayHaveWorked } from '../../src/storage/s3-errors.ts'
 import type { HttpAnswer, HttpRequest } from '../support/scripted-http.ts'
 import { bytesOf, chunks, collect } from './object-store.suite.ts'
 import { mebibyte, openScripted, s3Error, takingServer } from './scripted-store.ts'
@@ -227,6 +227,9 @@ describe('an object in an archive', () => {
 })
 
 describe('answers that contradict each other', () => {
+  const sent = { isTransient: true, mayHaveWorked: true }
+  const unsent = { isTransient: true, mayHaveWorked: false }
+  const refused = { isTransient: false, mayHaveWorked: false }
   const object = { status: 200, headers: { etag: '"e"' }, body: 'x' }
   const caught = async (promise: Promise<unknown>): Promise<unknown> =>
     await promise.then(
@@ -305,6 +308,50 @@ describe('answers that contradict each other', () => {
     const error = await caught(server.store.write('a', chunks(10, 10), { signal }))
     expect(error).toMatchObject({ code: 'STORE_UNCERTAIN', message: expect.stringContaining('9 bytes of 10') })
     expect(server.requests.map(({ method }) => method)).not.toContain('DELETE')
+  })
+
+  it.each([
+    // No port of ours is free, no file can be opened: it never left.
+    ['EADDRNOTAVAIL', 'connect EADDRNOTAVAIL 10.0.0.1:443', unsent],
+    ['EMFILE', 'connect EMFILE 10.0.0.1:443', unsent],
+    ['EPROTO', 'write EPROTO 40:error:0A00010B:SSL routines::wrong version number:../a.c:77:', unsent],
+    ['EPROTO', 'write EPROTO 40:error:0A000410:SSL routines::ssl/tls alert handshake failure:../a.c:9:', unsent],
+    ['EPROTO', 'write EPROTO 40:error:0A000119:SSL routines::decryption failed or bad record mac:../a.c:8:', sent],
+    ['EHOSTUNREACH', 'connect EHOSTUNREACH 10.0.0.1:443', unsent],
+    ['EHOSTUNREACH', 'read EHOSTUNREACH', sent],
+    ['ENOBUFS', 'write ENOBUFS', sent],
+    ['ENETRESET', 'read ENETRESET', sent],
+    [
+      'ERR_SSL_SSL/TLS_ALERT_BAD_RECORD_MAC',
+      '40:error:0A0003FC:SSL routines::ssl/tls alert bad record mac:../a.c:9:',
+      sent,
+    ],
+    [
+      'ERR_SSL_TLSV1_ALERT_INTERNAL_ERROR',
+      '40:error:0A000438:SSL routines::tlsv1 alert internal error:../a.c:9:',
+      sent,
+    ],
+    // Seen on a connection that is in use, it is a damaged record.
+    [
+      'ERR_SSL_WRONG_VERSION_NUMBER',
+      '40:error:0A00010B:SSL routines::wrong version number:../a.c:77:',
+      { ...refused, mayHaveWorked: true },
+    ],
+    [
+      'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION',
+      '40:error:0A00042E:SSL routines::tlsv1 alert protocol version:../a.c:9:',
+      refused,
+    ],
+    [
+      'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED',
+      '40:error:0A00045C:SSL routines::tlsv13 alert certificate required:../a.c:9:',
+      refused,
+    ],
+    ['CERT_HAS_EXPIRED', 'certificate has expired', refused],
+    ['ERR_TLS_CERT_ALTNAME_INVALID', "Hostname/IP does not match certificate's altnames", refused],
+  ])('%s of the line (%s) - tried again, and perhaps carried out, accordingly', (code, message, expected) => {
+    const error = Object.assign(new Error(message), { code })
+    expect({ isTransient: isTransient(error), mayHaveWorked: mayHaveWorked(error) }).toEqual(expected)
   })
 
   it('no connection within its time - certainly not carried out; no answer within its time - perhaps', () => {

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { silentLog } from '../../src/log.ts'
 import { S3Store } from '../../src/storage/s3.ts'
 import { startScriptedServer } from '../support/scripted-http.ts'
+import { startTcpProxy } from '../support/tcp-proxy.ts'
 import { hurriedClock } from '../support/test-bucket.ts'
 
 const run = promisify(execFile)
@@ -41,6 +42,26 @@ describe('a store whose certificate is of a CA of our own', () => {
     const server = await startScriptedServer(() => ({ status: 200, headers: { etag: '"e"' } }), tls)
     const store = new S3Store(settings(server.endpoint, caFile), { clock: hurriedClock, log: silentLog })
     return { store, requests: server.requests, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() }
+  }
+  /** The store, with a line in front of it on which what is encrypted can be damaged. */
+  const openLine = async (over: object = {}) => {
+    const tls = { key: await readFile(at('here.key'), 'utf8'), cert: await readFile(at('here.crt'), 'utf8'), ...over }
+    const server = await startScriptedServer(() => ({ status: 200, headers: { etag: '"e"' } }), tls)
+    const proxy = await startTcpProxy({ host: '127.0.0.1', port: Number(new URL(server.endpoint).port) })
+    const endpoint = `https://127.0.0.1:${proxy.port}`
+    const store = new S3Store(settings(endpoint, at('ca.crt')), { clock: hurriedClock, log: silentLog })
+    return {
+      ...{ store, proxy, requests: server.requests },
+      [Symbol.asyncDispose]: async () => {
+        await store.close()
+        await proxy.stop()
+        await server[Symbol.asyncDispose]()
+      },
+    }
+  }
+  const damaged = (chunk: Buffer): Buffer => {
+    chunk.writeUInt8(chunk.readUInt8(chunk.length - 1) ^ 1, chunk.length - 1)
+    return chunk
   }
   const settings = (endpoint: string, caFile?: string) => ({
     url: 's3://bucket/p',
@@ -81,6 +102,65 @@ describe('a store whose certificate is of a CA of our own', () => {
       message: expect.stringContaining('127.0.0.1'),
     })
     expect(String(error)).not.toContain('caFile')
+  })
+
+  it('no TLS there at all - STORE_UNREACHABLE, which is certain: nobody looks for an object', async () => {
+    await using server = await startScriptedServer(() => ({ status: 200, headers: { etag: '"e"' } }))
+    const endpoint = server.endpoint.replace('http:', 'https:')
+    const store = new S3Store(settings(endpoint, at('ca.crt')), { clock: hurriedClock, log: silentLog })
+    await expect(store.put('a', Buffer.from('x'), { signal })).rejects.toMatchObject({
+      code: 'STORE_UNREACHABLE',
+      message: expect.stringContaining('wrong version number'),
+    })
+    expect(server.requests).toEqual([])
+  })
+
+  it('a server that wants a certificate of ours - STORE_UNREACHABLE, tried once', async () => {
+    await using line = await openLine({ requestCert: true, ca: await readFile(at('elsewhere.crt'), 'utf8') })
+    await expect(line.store.put('a', Buffer.from('x'), { signal })).rejects.toMatchObject({
+      code: 'STORE_UNREACHABLE',
+      message: expect.stringContaining('certificate required'),
+    })
+    expect(line.proxy.connections()).toBe(1)
+    expect(line.requests).toEqual([])
+  })
+
+  it('an answer that was damaged on the way - asked again over another connection', async () => {
+    await using line = await openLine()
+    const { store, proxy, requests } = line
+    await store.put('a', Buffer.from('x'), { signal })
+    for (const call of [() => store.put('b', Buffer.from('x'), { signal }), () => store.head('a', { signal })]) {
+      const before = { requests: requests.length, connections: proxy.connections() }
+      proxy.changeAnswer = (chunk) => {
+        proxy.changeAnswer = undefined
+        return damaged(chunk)
+      }
+      await call()
+      expect(requests).toHaveLength(before.requests + 2)
+      expect(proxy.connections()).toBe(before.connections + 1)
+    }
+  })
+
+  it('a request that was damaged on the way - the server says so, and it is sent again', async () => {
+    await using line = await openLine()
+    await line.store.put('a', Buffer.from('x'), { signal })
+    line.proxy.onRequest = (chunk) => {
+      line.proxy.onRequest = undefined
+      damaged(chunk)
+    }
+    await line.store.put('b', Buffer.from('x'), { signal })
+    expect(line.requests.map(({ path }) => path)).toEqual(['/bucket/p/a', '/bucket/p/b'])
+  })
+
+  it('every answer to a put is damaged - STORE_UNCERTAIN: the server has taken it', async () => {
+    await using line = await openLine()
+    await line.store.put('a', Buffer.from('x'), { signal })
+    line.proxy.changeAnswer = damaged
+    await expect(line.store.put('b', Buffer.from('x'), { signal })).rejects.toMatchObject({
+      code: 'STORE_UNCERTAIN',
+      cause: { code: 'STORE_UNREACHABLE' },
+    })
+    expect(line.requests.at(-1)).toMatchObject({ method: 'PUT', path: '/bucket/p/b' })
   })
 
   it.each([
