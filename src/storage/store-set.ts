@@ -316,26 +316,36 @@ class FallingOver implements StoreReader {
 
   async read(key: string, options: ReadOptions): Promise<Readable> {
     const current = { opened: await this.#open(key, options, 0) }
-    const stream = Readable.from(this.#chunks(key, options, current), { objectMode: false })
-    // A generator that was never asked for anything does not end what it reads.
+    const isWanted = () => !options.signal.aborted && !stream.destroyed
+    const stream: Readable = Readable.from(this.#chunks(key, options, current, isWanted), { objectMode: false })
+    // However it ends: the generator leaves that to here, and one that was never asked for anything could not do it.
     return stream.once('close', () => current.opened.value.destroy())
   }
 
-  async *#chunks(key: string, options: ReadOptions, current: { opened: Opened }): AsyncGenerator<Uint8Array> {
+  async *#chunks(
+    key: string,
+    options: ReadOptions,
+    current: { opened: Opened },
+    isWanted: () => boolean,
+  ): AsyncGenerator<Uint8Array> {
     let offset = options.offset ?? 0
+    let chunks = chunksOf(current.opened)
     for (;;) {
-      const { value, index } = current.opened
+      let next: IteratorResult<Uint8Array>
       try {
-        for await (const chunk of value) {
-          offset += (chunk as Uint8Array).length
-          yield chunk as Uint8Array
-        }
-        return
+        next = await chunks.next()
       } catch (error) {
-        if (options.signal.aborted || index + 1 >= this.#stores.length) throw error
+        const { index } = current.opened
+        if (!isWanted() || index + 1 >= this.#stores.length) throw error
         this.#warn(key, index, error)
         current.opened = await this.#open(key, { ...options, offset }, index + 1, { error, isAbsence: false })
+        chunks = chunksOf(current.opened)
+        continue
       }
+      if (next.done === true) return
+      offset += next.value.length
+      // Outside of what is caught: an error of whoever reads arrives here, and is none of the store.
+      yield next.value
     }
   }
 
@@ -374,3 +384,7 @@ class FallingOver implements StoreReader {
 type Failure = { readonly error: unknown; readonly isAbsence: boolean }
 
 type Opened = { readonly value: Readable; readonly index: number }
+
+function chunksOf({ value }: Opened): AsyncIterator<Uint8Array> {
+  return value[Symbol.asyncIterator]()
+}

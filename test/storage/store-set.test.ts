@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
+import { pipeline } from 'node:stream/promises'
 import { setImmediate } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { describe, expect, it } from 'vitest'
@@ -69,6 +70,16 @@ function cutAfter(store: MemoryStore, bytes: number): void {
     }
     return Readable.from(some(), { objectMode: false })
   }
+}
+
+/** A store that gives one chunk, and breaks off some time after it. */
+function onceThenSilent(): Readable {
+  async function* some(): AsyncGenerator<Buffer> {
+    yield body.subarray(0, 1000)
+    for (let turn = 0; turn < 50; turn += 1) await setImmediate()
+    throw down('a')
+  }
+  return Readable.from(some(), { objectMode: false })
 }
 
 const caught = async (promise: Promise<unknown>): Promise<PgproofError> =>
@@ -207,6 +218,24 @@ describe('reading', () => {
     stream.destroy()
     for (let turn = 0; turn < 10; turn += 1) await setImmediate()
     expect(opened.destroyed).toBe(true)
+  })
+
+  it.each([
+    ['after its first chunk', () => Readable.from([body, body], { objectMode: false })],
+    ['while the store has no chunk for it', onceThenSilent],
+  ])('whoever reads fails %s - its error, and no store is blamed or asked in place of another', async (_when, open) => {
+    const test = await stored(pair())
+    const opened = open()
+    test.a.read = async () => opened
+    test.b.calls.length = 0
+    const full = new PgproofError('STORE_FULL', { key })
+    const stream = await test.stores.reading().read(key, { signal })
+    const failing = pipeline(stream, async (chunks: AsyncIterable<Uint8Array>) => {
+      for await (const _ of chunks) throw full
+    })
+    expect(await caught(failing)).toBe(full)
+    await expect.poll(() => opened.destroyed).toBe(true)
+    expect([test.b.calls, test.warnings]).toEqual([[], []])
   })
 
   it('aborted - CANCELLED, and the next store is not asked', async () => {
