@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
-import { type FileHandle, link, lstat, open, rename, unlink } from 'node:fs/promises'
+import { type FileHandle, lstat, open, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
@@ -9,6 +9,7 @@ import { assertNotAborted, PgproofError } from '../errors.ts'
 import { abortError, whenAborted } from './abortable.ts'
 import { ChunkReader } from './chunk-reader.ts'
 import { codeOf, type DirectoryCall, toDirectoryError } from './directory-errors.ts'
+import { linkNew, renameOver } from './directory-publish.ts'
 import { DirectoryTree } from './directory-tree.ts'
 import { ignoreAbsence } from './directory-walk.ts'
 import { eachOf } from './each-of.ts'
@@ -154,17 +155,16 @@ export class DirectoryStore implements ObjectStore {
     try {
       const bytes = await copy(reader, handle, calls)
       await calls.run(() => handle.sync())
-      const stat = await calls.run(() => handle.stat())
+      const stat = await calls.run(() => handle.stat({ bigint: true }))
       await calls.run(() => handle.close())
-      if (stat.size !== bytes)
+      if (stat.size !== BigInt(bytes))
         throw new PgproofError('STORE_FAILED', {
           operation: `write of ${key}`,
           reason: `the file has ${stat.size} bytes of ${bytes} written`,
         })
       assertNotAborted(signal, `write of ${key}`)
-      this.#skewSeconds = (stat.mtimeMs - this.#clock.now().getTime()) / 1000
-      if (ifAbsent) await linkNew(temporary, target, key, calls)
-      else await calls.run(() => rename(temporary, target))
+      this.#skewSeconds = (Number(stat.mtimeMs) - this.#clock.now().getTime()) / 1000
+      await (ifAbsent ? linkNew : renameOver)({ temporary, target, key, stat }, calls)
     } catch (error) {
       await calls.run(() => handle.close()).catch(() => undefined)
       await calls.run(() => unlink(temporary)).catch(() => undefined)
@@ -249,21 +249,6 @@ export class DirectoryStore implements ObjectStore {
     } catch (error) {
       throw toDirectoryError(error, { operation, key: key ?? '', url })
     }
-  }
-}
-
-/** Publishes a finished file under a name that must be free. */
-async function linkNew(temporary: string, target: string, key: string, calls: FileCalls): Promise<void> {
-  try {
-    await calls.run(() => link(temporary, target))
-    await calls.run(() => unlink(temporary))
-  } catch (error) {
-    if (codeOf(error) === 'EEXIST') throw new PgproofError('STORE_EXISTS', { key })
-    // Some network and FAT file systems have no hard links; a look before the rename is the best they allow.
-    if (!['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'].includes(codeOf(error))) throw error
-    const taken = await ignoreAbsence(calls.run(() => lstat(target)))
-    if (taken !== undefined) throw new PgproofError('STORE_EXISTS', { key })
-    await calls.run(() => rename(temporary, target))
   }
 }
 

@@ -21,6 +21,7 @@ const operations = {
 const { ENOENT, EEXIST, ENOTEMPTY, ENOSYS, EPERM } = constants.errno
 const silence = -1
 const less = -2
+const again = -3
 const order = { operation: 0, errno: 0, skip: 0 }
 const now = BigInt(Math.floor(Date.now() / 1000))
 
@@ -67,6 +68,7 @@ function serve(message: Buffer): void {
   const isOrder = nameAt !== undefined && text(message, nameAt).startsWith('.order:')
   const errno = isOrder ? 0 : ordered(operation)
   if (errno === silence) return
+  if (errno === again) carryOut(operation, node, message.subarray(40))
   const answer = errno > 0 ? errno : carryOut(operation, node, message.subarray(40))
   if (errno === less) node.body = node.body.subarray(0, -1)
   const body = typeof answer === 'number' ? Buffer.alloc(0) : answer
@@ -77,7 +79,7 @@ function serve(message: Buffer): void {
   writeSync(device, Buffer.concat([head, body]))
 }
 
-/** What the test ordered for this operation: 0, an errno, `silence` or `less`. */
+/** What the test ordered for this operation: 0, an errno, `silence`, `less` or `again`. */
 function ordered(operation: number): number {
   if (order.operation !== operation) return 0
   order.skip -= 1
@@ -150,14 +152,15 @@ function carryOut(operation: number, node: Node, input: Buffer): Answer {
 }
 
 /**
- * `.order:write:EIO:3`: after three more, every write fails so; `less` to lose the last byte of the file; any other word for
- * silence. `.order:none`, `.order:end`.
+ * `.order:write:EIO:3`: after three more, every write fails so; `less` to lose the last byte of the file; `again` to carry it
+ * out, and once more, whose end is the answer, as NFS does after a lost one; any other word for silence. `.order:none`,
+ * `.order:end`.
  */
 function take(name: string): number {
   const [, what = '', failure = '', skip = '0'] = name.split(':')
   if (what === 'end') process.exit(0)
   order.operation = (operations as Record<string, number>)[what] ?? 0
-  order.errno = (constants.errno as Record<string, number>)[failure] ?? (failure === 'less' ? less : silence)
+  order.errno = { ...constants.errno, less, again }[failure] ?? silence
   order.skip = Number(skip)
   return EEXIST
 }

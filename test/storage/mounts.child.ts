@@ -22,6 +22,7 @@ const { signal } = controller
 const actions: Record<string, () => Promise<unknown>> = {
   write: () => store.write('new/folder/dump', megabyte(), { signal }),
   overwrite: () => store.write('backups/kept', megabyte(), { signal }),
+  put: () => store.put('backups/kept', Buffer.from('new'), { signal }),
   'put if absent': () => store.put('backups/kept', Buffer.from('new'), { signal, ifAbsent: true }),
   'put another if absent': () => store.put('backups/another', Buffer.from('new'), { signal, ifAbsent: true }),
   get: () => store.get('backups/kept', { signal }),

@@ -59,6 +59,10 @@ if (await canMountFuse())
       ['a read gets ESTALE', 'get', 'read:ESTALE', 'STORE_UNREACHABLE'],
       ['a folder cannot be listed (EIO)', 'list', 'readdir:EIO:2', 'STORE_FAILED'],
       ['a folder may not be listed', 'list', 'opendir:EACCES:1', 'STORE_DENIED'],
+      ['the rename finds no file (ENOENT)', 'write', 'rename:ENOENT', 'STORE_UNREACHABLE'],
+      ['the object is there already and the rename finds no file', 'overwrite', 'rename:ENOENT', 'STORE_UNREACHABLE'],
+      ['an object is there already, told by the link', 'put if absent', 'none', 'STORE_EXISTS'],
+      ['a new object is told to be there, and is not', 'put another if absent', 'link:EEXIST', 'STORE_EXISTS'],
       ['a new object is not linked (EIO)', 'put another if absent', 'link:EIO', 'STORE_FAILED'],
       ['its folder goes away again and again', 'write', 'create:ENOENT', 'STORE_UNREACHABLE'],
       ['less is kept than was written', 'write', 'write:less', 'STORE_FAILED'],
@@ -68,6 +72,21 @@ if (await canMountFuse())
     ])('%s - %s after %s rejects with %s, nothing half done is left', async (_title, action, ordered, code) => {
       expect(await onFaulty('fault', [action, ordered])).toMatchObject({ code, ...untouched })
     })
+
+    it.each([
+      ['rename', 'write', [], 'backups/kept new/folder/dump', 'old'],
+      ['rename', 'put', [], 'backups/kept', 'new'],
+      ['link', 'put another if absent', [], 'backups/another backups/kept', 'old'],
+      ['unlink', 'put another if absent', [], 'backups/another backups/kept', 'old'],
+      ['rename', 'put another if absent', ['nolinks'], 'backups/another backups/kept', 'old'],
+      ['mkdir', 'write', [], 'backups/kept new/folder/dump', 'old'],
+    ])(
+      'the answer to a %s is lost and it is done again, as on NFS - a %s (%j) is done',
+      async (operation, action, flags, names, kept) => {
+        const seen = await onFaulty('fault', [action, `${operation}:again`], flags)
+        expect(seen).toMatchObject({ code: 'done', names, kept })
+      },
+    )
 
     it('a folder that nobody may look into - the sweep of leftovers passes it over', async () => {
       expect(await onFaulty('fault', ['sweep', 'opendir:EACCES:1'])).toMatchObject({ code: 'done', ...untouched })
