@@ -1,6 +1,7 @@
 import type { Evidence } from '../domain/evidence.ts'
 import type { StructureDifference, StructureObject, StructureQuestion } from '../domain/structure.ts'
 import { type BootstrapRoles, withoutRightsOf } from './bootstrap-roles.ts'
+import { isLanguageTagOf } from './icu-locale.ts'
 
 /** One object that is missing or unexpected (`facet` is null), or one facet of it that differs. */
 type Seen = {
@@ -98,9 +99,11 @@ export const structureExceptions: readonly StructureException[] = [
     isExpected: ({ kind, facet, expected, restored }, { majors }) =>
       kind === 'collation' &&
       facet === 'locale' &&
-      majors.source < 16 &&
+      expected !== null &&
+      restored !== null &&
+      // Whatever the source is: pg_upgrade takes a name over as an older major wrote it.
       majors.scratch >= 16 &&
-      isSameLocale(expected ?? '', restored ?? ''),
+      isLanguageTagOf(restored, expected),
   },
   {
     why: 'since PostgreSQL 17 partitions have the identity columns of their partitioned table',
@@ -192,14 +195,4 @@ function inheritedIdentity(column: string, structure: readonly StructureObject[]
   if (partition === undefined) return undefined
   const parent = `${partition.facets['inherits']}${column.slice(partition.name.length)}`
   return find('column', parent)?.facets['identity'] ?? inheritedIdentity(parent, structure)
-}
-
-/** Whether one is the language tag of the other: `de_DE@collation=phonebook` and `de-DE-u-co-phonebk`. */
-function isSameLocale(expected: string, restored: string): boolean {
-  const place = (locale: string): string => {
-    const [language = '', country = ''] = locale.split('@')[0]?.toLowerCase().split(/[-_]/) ?? []
-    const known = /^(?:|root|und)$/.test(language) ? 'und' : language
-    return `${known} ${/^[a-z]{2}$/.test(country) ? country : ''}`
-  }
-  return !/^[a-z]{2,3}(?:-[A-Z]{2})?(?:-u-[a-z0-9-]+)?$/.test(expected) && place(expected) === place(restored)
 }

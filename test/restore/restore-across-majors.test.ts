@@ -32,6 +32,7 @@ describe('across majors', () => {
        CREATE INDEX ON shop.tag USING gin (pairs); CREATE INDEX ON shop.note USING gin (body gin_trgm_ops);
        CREATE FUNCTION shop.on_ddl() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN END $$;
        CREATE EVENT TRIGGER on_ddl ON ddl_command_end EXECUTE FUNCTION shop.on_ddl(); CREATE PUBLICATION all_of_it FOR ALL TABLES;
+       CREATE COLLATION shop.phonebook (provider = icu, locale = 'de_DE@collation=phonebook'); CREATE COLLATION shop.number (provider = icu, locale = 'en-US-u-kn-true');
        ALTER DATABASE ${source.name} SET work_mem = '7MB'; GRANT CONNECT ON DATABASE ${source.name} TO shop_reader`,
     )
     await test.run('roles')
