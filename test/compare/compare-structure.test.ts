@@ -98,6 +98,21 @@ describe('differences that are no defect, and their limits', () => {
     expect(isExpected(differs('materialized view', 'public.mv', 'definition', 'a', 'b'), same, [], said)).toBe(false)
   })
 
+  it('a policy on a table of an extension, which older evidence has - expected to be missing; on any other table - not', () => {
+    const found = (policy: string, ...tables: string[]) => {
+      const of = (kind: string, name: string): StructureObject => ({ kind, name, facets: {} })
+      const structure = [...tables.map((name) => of('table', name)), of('policy', policy)]
+      const evidence = { structure, omissions: [] } as unknown as Evidence
+      const restored = structure.filter(({ kind }) => kind === 'table')
+      return compareStructure(structureQuestion(restored, { evidence, majors: same, notes: [] })).differences
+    }
+    expect(found('cron.job.cron_job_policy', 'cron.jo', 'cron."job"')).toEqual([])
+    expect(found('public.t.p', 'public.t')).toEqual([missing('policy', 'public.t.p')])
+    expect(found('public."a.b"."c.d"', 'public."a.b"')).toEqual([missing('policy', 'public."a.b"."c.d"')])
+    expect(isExpected(unexpected('policy', 'public.t.p'))).toBe(false)
+    expect(isExpected(differs('policy', 'public.t.p', 'roles', 'a', 'b'))).toBe(false)
+  })
+
   it.each([
     ['de_DE@collation=phonebook', 'de-DE-u-co-phonebk', true],
     ['', 'und', true],

@@ -6,7 +6,9 @@ import { signal } from './sandbox.ts'
 
 let server: TestServer
 beforeAll(async () => {
-  server = await startPostgres('wal_level = logical\nmax_prepared_transactions = 5')
+  server = await startPostgres(
+    "wal_level = logical\nmax_prepared_transactions = 5\nshared_preload_libraries = 'pg_cron'\ncron.launch_active_jobs = off",
+  )
 })
 afterAll(async () => {
   await server.stop()
@@ -66,6 +68,21 @@ const cases: readonly (readonly [kind: string, sql: readonly string[], expected:
     ],
     ['rows of an extension: public.own'],
   ],
+  [
+    'row security on tables of an extension',
+    [
+      `CREATE EXTENSION hstore; CREATE TABLE one (a int); CREATE TABLE two (a int); CREATE TABLE three (a int); CREATE TABLE mine (a int);
+       ALTER EXTENSION hstore ADD TABLE one; ALTER EXTENSION hstore ADD TABLE two; ALTER EXTENSION hstore ADD TABLE three;
+       ALTER TABLE three ENABLE ROW LEVEL SECURITY; CREATE POLICY of_script ON three`,
+      `ALTER TABLE one ENABLE ROW LEVEL SECURITY; CREATE POLICY "read all" ON one FOR SELECT USING (true);
+       ALTER TABLE two FORCE ROW LEVEL SECURITY; ALTER TABLE mine ENABLE ROW LEVEL SECURITY; CREATE POLICY kept ON mine; GRANT SELECT ON three TO PUBLIC`,
+    ],
+    [
+      'row security of an extension: public.one',
+      'row security of an extension: public.one "read all"',
+      'row security of an extension: public.two',
+    ],
+  ],
 ]
 
 describe('the coverage statement', () => {
@@ -82,5 +99,16 @@ describe('the coverage statement', () => {
     // What would keep the server from being stopped, or its databases from being dropped.
     if (title.includes('prepared')) await query(server.url(database), "ROLLBACK PREPARED 'half done'")
     if (title.includes('slot')) await query(server.url(database), "SELECT pg_drop_replication_slot('feed')")
+  })
+  it('row security that the script of an extension makes - not in it; what somebody added - in it', async () => {
+    // The only database that may have pg_cron.
+    await query(server.url(), 'CREATE EXTENSION pg_cron; GRANT SELECT ON cron.job TO pg_monitor')
+    expect(await leftOut('postgres')).toEqual([])
+    await query(
+      server.url(),
+      'CREATE POLICY others ON cron.job; ALTER POLICY cron_job_policy ON cron.job TO pg_monitor',
+    )
+    expect(await leftOut('postgres')).toEqual(['row security of an extension: cron.job others'])
+    await query(server.url(), 'DROP EXTENSION pg_cron')
   })
 })
