@@ -13,6 +13,7 @@ import { readStructure } from '../structure/read-structure.ts'
 import { readBootstrapRoles } from './bootstrap-roles.ts'
 import { structureQuestion } from './compare-structure.ts'
 import { readChangedConfiguration } from './extension-tables.ts'
+import { readWithoutToast } from './without-toast.ts'
 
 /**
  * Takes the census of the restored database by the very definition that was used at the backup, and compares. Every
@@ -46,7 +47,8 @@ export async function compareWithEvidence(
   const { majors, notes } = request
   const bootstrapRoles = await readBootstrapRoles(first, evidence)
   const restoredStructure = await readStructure(first, majors.scratch)
-  const question = structureQuestion(restoredStructure, { evidence, majors, bootstrapRoles, notes })
+  const withoutToast = await readWithoutToast(first, evidence)
+  const question = structureQuestion(restoredStructure, { evidence, majors, bootstrapRoles, withoutToast, notes })
   const comparable = request.comparable?.of ?? ((objects: readonly StructureObject[]) => objects)
   const structure = compareStructure({
     ...question,

@@ -47,7 +47,10 @@ const inheritance = {
   condition: 'pg_catalog.pg_get_expr(c.relpartbound, c.oid)',
 }
 
-/** A table that has lost its last wide column keeps its TOAST table, but a restore makes none to carry the options. */
+/**
+ * A table that has lost its last wide column keeps its TOAST table, but a restore makes none to carry the options. Whether
+ * what is left of it is wide enough is seen at the restored one; see `readWithoutToast`.
+ */
 const toastOptions = `(
   SELECT pg_catalog.string_agg('toast.' || o, ', ' ORDER BY o COLLATE "C")
     FROM pg_catalog.pg_class t CROSS JOIN pg_catalog.unnest(t.reloptions) o

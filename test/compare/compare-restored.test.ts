@@ -9,7 +9,7 @@ import { PgproofError } from '../../src/errors.ts'
 import { earlierStates, readLargeObjects, readSequences, takeCensus } from '../../src/postgres/census.ts'
 import { listDumpedTables } from '../../src/postgres/tables.ts'
 import { readStructure } from '../../src/structure/read-structure.ts'
-import { openSandbox, type Sandbox, signal } from '../postgres/sandbox.ts'
+import { dumpAndRestore, openSandbox, type Sandbox, signal } from '../postgres/sandbox.ts'
 import { major } from '../postgres/spool-root.ts'
 
 /** What a backup of this database would say now; `level` is the setting for each table, by its name. */
@@ -113,6 +113,27 @@ describe('tables of extensions', () => {
     expect((await compare(sandbox, evidence)).details).toBe(
       'public.conf missing (2 expected, no restored)\npublic.later unexpected (no expected, 0 restored)',
     )
+  })
+})
+
+describe('TOAST options', () => {
+  const short = `CREATE TABLE short (code varchar(20), price numeric(10, 2), body text) WITH (toast.autovacuum_enabled = off);
+    ALTER TABLE short DROP COLUMN body; CREATE MATERIALIZED VIEW view WITH (toast.autovacuum_enabled = off) AS SELECT code FROM short`
+
+  it('of a table whose columns are all short by now, which a restore makes without a TOAST table - no difference', async () => {
+    await using source = await openSandbox(short)
+    await using copy = await openSandbox()
+    await dumpAndRestore(source.connection, copy.connection)
+    expect(await compare(copy, await evidenceOf(source))).toMatchObject({ details: '', notes: [] })
+  })
+
+  it('lost where the restored table has a TOAST table, or other ones - a difference', async () => {
+    await using source = await openSandbox(short)
+    const evidence = await evidenceOf(source)
+    await source.sql('ALTER TABLE short RESET (toast.autovacuum_enabled)')
+    expect((await compare(source, evidence)).details).toBe('table public.short differs in toast options')
+    await source.sql('ALTER TABLE short SET (toast.autovacuum_enabled = on)')
+    expect((await compare(source, evidence)).details).toBe('table public.short differs in toast options')
   })
 })
 

@@ -113,6 +113,19 @@ describe('differences that are no defect, and their limits', () => {
     expect(isExpected(differs('policy', 'public.t.p', 'roles', 'a', 'b'))).toBe(false)
   })
 
+  it('options of a TOAST table that the restored table does not have - expected; any other facet or table - not', () => {
+    const question = { evidence: { structure: [], omissions: [] } as unknown as Evidence, majors: same, notes: [] }
+    const found = (facet: string, name: string, restored: string | null) =>
+      structureQuestion([], { ...question, withoutToast: new Set(['public.t']) }).isExpected?.(
+        differs('table', name, facet, 'toast.autovacuum_enabled=off', restored),
+      )
+    expect(found('toast options', 'public.t', null)).toBe(true)
+    expect(found('toast options', 'public.t', 'toast.autovacuum_enabled=on')).toBe(false)
+    expect(found('toast options', 'public.u', null)).toBe(false)
+    expect(found('options', 'public.t', null)).toBe(false)
+    expect(isExpected(differs('table', 'public.t', 'toast options', 'a', null))).toBe(false)
+  })
+
   it.each([
     ['de_DE@collation=phonebook', 'de-DE-u-co-phonebk', true],
     ['', 'und', true],
