@@ -1,6 +1,8 @@
 import { hashed, procedureOf, settingOf } from './names.ts'
 import {
+  comesWithAnother,
   commentOf,
+  definedType,
   dumpedSchema,
   facets,
   grantsOf,
@@ -59,9 +61,9 @@ const roles = `
              WHEN 'pg_catalog.pg_class'::pg_catalog.regclass THEN EXISTS (SELECT FROM pg_catalog.pg_class o
                JOIN pg_catalog.pg_namespace n ON n.oid = o.relnamespace WHERE o.oid = d.objid AND ${dumpedSchema('n')})
              WHEN 'pg_catalog.pg_proc'::pg_catalog.regclass THEN EXISTS (SELECT FROM pg_catalog.pg_proc o
-               JOIN pg_catalog.pg_namespace n ON n.oid = o.pronamespace WHERE o.oid = d.objid AND ${dumpedSchema('n')})
+               JOIN pg_catalog.pg_namespace n ON n.oid = o.pronamespace WHERE o.oid = d.objid AND ${dumpedSchema('n')} AND NOT ${comesWithAnother('o.oid')})
              WHEN 'pg_catalog.pg_type'::pg_catalog.regclass THEN EXISTS (SELECT FROM pg_catalog.pg_type o
-               JOIN pg_catalog.pg_namespace n ON n.oid = o.typnamespace WHERE o.oid = d.objid AND ${dumpedSchema('n')})
+               JOIN pg_catalog.pg_namespace n ON n.oid = o.typnamespace WHERE o.oid = d.objid AND ${dumpedSchema('n')} AND ${definedType('o')})
              WHEN 'pg_catalog.pg_namespace'::pg_catalog.regclass THEN EXISTS (SELECT FROM pg_catalog.pg_namespace n
                WHERE n.oid = d.objid AND ${dumpedSchema('n')})
              WHEN 'pg_catalog.pg_foreign_server'::pg_catalog.regclass THEN true

@@ -1,5 +1,6 @@
 import { operatorOf, procedureOf, qualified, settingOf, signatureOf, typeOf } from './names.ts'
 import {
+  comesWithAnother,
   commentOf,
   dumpedSchema,
   facets,
@@ -31,10 +32,7 @@ export function functionQueries(): readonly StructureQuery[] {
 /** pg_dump tells built-in objects without a schema by their OID: `g_last_builtin_oid`. */
 const lastBuiltinOid = 16383
 
-/**
- * Every column of pg_proc, each as a facet of its own. Functions that depend internally on something, such as the
- * constructors of range types, come with that; see `getFuncs`.
- */
+/** Every column of pg_proc, each as a facet of its own. */
 function functionsOf(prokind: 'f' | 'p' | 'w'): string {
   const settings = `(SELECT pg_catalog.string_agg(${settingOf('s')}, ', ' ORDER BY s COLLATE "C") FROM pg_catalog.unnest(p.proconfig) s)`
   return `
@@ -69,9 +67,7 @@ function functionsOf(prokind: 'f' | 'p' | 'w'): string {
       FROM pg_catalog.pg_proc p
       JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
       JOIN pg_catalog.pg_language l ON l.oid = p.prolang
-     WHERE p.prokind = '${prokind}' AND ${dumpedSchema('n')}
-       AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend x
-             WHERE x.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND x.objid = p.oid AND x.deptype IN ('i', 'e'))`
+     WHERE p.prokind = '${prokind}' AND ${dumpedSchema('n')} AND ${notOwnedByExtension('pg_proc', 'p.oid')} AND NOT ${comesWithAnother('p.oid')}`
 }
 
 const aggregates = `

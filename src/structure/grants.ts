@@ -1,4 +1,4 @@
-import { facets, ownerOf, type StructureQuery } from './query.ts'
+import { comesWithAnother, definedType, facets, ownerOf, type StructureQuery } from './query.ts'
 
 /**
  * Rights that somebody changed on objects that no dump defines: members of extensions, and what initdb made in
@@ -34,12 +34,13 @@ const objects = `
   SELECT CASE p.prokind WHEN 'p' THEN 'PROCEDURE ' ELSE 'FUNCTION ' END || p.oid::pg_catalog.regprocedure::text, n.nspname,
          'pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, 0, p.proowner, p.proacl, pg_catalog.acldefault('f', p.proowner)
     FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
-   WHERE p.proacl IS NOT NULL OR p.oid IN (
-         SELECT i.objoid FROM pg_catalog.pg_init_privs i WHERE i.classoid = 'pg_catalog.pg_proc'::pg_catalog.regclass)
+   WHERE (p.proacl IS NOT NULL OR p.oid IN (
+          SELECT i.objoid FROM pg_catalog.pg_init_privs i WHERE i.classoid = 'pg_catalog.pg_proc'::pg_catalog.regclass))
+     AND NOT ${comesWithAnother('p.oid')}
   UNION ALL
   SELECT 'TYPE ' || pg_catalog.format('%I.%I', n.nspname, t.typname), n.nspname, 'pg_catalog.pg_type'::pg_catalog.regclass, t.oid, 0,
          t.typowner, t.typacl, pg_catalog.acldefault('T', t.typowner)
-    FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace WHERE t.typtype <> 'm'
+    FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace WHERE ${definedType('t')}
   UNION ALL
   SELECT 'SCHEMA ' || pg_catalog.quote_ident(n.nspname), n.nspname, 'pg_catalog.pg_namespace'::pg_catalog.regclass, n.oid, 0,
          n.nspowner, n.nspacl, pg_catalog.acldefault('n', n.nspowner)

@@ -15,6 +15,22 @@ export function notOwnedByExtension(catalog: string, oid: string): string {
     WHERE x.classid = ${classOf(catalog)} AND x.objid = ${oid} AND x.deptype = 'e')`
 }
 
+/**
+ * Whether a type, an alias of pg_type, is one that pg_dump defines: rows of tables, arrays and multiranges come with
+ * another, and whatever rights they were given are in no dump.
+ */
+export function definedType(type: string): string {
+  return `(${type}.typtype <> 'm'
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_class y WHERE y.oid = ${type}.typrelid AND y.relkind <> 'c')
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_type y WHERE y.oid = ${type}.typelem AND y.typarray = ${type}.oid))`
+}
+
+/** Whether a function comes with another object, as the constructors of range types do; see `getFuncs`. */
+export function comesWithAnother(oid: string): string {
+  return `EXISTS (SELECT FROM pg_catalog.pg_depend x
+    WHERE x.classid = ${classOf('pg_proc')} AND x.objid = ${oid} AND x.deptype = 'i')`
+}
+
 /** The name of a role. */
 export function ownerOf(owner: string): string {
   return `pg_catalog.pg_get_userbyid(${owner})`

@@ -3,6 +3,7 @@ import { connect, parseConnectionUrl } from '../../src/postgres/connect.ts'
 import { listLeftOut } from '../../src/postgres/coverage.ts'
 import { query, startPostgres, type TestServer } from '../support/postgres-server.ts'
 import { signal } from './sandbox.ts'
+import { major } from './spool-root.ts'
 
 let server: TestServer
 beforeAll(async () => {
@@ -67,6 +68,23 @@ const cases: readonly (readonly [kind: string, sql: readonly string[], expected:
        ALTER EXTENSION hstore ADD TABLE own`,
     ],
     ['rows of an extension: public.own'],
+  ],
+  [
+    'rights on what comes with another object',
+    [
+      `CREATE TABLE t (a int); CREATE TABLE u (a int); CREATE TYPE span AS RANGE (subtype = int4, multirange_type_name = spans);
+       CREATE TYPE pair AS (a int); CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'; REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC;
+       GRANT EXECUTE ON FUNCTION span(int, int) TO PUBLIC; GRANT USAGE ON TYPE t, span, pair${major < 17 ? ', spans' : ''} TO pg_monitor; GRANT SELECT ON u TO pg_monitor`,
+    ],
+    [
+      'rights of a dependent object: public.span(integer,integer,text)',
+      // PostgreSQL 17 refuses them.
+      ...(major < 17 ? ['rights of a dependent object: public.spans'] : []),
+      'rights of a dependent object: public.spans()',
+      'rights of a dependent object: public.spans(public.span)',
+      'rights of a dependent object: public.spans(public.span[])',
+      'rights of a dependent object: public.t',
+    ],
   ],
   [
     'row security on tables of an extension',
