@@ -39,7 +39,10 @@ export async function replayRoles(
   signal: AbortSignal,
   onCreated: (role: string) => unknown = () => {},
 ): Promise<ReplayedRoles> {
-  const { rows } = await client.query<{ name: string }>('SELECT rolname AS name FROM pg_catalog.pg_roles')
+  const { rows } = await client.query<{ name: string; isSuperuser: boolean }>(
+    'SELECT rolname AS name, rolsuper AND rolname = current_user AS "isSuperuser" FROM pg_catalog.pg_roles',
+  )
+  const isSuperuser = rows.some((row) => row.isSuperuser)
   const existing = new Set(rows.map(({ name }) => name))
   const created: string[] = []
   const kept = new Set<string>()
@@ -68,7 +71,7 @@ export async function replayRoles(
       if (parsed.kind === 'create') {
         await createOne(client, statement, () => onCreated(parsed.role))
         created.push(parsed.role)
-      } else await runOne(client, statement)
+      } else await runOne(client, isDescription && !isSuperuser ? withoutDefaults(statement) : statement)
       if (actsAsAnother) grantorChanged += 1
     } catch (error) {
       if (error instanceof PgproofError) throw error
@@ -229,6 +232,19 @@ function withoutValue(reason: string): string {
   return reason.replace(/(invalid value for parameter "[^"]*"): [\s\S]*/, '$1')
 }
 
+/**
+ * A role that was just created has none of the three, and PostgreSQL lets only those who have one say so. Whoever does
+ * not may still replay it; a role that is to have one is refused.
+ */
+function withoutDefaults(statement: string): string {
+  const attributes = new RegExp(`^(ALTER ROLE ${identifier} WITH)((?: [A-Z]+)+)`)
+  return statement.replace(
+    attributes,
+    (_, head: string, _role: string, words: string) =>
+      head + words.replaceAll(/ NO(?:SUPERUSER|REPLICATION|BYPASSRLS)(?![A-Z])/g, ''),
+  )
+}
+
 async function failureOf(work: Promise<void>): Promise<unknown> {
   return await work.then(
     () => null,
@@ -241,12 +257,17 @@ function isRoleLacking(error: unknown): boolean {
 }
 
 function rolesFailure(statement: string, error: unknown): PgproofError {
-  if (isServersFault(error)) return new PgproofError('SCRATCH_FAILED', { reason: reasonOf(error) }, { cause: error })
-  return rolesError(statement, reasonOf(error), error)
+  if (!isServersFault(error)) return rolesError(statement, reasonOf(error), error)
+  // It may not have been the statement's fault; the value of a setting may be a secret.
+  const details = withoutPassword(statement).replace(/( SET \S+ TO )[\s\S]*/, '$1…')
+  return new PgproofError('SCRATCH_FAILED', { reason: reasonOf(error) }, { cause: error, details })
 }
 
 function rolesError(statement: string, reason: string, cause?: unknown): PgproofError {
-  // A string that is cut short or escaped is masked to its end, too.
-  const masked = statement.replaceAll(/(PASSWORD\s+)[eE]?'(?:[^'\\]|\\[\s\S]|'')*(?:'|$)/gi, "$1'…'")
-  return new PgproofError('ROLES_FAILED', { reason }, { cause, details: masked.slice(0, 500) })
+  return new PgproofError('ROLES_FAILED', { reason }, { cause, details: withoutPassword(statement) })
+}
+
+/** A string that is cut short or escaped is masked to its end, too. */
+function withoutPassword(statement: string): string {
+  return statement.replaceAll(/(PASSWORD\s+)[eE]?'(?:[^'\\]|\\[\s\S]|'')*(?:'|$)/gi, "$1'…'").slice(0, 500)
 }

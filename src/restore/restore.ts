@@ -17,6 +17,7 @@ import { chooseBackup } from './choose-backup.ts'
 import { clearUnfinished } from './clear-unfinished.ts'
 import { fetchForRestore } from './fetched-dump.ts'
 import { holdForRestore } from './hold-for-restore.ts'
+import { namedRoles } from './named-roles.ts'
 import { createPhases } from './phases.ts'
 import { putInPlaceOrKeep } from './put-in-place-or-keep.ts'
 import { restoreIntoNew } from './restore-into-new.ts'
@@ -72,8 +73,10 @@ async function restore(request: RestoreRequest, parts: RestoreParts, signal: Abo
   const program = await findProgramBetween('pg_restore', within, request.binDirs, signal)
 
   // 3. Roles that are missing, if asked for; without its roles a restore fails at its very end.
+  const named = namedRoles(evidence, request)
+  const given = new Set([...named.owners, ...named.grantors])
   await using roles = request.roles
-    ? await phases.time('roles', () => bringMissingRoles(manifest, server, request, parts, signal))
+    ? await phases.time('roles', () => bringMissingRoles(manifest, server, request, given, parts, signal))
     : null
   notes.push(...(roles?.notes ?? []))
   await assertRoles(server, evidence, request, signal)

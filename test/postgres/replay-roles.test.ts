@@ -285,6 +285,36 @@ describe('a script that somebody tampered with - ROLES_FAILED, and nothing of it
   })
 })
 
+describe('replayed by a login that creates roles and is no superuser', () => {
+  it('names and passwords that look like attributes - those are kept, the attributes that it may not mention are left out', async () => {
+    await scratch.sql('CREATE ROLE creator LOGIN CREATEROLE CREATEDB')
+    await using held = await connect({ ...scratch.server.connection, user: 'creator' }, signal)
+    await source.sql(`CREATE ROLE "a"" WITH NOSUPERUSER b" LOGIN CREATEDB CONNECTION LIMIT 2 PASSWORD 'x'; CREATE ROLE nosuperuser NOINHERIT;
+      CREATE ROLE creator LOGIN CREATEROLE CREATEDB; COMMENT ON ROLE nosuperuser IS 'ALTER ROLE a WITH NOSUPERUSER'`)
+    const script = await rolesScript()
+    expect((await replayRoles(held.client, script, signal)).created).toHaveLength(2)
+    expect(await rolesOf(scratch)).toEqual(await rolesOf(source))
+    await held[Symbol.asyncDispose]()
+    await cleanUp(scratch)
+    await cleanUp(source)
+  })
+
+  it.each(['SUPERUSER', 'REPLICATION', 'BYPASSRLS'])(
+    'a role that is to have %s - SCRATCH_FAILED',
+    async (attribute) => {
+      await scratch.sql('CREATE ROLE creator LOGIN CREATEROLE')
+      await using held = await connect({ ...scratch.server.connection, user: 'creator' }, signal)
+      const script = `CREATE ROLE bob; ALTER ROLE bob WITH ${attribute} LOGIN PASSWORD 'sesame'`
+      expect(await errorOf(replayRoles(held.client, script, signal))).toMatchObject({
+        code: 'SCRATCH_FAILED',
+        details: `ALTER ROLE bob WITH ${attribute} LOGIN PASSWORD '…'`,
+      })
+      await held[Symbol.asyncDispose]()
+      await cleanUp(scratch)
+    },
+  )
+})
+
 describe('dropping what a replay made', () => {
   it('members of one another, with rights and settings - all gone; one that owns something is told', async () => {
     await scratch.sql(`CREATE ROLE a; CREATE ROLE b; CREATE ROLE c; GRANT a TO b WITH ADMIN OPTION; GRANT b TO c; ALTER ROLE a SET work_mem = '8MB';

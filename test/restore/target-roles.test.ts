@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, type TestContext } from 'vitest'
 import { errorOf } from '../postgres/sandbox.ts'
 import { type TestInstallation, testInstallation } from '../support/installation.ts'
 import { useNewerPostgres } from '../support/newer-postgres.ts'
@@ -30,11 +30,15 @@ async function backUp(sql: string): Promise<void> {
 }
 
 /** What a restore says before it fetches or makes anything. */
-async function refused(restoring: Restoring, server = other.url()): Promise<object> {
+async function refused(
+  restoring: Restoring,
+  server = other.url(),
+  phasesBefore: readonly string[] = [],
+): Promise<object> {
   await using target = targetName(server)
   const phases: string[] = []
   const error = await errorOf(restoreTo(test, target.url, { ...restoring, onPhase: (phase) => phases.push(phase) }))
-  expect(phases).toEqual([])
+  expect(phases).toEqual(phasesBefore)
   expect(await databasesOf(server, target.name)).toEqual([])
   return error as object
 }
@@ -109,8 +113,7 @@ describe('a login that is no superuser', () => {
     return {
       url: url.href,
       [Symbol.asyncDispose]: async () => {
-        await query(server, 'DROP ROLE IF EXISTS app')
-        await query(server, 'DROP ROLE IF EXISTS "Sales, East"')
+        for (const name of ['app', '"Sales, East"', '"PUBLIC"']) await query(server, `DROP ROLE IF EXISTS ${name}`)
         await query(server, 'DROP ROLE restorer')
       },
     }
@@ -119,15 +122,19 @@ describe('a login that is no superuser', () => {
   const appsShop = `CREATE SCHEMA s AUTHORIZATION app; CREATE TABLE s.t AS SELECT 1 AS v; ALTER TABLE s.t OWNER TO app; CREATE INDEX ON s.t (v);
     ALTER DEFAULT PRIVILEGES FOR ROLE app GRANT SELECT ON TABLES TO PUBLIC; ALTER DATABASE shop OWNER TO app`
 
-  /** The owner of the table that was restored, and of its database, to which it is dropped again. */
-  async function ownersAfter(url: string, restoring: Restoring = {}): Promise<object> {
-    await using target = targetName(url)
-    await restoreTo(test, target.url, restoring)
+  async function ownersIn(url: string): Promise<object> {
     const [row] = await query(
-      target.url,
+      url,
       "SELECT relowner::regrole::text AS t, datdba::regrole::text AS database FROM pg_class, pg_database WHERE relname = 't' AND datname = current_database()",
     )
     return row ?? {}
+  }
+
+  /** The owners of the table and the database that were restored; both are gone again. */
+  async function ownersAfter(url: string, restoring: Restoring = {}): Promise<object> {
+    await using target = targetName(url)
+    await restoreTo(test, target.url, restoring)
+    return await ownersIn(target.url)
   }
 
   it('and made the owner itself, on a newer major, so may not become it - TARGET_LACKS with the statement that lets it', async (context) => {
@@ -175,5 +182,84 @@ describe('a login that is no superuser', () => {
     await query(other.url(), 'CREATE ROLE app; ALTER ROLE restorer NOINHERIT; GRANT app TO restorer')
     await backUp(appsShop)
     expect(await ownersAfter(login.url, { owners: false })).toEqual({ t: 'restorer', database: 'restorer' })
+  })
+
+  const eitherMajor = [
+    ['the same major', () => other.url()],
+    ['a newer one', (context: TestContext) => newerFor(context).url()],
+  ] as const
+
+  it.for(eitherMajor)(
+    'and may create roles, on %s - those that are missing are made, and their objects are theirs',
+    async ([, serverOf], context) => {
+      const server = serverOf(context)
+      await using login = await restorer(server)
+      await query(
+        source.url(),
+        `ALTER ROLE "Sales, East" LOGIN NOINHERIT CONNECTION LIMIT 3 PASSWORD 'sesame' VALID UNTIL '2040-01-01'; GRANT app TO "Sales, East"`,
+      )
+      await backUp(appsShop)
+      await test.run('roles')
+      await using target = targetName(login.url)
+      const result = await restoreTo(test, target.url, { roles: true, verify: true })
+      expect(result.roles?.created).toEqual(['PUBLIC', 'Sales, East', 'app'])
+      expect(result.notes).toContain('restorer was made a member of app, to give it what is its own')
+      expect(await ownersIn(target.url)).toEqual({ t: 'app', database: 'app' })
+      const attributes =
+        "SELECT rolsuper OR rolreplication OR rolbypassrls AS more, rolinherit, rolcanlogin, rolconnlimit, rolpassword, rolvaliduntil FROM pg_authid WHERE rolname = 'Sales, East'"
+      expect(await query(server, attributes)).toEqual(await query(source.url(), attributes))
+      const members =
+        "SELECT member::regrole::text FROM pg_auth_members WHERE roleid = 'app'::regrole AND member <> 'restorer'::regrole"
+      expect(await query(server, members)).toEqual([{ member: '"Sales, East"' }])
+    },
+  )
+
+  it.for(eitherMajor)(
+    'and may create roles, on %s, and gives up after they are made - none of them is left',
+    async ([, serverOf], context) => {
+      const server = serverOf(context)
+      await using login = await restorer(server)
+      await backUp(appsShop)
+      await test.run('roles')
+      await using target = targetName(login.url)
+      const canceller = new AbortController()
+      const onPhase = (phase: string): void => {
+        if (phase === 'fetch') canceller.abort(new Error('enough'))
+      }
+      await errorOf(restoreTo(test, target.url, { roles: true, signal: canceller.signal, onPhase }))
+      const made = "SELECT FROM pg_roles WHERE rolname IN ('app', 'PUBLIC', 'Sales, East')"
+      expect(await query(server, made)).toEqual([])
+    },
+  )
+
+  it.each(['SUPERUSER', 'REPLICATION', 'BYPASSRLS'])(
+    'and may create roles, but one is to have %s - TARGET_LACKS with the statement, no role left',
+    async (attribute) => {
+      await using login = await restorer(other.url())
+      await query(source.url(), `CREATE ROLE "with" ${attribute}`)
+      await backUp(appsShop)
+      await test.run('roles')
+      await query(source.url(), 'DROP ROLE "with"')
+      expect(await refused({ roles: true }, login.url, ['roles'])).toMatchObject({
+        code: 'TARGET_LACKS',
+        message: expect.stringMatching(/^the target server lacks the right of this login .*superuser/),
+        details: expect.stringMatching(new RegExp(`^ALTER ROLE "with" WITH (?:.* )?${attribute}\\b`)),
+        hint: expect.stringContaining('create the role that it names'),
+      })
+      const made = "SELECT FROM pg_roles WHERE rolname IN ('app', 'with', 'Sales, East')"
+      expect(await query(other.url(), made)).toEqual([])
+    },
+  )
+
+  it('and may create no roles - TARGET_LACKS says what it takes', async () => {
+    await using login = await restorer(other.url())
+    await query(other.url(), 'ALTER ROLE restorer NOCREATEROLE')
+    await backUp(appsShop)
+    await test.run('roles')
+    expect(await refused({ roles: true }, login.url, ['roles'])).toMatchObject({
+      code: 'TARGET_LACKS',
+      message: expect.stringContaining('permission denied to create role'),
+      hint: expect.stringContaining('CREATEROLE'),
+    })
   })
 })
