@@ -691,7 +691,7 @@ export const register = {
     409,
     true,
     'database "{database}" is in use by {sessions}',
-    'Stop what uses it, or let --disconnect end those sessions at the moment of the swap.',
+    'Stop what uses it, or let --disconnect end those sessions at the moment of the swap; a prepared transaction ends only by COMMIT PREPARED or ROLLBACK PREPARED, in that database.',
   ),
   TARGET_TOO_OLD: entry(
     12,

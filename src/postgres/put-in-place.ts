@@ -9,6 +9,8 @@ import {
   cutToBytes,
   type ExistingDatabase,
   longestName,
+  preparedText,
+  readPrepared,
   readSessions,
   sessionsText,
   type TargetServer,
@@ -330,14 +332,8 @@ async function swapError(server: TargetServer, swap: Swap, { old }: Names, error
 /** Prepared transactions first: no ended session takes them along. Empty if nobody is there any more. */
 async function describeUse(server: TargetServer, database: string): Promise<string> {
   await using held = await connect(server.admin, never, application)
-  const { rows } = await held.client.query<{ gid: string }>(
-    'SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = $1 ORDER BY prepared',
-    [database],
-  )
-  const [first] = rows
-  if (first === undefined) return sessionsText(await readSessions(held.client, database, 'any'))
-  const rest = rows.length > 1 ? ` and ${rows.length - 1} more` : ''
-  return `the prepared transaction ${quoteLiteral(first.gid).trim()}${rest}, which only COMMIT PREPARED or ROLLBACK PREPARED ends`
+  const prepared = preparedText(await readPrepared(held.client, database))
+  return prepared === '' ? sessionsText(await readSessions(held.client, database, 'any')) : prepared
 }
 
 /** Whether the empty database that was renamed aside is gone. Without FORCE: whoever is in it may be filling it. */

@@ -6,6 +6,7 @@ import { type DatabaseProperties, readDatabaseProperties } from './facts.ts'
 import { oldestMajor } from './programs.ts'
 import { assertDirect } from './snapshot.ts'
 import { rethrowUnlessSqlState } from './sql-state.ts'
+import { quoteLiteral } from './tables.ts'
 import { listContents } from './target-contents.ts'
 
 /** The server that is restored into, as the login sees it. */
@@ -27,7 +28,9 @@ export type TargetSession = {
   readonly pid: number
   readonly user: string
   readonly applicationName: string
-  /** An address, `local`, or `unknown` where this login may not see it. */
+  /** PostgreSQL's `backend_type` of one that is no client program; null also where this login may not see it. */
+  readonly kind: string | null
+  /** An address, `local`, or `unknown` where this login may not see it, and of a process of the server itself. */
   readonly client: string
 }
 
@@ -41,8 +44,10 @@ export type ExistingDatabase = {
   readonly attached: readonly string[]
   /** What it holds, in words with counts: `12 tables`, `extension hstore`; none if it is empty. */
   readonly contents: readonly string[]
-  /** Sessions of others in it, of client programs only. */
+  /** Sessions of others in it, but for those that end by themselves. */
   readonly sessions: readonly TargetSession[]
+  /** The names of its prepared transactions, as SQL writes them. */
+  readonly prepared: readonly string[]
 }
 
 /** Whether a restore makes or replaces the database, or brings tables beside those that are in it. */
@@ -88,21 +93,26 @@ export async function lockTarget(
   }
 }
 
-/** Who is in a database, but for the current session and autovacuum; `any` also finds replication and the like. */
+/**
+ * Who is in a database, but for the current session and autovacuum: client programs; also what `stays`, such as
+ * replication and other background workers; or `any`, also what works for one of those for a while.
+ */
 export async function readSessions(
   client: Client,
   database: string,
-  kinds: 'clients' | 'any',
+  kinds: 'clients' | 'stays' | 'any',
 ): Promise<TargetSession[]> {
   // A login without pg_read_all_stats sees neither kind nor address of the sessions of others.
   const { rows } = await client.query<TargetSession>(
     `SELECT a.pid, COALESCE(a.usename::text, a.backend_type, 'unknown') AS "user",
-            COALESCE(a.application_name, '') AS "applicationName",
+            COALESCE(a.application_name, '') AS "applicationName", NULLIF(a.backend_type, 'client backend') AS kind,
             COALESCE(pg_catalog.host(a.client_addr), CASE WHEN a.client_port = -1 THEN 'local' ELSE 'unknown' END) AS client
        FROM pg_catalog.pg_stat_activity a
       WHERE a.datname = $1 AND a.pid <> pg_catalog.pg_backend_pid()
         AND COALESCE(a.backend_type, 'client backend') <> 'autovacuum worker'
-        AND ($2 = 'any' OR a.usesysid IS NOT NULL AND COALESCE(a.backend_type, 'client backend') = 'client backend')
+        AND CASE $2 WHEN 'any' THEN true
+                    WHEN 'stays' THEN a.usesysid IS NOT NULL AND COALESCE(a.backend_type, '') <> 'parallel worker'
+                    ELSE a.usesysid IS NOT NULL AND COALESCE(a.backend_type, 'client backend') = 'client backend' END
       ORDER BY a.pid`,
     [database, kinds],
   )
@@ -111,12 +121,30 @@ export async function readSessions(
 
 /** Sessions for a message; the first five by name. */
 export function sessionsText(sessions: readonly TargetSession[]): string {
-  const shown = sessions.slice(0, 5).map(({ user, applicationName, client, pid }) => {
+  const shown = sessions.slice(0, 5).map(({ user, applicationName, kind, client, pid }) => {
     const name = applicationName === '' ? '' : ` (${applicationName})`
-    return `${user}${name} from ${client}, process ${pid}`
+    if (kind === null) return `${user}${name} from ${client}, process ${pid}`
+    const from = client === 'unknown' ? '' : `, from ${client}`
+    return `${user}${name}${kind === user ? '' : `, ${kind}`}${from}, process ${pid}`
   })
   const rest = sessions.length - shown.length
   return shown.join('; ') + (rest > 0 ? `; and ${rest} more` : '')
+}
+
+/** The names of a database's prepared transactions, as SQL writes them: no ended session takes these along. */
+export async function readPrepared(client: Client, database: string): Promise<string[]> {
+  const { rows } = await client.query<{ gid: string }>(
+    'SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = $1 ORDER BY prepared',
+    [database],
+  )
+  return rows.map(({ gid }) => quoteLiteral(gid).trim())
+}
+
+/** Prepared transactions for a message; empty if there are none. */
+export function preparedText([first, ...others]: readonly string[]): string {
+  if (first === undefined) return ''
+  const rest = others.length > 0 ? ` and ${others.length} more` : ''
+  return `the prepared transaction ${first}${rest}, which only COMMIT PREPARED or ROLLBACK PREPARED ends`
 }
 
 /** PostgreSQL cuts longer names, and then another database is meant. */
@@ -220,16 +248,17 @@ async function readExisting(
   const [row] = rows
   if (row === undefined) return null
   const { marks, ...described } = row
-  const sessions = await readSessions(client, target.database, 'clients')
+  const sessions = await readSessions(client, target.database, 'stays')
+  const prepared = await readPrepared(client, target.database)
   const outside = await readDatabaseProperties(client, server.major, target)
-  if (marks.length > 0) return { ...described, sessions, properties: outside, contents: marks }
+  if (marks.length > 0) return { ...described, sessions, prepared, properties: outside, contents: marks }
   try {
     await using held = await connect(target, signal, 'pgproof restore')
     const properties = await readDatabaseProperties(held.client, server.major)
-    return { ...described, sessions, properties, contents: await listContents(held.client) }
+    return { ...described, sessions, prepared, properties, contents: await listContents(held.client) }
   } catch (error) {
     // It refuses this login: what it holds is not known, so it does not count as empty.
     rethrowUnlessSqlState(error, '42501', '28000', '53300', '55000')
-    return { ...described, sessions, properties: outside, contents: ['what this login may not see'] }
+    return { ...described, sessions, prepared, properties: outside, contents: ['what this login may not see'] }
   }
 }

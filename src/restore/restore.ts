@@ -23,7 +23,7 @@ import { putInPlaceOrKeep } from './put-in-place-or-keep.ts'
 import { restoreIntoNew } from './restore-into-new.ts'
 import { bringMissingRoles } from './restore-missing-roles.ts'
 import type { RestoreParts, RestoreRequest } from './restore-request.ts'
-import { assertRoles, assertTarget, asTargetError, type Target } from './target-checks.ts'
+import { assertRoles, assertTarget, assertUnused, asTargetError, type Target } from './target-checks.ts'
 import { readTrusted } from './trusted-backup.ts'
 import { comparableWith } from './without-rights.ts'
 
@@ -68,6 +68,7 @@ async function restore(request: RestoreRequest, parts: RestoreParts, signal: Abo
   const { existing } = target
   await assertTarget(target, request, manifest, signal)
   const name = stagingFor(target, manifest.label, evidence, database)
+  assertUnused(target, request)
   const majors = { source: manifest.source.major, scratch: server.major }
   const within = { preferred: server.major, oldest: manifest.source.major }
   const program = await findProgramBetween('pg_restore', within, request.binDirs, signal)

@@ -7,7 +7,7 @@ import { connect, isQueryFailure } from '../postgres/connect.ts'
 import { assertMayRename } from '../postgres/put-in-place.ts'
 import { asTargetFailed } from '../postgres/staging-database.ts'
 import { quoteIdentifier } from '../postgres/tables.ts'
-import { type ExistingDatabase, sessionsText, type TargetServer } from '../postgres/target-database.ts'
+import { type ExistingDatabase, preparedText, sessionsText, type TargetServer } from '../postgres/target-database.ts'
 import { namedRoles } from './named-roles.ts'
 import type { RestoreRequest } from './restore-request.ts'
 
@@ -19,7 +19,7 @@ export type Target = { readonly server: TargetServer; readonly existing: Existin
  */
 export async function assertTarget(
   { server, existing }: Target,
-  { target, mode, disconnect }: Pick<RestoreRequest, 'target' | 'mode' | 'disconnect'>,
+  { target, mode }: Pick<RestoreRequest, 'target' | 'mode'>,
   manifest: Manifest,
   signal: AbortSignal,
 ): Promise<void> {
@@ -35,10 +35,25 @@ export async function assertTarget(
       throw new PgproofError('TARGET_NOT_EMPTY', { database, server: server.address, contents })
     }
     await assertMayRename(server, existing, signal)
-    if (!disconnect && existing.sessions.length > 0)
-      throw new PgproofError('TARGET_IN_USE', { database, sessions: sessionsText(existing.sessions) })
   }
   await assertDisk(server, manifest.source.databaseBytes ?? 0, signal)
+}
+
+/**
+ * Whether the database that is there can be renamed in the end: what would keep it from that shall not show after hours.
+ * Throws TARGET_IN_USE.
+ */
+export function assertUnused({ existing }: Target, { disconnect }: Pick<RestoreRequest, 'disconnect'>): void {
+  if (existing === null) return
+  const { name: database, prepared, sessions } = existing
+  if (prepared.length > 0) {
+    // Which of both is right only their owner knows, so these are no statements to be pasted.
+    const lines = prepared.map((name) => `either COMMIT PREPARED ${name} or ROLLBACK PREPARED ${name}`)
+    const details = lines.join('\n')
+    throw new PgproofError('TARGET_IN_USE', { database, sessions: preparedText(prepared) }, { details })
+  }
+  if (!disconnect && sessions.length > 0)
+    throw new PgproofError('TARGET_IN_USE', { database, sessions: sessionsText(sessions) })
 }
 
 /**
