@@ -1,5 +1,5 @@
 import { createHmac, createSecretKey, hash, type KeyObject } from 'node:crypto'
-import { type ClientRequest, type Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http'
+import { type Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http'
 import { type Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import type { Clock } from '../clock.ts'
 import { abortError, whenAborted } from './abortable.ts'
@@ -58,8 +58,11 @@ export class PlainGets {
   #failuresInRow = 0
   #restsUntilMs = 0
   #signer: { readonly id: string; readonly key: KeyObject } | undefined
-  /** What is under way for each signal: one listener for all of it, else each request pays for one of its own. */
-  readonly #running = new Map<AbortSignal, { readonly sent: Set<ClientRequest>; readonly release: () => void }>()
+  /** What ends all that is under way for each signal: one listener for all of it, else each request pays for its own. */
+  readonly #running = new Map<
+    AbortSignal,
+    { readonly ends: Set<(error: Error) => void>; readonly release: () => void }
+  >()
 
   constructor(parts: PlainGetParts) {
     this.#parts = parts
@@ -83,7 +86,7 @@ export class PlainGets {
     const place = this.#place
     if (place === undefined || this.#parts.clock.monotonicMs() < this.#restsUntilMs) return undefined
     try {
-      const answer = await this.#send(place, wanted, await this.#parts.credentials(), signal)
+      const answer = await this.#send(place, wanted, await this.#credentials(signal), signal)
       const taken = answer === undefined ? undefined : take(answer)
       this.#failuresInRow = 0
       return taken
@@ -94,6 +97,20 @@ export class PlainGets {
       this.#failuresInRow = 0
       this.#restsUntilMs = this.#parts.clock.monotonicMs() + restMs
       return undefined
+    }
+  }
+
+  /** The SDK's chain knows no abort signal: a program that it asks may hang. */
+  async #credentials(signal: AbortSignal): Promise<Credentials> {
+    if (signal.aborted) throw abortedError()
+    let release = (): void => {}
+    const aborted = new Promise<never>((_resolve, reject) => {
+      release = this.#onAbort(signal, reject)
+    })
+    try {
+      return await Promise.race([this.#parts.credentials(), aborted])
+    } finally {
+      release()
     }
   }
 
@@ -117,7 +134,7 @@ export class PlainGets {
       ...(port === undefined ? {} : { port }),
     }
     return await new Promise((resolve, reject) => {
-      if (signal.aborted) throw new Error('aborted')
+      if (signal.aborted) throw abortedError()
       const sent = send(options, (answer) => {
         if (answer.statusCode === 404 || Number(answer.headers['content-length']) > maxBytes) {
           // Nothing is wrong with this way; nobody will read the answer, and it would keep its socket.
@@ -130,29 +147,30 @@ export class PlainGets {
           reject(error)
         })
       })
-      this.#endWith(signal, sent)
+      const release = this.#onAbort(signal, (error) => sent.destroy(error))
+      sent.on('close', release)
       sent.on('error', reject)
       sent.on('timeout', () => sent.destroy(new Error('no answer')))
       sent.end()
     })
   }
 
-  /** Ends the request when the signal fires. */
-  #endWith(signal: AbortSignal, request: ClientRequest): void {
-    const sent = this.#running.get(signal)?.sent ?? new Set()
-    if (sent.size === 0) {
+  /** Calls `end` when the signal fires, which it has not yet; the returned function takes that back. */
+  #onAbort(signal: AbortSignal, end: (error: Error) => void): () => void {
+    const ends = this.#running.get(signal)?.ends ?? new Set()
+    ends.add(end)
+    if (ends.size === 1) {
       const release = whenAborted(signal, () => {
-        for (const one of sent) one.destroy(new Error('aborted'))
+        for (const one of ends) one(abortedError())
       })
-      this.#running.set(signal, { sent, release })
+      this.#running.set(signal, { ends, release })
     }
-    sent.add(request)
-    request.on('close', () => {
-      sent.delete(request)
-      if (sent.size > 0) return
+    return () => {
+      ends.delete(end)
+      if (ends.size > 0) return
       this.#running.get(signal)?.release()
       this.#running.delete(signal)
-    })
+    }
   }
 
   /** AWS Signature Version 4 of a GET without a body. */
@@ -191,6 +209,11 @@ export class PlainGets {
     }
     return this.#signer.key
   }
+}
+
+/** For nobody's eyes: the caller is told the signal's own reason. */
+function abortedError(): Error {
+  return new Error('aborted')
 }
 
 type Place = Omit<SentRequest, 'path' | 'headers'> & {

@@ -190,6 +190,30 @@ describe('credentials that nobody configured', () => {
     expect(ms).toBeLessThan(15_000)
   })
 
+  it('a program of the profile that hangs when the credentials end - a get is cancelled at once, with the reason', async () => {
+    await using s3 = await startScriptedServer(() => ({ status: 200, headers: { etag: '"e"' }, body: 'x' }))
+    const at = (name: string): string => join(folder, name)
+    const answer = `{"Version":1,"AccessKeyId":"process-key","SecretAccessKey":"${secret}","Expiration":"'$(date -u -d '+4 seconds' +%FT%TZ)'"}`
+    // The SDK asks for the next ones in the background first, and waits for an answer when the old ones have ended.
+    const program = await file(
+      'program.sh',
+      `if mkdir ${at('first')}; then echo '${answer}'; elif mkdir ${at('second')}; then cat; else mkdir ${at('third')}; cat; fi`,
+    )
+    const config = await file('hanging-config', `[profile hanging]\ncredential_process = sh ${program}\n`)
+    const { stdout } = await run(
+      process.execPath,
+      [join(import.meta.dirname, 'hung-credentials.child.ts'), s3.endpoint, at('third')],
+      {
+        env: { HOME: folder, AWS_CONFIG_FILE: config, AWS_PROFILE: 'hanging', PATH: '/usr/bin:/bin' },
+        timeout: 40_000,
+      },
+    )
+    const { ms, reads, ...how } = JSON.parse(stdout) as { ms: number; reads: number; code: string; message: string }
+    expect(how).toEqual({ code: 'CANCELLED', message: expect.stringContaining('the reading') })
+    expect(reads).toBeGreaterThan(0)
+    expect(ms).toBeLessThan(5_000)
+  })
+
   async function webIdentity(): Promise<Record<string, string>> {
     return {
       AWS_ROLE_ARN: 'arn:aws:iam::123456789012:role/backup',

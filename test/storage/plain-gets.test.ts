@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
 import { PgproofError } from '../../src/errors.ts'
-import { PlainGets } from '../../src/storage/s3-plain-get.ts'
+import { type PlainGetParts, PlainGets } from '../../src/storage/s3-plain-get.ts'
 
 const { signal } = new AbortController()
 const scope = 'Credential=id/20261120/eu-1/s3/aws4_request'
@@ -13,7 +13,11 @@ const wanted = { what: 'GetObject of a/two', path: 'a/two', maxBytes: 100 }
 const textOf = ({ body }: { body: Buffer }): string => body.toString()
 
 /** What a request of the SDK has taught, unless it was signed in another way. */
-async function taught(listener: RequestListener, authorization = `AWS4-HMAC-SHA256 ${scope}, SignedHeaders=host`) {
+async function taught(
+  listener: RequestListener,
+  authorization = `AWS4-HMAC-SHA256 ${scope}, SignedHeaders=host`,
+  credentials: PlainGetParts['credentials'] = async () => ({ accessKeyId: 'id', secretAccessKey: 'secret' }),
+) {
   const server = createServer(listener)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -21,7 +25,7 @@ async function taught(listener: RequestListener, authorization = `AWS4-HMAC-SHA2
   const agents = { http: new HttpAgent(), https: new HttpsAgent() }
   const gets = new PlainGets({
     agents,
-    credentials: async () => ({ accessKeyId: 'id', secretAccessKey: 'secret' }),
+    credentials,
     clock: systemClock,
     now: () => new Date('2026-11-20T12:00:00Z'),
     idleMs: 60_000,
@@ -72,6 +76,32 @@ describe('requests as the SDK sends them', () => {
     })
     const cancelled = AbortSignal.abort(new PgproofError('CANCELLED', { what: 'the reading' }))
     await expect(place.gets.get(wanted, textOf, cancelled)).rejects.toMatchObject({ code: 'CANCELLED' })
+    expect(requests).toBe(0)
+  })
+
+  it('cancelled while credentials are awaited that never come - both reject with the reason, and nothing is sent', async () => {
+    const cancelling = new AbortController()
+    let asked = 0
+    let requests = 0
+    const never = new Promise<never>(() => {})
+    await using place = await taught(
+      () => {
+        requests += 1
+      },
+      undefined,
+      () => {
+        asked += 1
+        return never
+      },
+    )
+    const getting = [1, 2].map(() => place.gets.get(wanted, textOf, cancelling.signal))
+    expect(asked).toBe(2)
+    cancelling.abort(new PgproofError('CANCELLED', { what: 'the reading' }))
+    for (const settled of await Promise.allSettled(getting))
+      expect(settled).toMatchObject({
+        status: 'rejected',
+        reason: { code: 'CANCELLED', message: expect.stringContaining('the reading') },
+      })
     expect(requests).toBe(0)
   })
 })
