@@ -17,12 +17,14 @@ import { callsAtOnce, FileCalls } from './file-calls.ts'
 import { assertKeyPrefix, assertObjectKey } from './key-rules.ts'
 import { storeMarkerKey } from './object-keys.ts'
 import type { Deletion, ListOptions, ObjectInfo, ObjectStore, ReadOptions, WriteOptions } from './object-store.ts'
-import { type Patience, withPatience } from './patience.ts'
+import { noAnswer, type Patience, StepWatch, withPatience } from './patience.ts'
 import { offsetBeyondEnd, readWhole } from './read-whole.ts'
 
 const bufferBytes = 256 * 1024
-/** A mount that does not answer for so long, in milliseconds, is not there; writing may take longer, its run decides. */
+/** A mount that does not answer for so long, in milliseconds, is not there. */
 const stallMs = 300_000
+/** When a file is flushed, all of it may still be in memory; a store that is slower than this is of no use. */
+const leastBytesPerMs = 1_000
 
 /**
  * A directory as a store; keys are paths below it. An object is written under a hidden name in its own folder, made
@@ -130,33 +132,42 @@ export class DirectoryStore implements ObjectStore {
     const operation = `write of ${key}`
     assertObjectKey(key, operation)
     assertNotAborted(signal, operation)
-    const reader = new ChunkReader(source, signal, operation)
     const { url } = this
+    const stalled = new AbortController()
+    const either = AbortSignal.any([signal, stalled.signal])
+    const reader = new ChunkReader(source, either, operation)
+    const watch = new StepWatch(this.#clock, (ms) => stalled.abort(noAnswer({ operation, url }, ms)))
+    const inTime: InTime = (work, ms = stallMs) => watch.step(work, ms)
     try {
-      const stored = this.#storeFrom(reader, key, signal, ifAbsent)
-      return await withPatience(stored, { clock: this.#clock, signal, operation, url })
+      const stored = this.#storeFrom(reader, { key, signal: either, ifAbsent, inTime })
+      return await withPatience(stored, { clock: this.#clock, signal: either, operation, url })
     } catch (error) {
       if (reader.hasFailed) throw error
       if (codeOf(error) !== 'ENOENT') throw toDirectoryError(error, { operation, key, url })
       const reason = 'the folder of the object vanished while it was written'
       throw new PgproofError('STORE_UNREACHABLE', { store: url, reason }, { cause: error })
     } finally {
+      watch.end()
       await reader.close()
     }
   }
 
   /** Returns the bytes of the finished file. */
-  async #storeFrom(reader: ChunkReader, key: string, signal: AbortSignal, ifAbsent: boolean): Promise<number> {
-    if (key !== storeMarkerKey) await this.#assertMounted()
+  async #storeFrom(reader: ChunkReader, { key, signal, ifAbsent, inTime }: Storing): Promise<number> {
+    if (key !== storeMarkerKey) await inTime(this.#assertMounted())
     const calls = this.#calls
     const target = this.#tree.pathOf(key)
-    const temporary = join(await this.#tree.makeFolderOf(key), `.pgproof-${randomBytes(8).toString('hex')}.part`)
-    const handle = await this.#tree.inFolderOf(key, () => calls.run(() => open(temporary, 'wx')))
+    const folder = await inTime(this.#tree.makeFolderOf(key))
+    const temporary = join(folder, `.pgproof-${randomBytes(8).toString('hex')}.part`)
+    const handle = await inTime(this.#tree.inFolderOf(key, () => calls.run(() => open(temporary, 'wx'))))
     try {
-      const bytes = await copy(reader, handle, calls)
-      await calls.run(() => handle.sync())
-      const stat = await calls.run(() => handle.stat({ bigint: true }))
-      await calls.run(() => handle.close())
+      const bytes = await copy(reader, handle, calls, inTime)
+      await inTime(
+        calls.run(() => handle.sync()),
+        stallMs + bytes / leastBytesPerMs,
+      )
+      const stat = await inTime(calls.run(() => handle.stat({ bigint: true })))
+      await inTime(calls.run(() => handle.close()))
       if (stat.size !== BigInt(bytes))
         throw new PgproofError('STORE_FAILED', {
           operation: `write of ${key}`,
@@ -164,6 +175,7 @@ export class DirectoryStore implements ObjectStore {
         })
       assertNotAborted(signal, `write of ${key}`)
       this.#skewSeconds = (Number(stat.mtimeMs) - this.#clock.now().getTime()) / 1000
+      // Waited for until the run is ended: it may still happen, however late, and must not be said not to have.
       await (ifAbsent ? linkNew : renameOver)({ temporary, target, key, stat }, calls)
     } catch (error) {
       await calls.run(() => handle.close()).catch(() => undefined)
@@ -252,15 +264,25 @@ export class DirectoryStore implements ObjectStore {
   }
 }
 
+/** Waits for a step of a write; one that takes too long ends the write, as an abort would. */
+type InTime = <T>(work: Promise<T>, ms?: number) => Promise<T>
+
+type Storing = {
+  readonly key: string
+  readonly signal: AbortSignal
+  readonly ifAbsent: boolean
+  readonly inTime: InTime
+}
+
 /** Gathers small chunks, so that each write is worth its system call. */
-async function copy(reader: ChunkReader, handle: FileHandle, calls: FileCalls): Promise<number> {
+async function copy(reader: ChunkReader, handle: FileHandle, calls: FileCalls, inTime: InTime): Promise<number> {
   const buffer = Buffer.allocUnsafeSlow(bufferBytes)
   let bytes = 0
   for (let ended = false; !ended; ) {
     const filled = await reader.fill(buffer)
     ended = filled.ended
     for (let offset = 0; offset < filled.bytes; )
-      offset += (await calls.run(() => handle.write(buffer, offset, filled.bytes - offset))).bytesWritten
+      offset += (await inTime(calls.run(() => handle.write(buffer, offset, filled.bytes - offset)))).bytesWritten
     bytes += filled.bytes
   }
   return bytes
