@@ -8,7 +8,7 @@ import { type JobParts, newLabel } from '../parts.ts'
 import { earlierStates, readLargeObjects, readSequences, takeCensus } from '../postgres/census.ts'
 import { type Connection, openSeveral } from '../postgres/connect.ts'
 import { type LeftOut, listLeftOut } from '../postgres/coverage.ts'
-import { type DumpCompression, dumpDatabase } from '../postgres/dump.ts'
+import { type DumpCompression, dumpDatabase, expectedDumpBytes } from '../postgres/dump.ts'
 import { listExtensions, readDatabaseProperties, readDatabaseSize } from '../postgres/facts.ts'
 import { readGivingWay } from '../postgres/give-way.ts'
 import { findProgram } from '../postgres/programs.ts'
@@ -99,7 +99,7 @@ async function backUp(request: BackupRequest, parts: BackupParts, signal: AbortS
             name: compression.method === 'zstd' ? objectNames.dumpZstd : objectNames.dump,
             recipients: request.recipients,
             zstdLevel: compression.method === 'zstd' ? compression.level : null,
-            expectedBytes: databaseBytes,
+            expectedBytes: expectedDumpBytes(databaseBytes, compression.method),
             onBytes: (dumpBytes) => parts.onProgress?.({ dumpBytes }),
           },
           writing,

@@ -18,7 +18,7 @@ export type EncryptedTarget = {
   readonly recipients: Recipients
   /** zstd outside the archive, or null to leave the source's bytes as they are. */
   readonly zstdLevel: number | null
-  /** Upper bound of the source, for planning parts. */
+  /** What may come of the source, for planning parts. */
   readonly expectedBytes?: number | undefined
   readonly onBytes?: ((sourceBytes: number) => void) | undefined
 }

@@ -38,8 +38,8 @@ export type PartPlan = PartLimits & {
  * `expectedBytes`; a tenth of the allowed parts stays in reserve for a stream that does not. The buffers take what the
  * operator's own numbers give, `partSizeBytes` × (`partsInFlight` + 1), or 128 MiB if that is more; where the expected
  * size demands larger parts, fewer are on their way, down to one and one that is being filled.
- * Throws `STORE_TOO_LARGE` when not even the largest parts could hold `expectedBytes` and it is exact. Where it is only an upper
- * bound, as the size of a database is of its compressed dump, the stream may fit all the same.
+ * Throws `STORE_TOO_LARGE` when not even the largest parts could hold `expectedBytes` and it is exact. Where it is only what
+ * may come, as the size of a database is of its compressed dump, the stream may fit all the same.
  */
 export function planParts(
   settings: {
