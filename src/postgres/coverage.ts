@@ -31,6 +31,38 @@ const madeBy = `JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'
 const isOfScript = `(p.xmin = d.xmin
   OR e.extname = 'pg_cron' AND p.polname IN ('cron_job_policy', 'cron_job_run_details_policy'))`
 
+type InSchemas = { readonly catalog: string; readonly schema: string; readonly condition?: string }
+
+/** Whatever is made in a schema by itself, and not with another object. */
+const inSchemas: readonly InSchemas[] = [
+  { catalog: 'pg_class', schema: 'relnamespace', condition: "o.relkind IN ('r', 'p', 'v', 'm', 'S', 'f')" },
+  {
+    catalog: 'pg_type',
+    schema: 'typnamespace',
+    condition: `o.typtype <> 'm' AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = o.typrelid AND c.relkind <> 'c')
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.oid = o.typelem AND e.typarray = o.oid)`,
+  },
+  { catalog: 'pg_proc', schema: 'pronamespace' },
+  { catalog: 'pg_operator', schema: 'oprnamespace' },
+  { catalog: 'pg_opclass', schema: 'opcnamespace' },
+  { catalog: 'pg_opfamily', schema: 'opfnamespace' },
+  { catalog: 'pg_collation', schema: 'collnamespace' },
+  { catalog: 'pg_conversion', schema: 'connamespace' },
+  { catalog: 'pg_ts_config', schema: 'cfgnamespace' },
+  { catalog: 'pg_ts_dict', schema: 'dictnamespace' },
+  { catalog: 'pg_ts_parser', schema: 'prsnamespace' },
+  { catalog: 'pg_ts_template', schema: 'tmplnamespace' },
+]
+
+/** Those of one catalog that initdb did not make (`FirstNormalObjectId`), and no extension. */
+function schemaMembers({ catalog, schema, condition = 'true' }: InSchemas): string {
+  return `SELECT 'pg_catalog.${catalog}'::regclass AS catalog, o.oid, o.${schema} AS schema FROM pg_catalog.${catalog} o
+           WHERE o.oid >= 16384 AND ${condition}
+             AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                              WHERE d.classid = 'pg_catalog.${catalog}'::regclass AND d.objid = o.oid AND d.objsubid = 0
+                                AND (d.deptype = 'e' OR d.deptype = 'i' AND d.classid = 'pg_catalog.pg_proc'::regclass))`
+}
+
 const leftOut: readonly { readonly kind: string; readonly reason: string; readonly objects: string }[] = [
   {
     kind: 'foreign data',
@@ -70,12 +102,15 @@ const leftOut: readonly { readonly kind: string; readonly reason: string; readon
     kind: 'rows of an extension',
     reason:
       'a table of an extension that did not register it by pg_extension_config_dump; only the extension is dumped',
-    objects: `SELECT ${relationName} FROM ${relations}
-               WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND (c.relpages > 0 OR c.reltuples > 0) AND ${isUsers}
-                 AND EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
-                              WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
-                                AND d.refclassid = 'pg_catalog.pg_extension'::regclass
-                                AND NOT c.oid = ANY (COALESCE(e.extconfig, '{}')))`,
+    // Statistics may be old, or none. Only of these the size is asked, which waits where somebody, or a prepared transaction, has
+    // locked one; that is taken to have rows.
+    objects: `SELECT m.object
+                FROM (SELECT ${relationName}, c.oid FROM ${relations} ${madeBy}
+                       WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND ${isUsers}
+                         AND NOT c.oid = ANY (COALESCE(e.extconfig, '{}')) OFFSET 0) m
+               WHERE CASE WHEN m.oid IN (SELECT l.relation FROM pg_catalog.pg_locks l
+                                          WHERE l.mode = 'AccessExclusiveLock' AND l.relation IS NOT NULL AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid())
+                          THEN true ELSE pg_catalog.pg_relation_size(m.oid) > 0 END`,
   },
   {
     kind: 'row security of an extension',
@@ -87,6 +122,14 @@ const leftOut: readonly { readonly kind: string; readonly reason: string; readon
               UNION ALL
               SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) || ' ' || pg_catalog.quote_ident(p.polname)
                 FROM ${relations} ${madeBy} JOIN pg_catalog.pg_policy p ON p.polrelid = c.oid WHERE NOT ${isOfScript}`,
+  },
+  {
+    kind: 'object in a schema of the system',
+    reason: 'pg_dump has nothing of pg_catalog and information_schema but rights; make it in a schema of your own',
+    objects: `SELECT i.type || ' ' || i.identity AS object
+                FROM (${inSchemas.map(schemaMembers).join(' UNION ALL ')}) o
+                JOIN pg_catalog.pg_namespace n ON n.oid = o.schema, pg_catalog.pg_identify_object(o.catalog, o.oid, 0) i
+               WHERE NOT (${isUsers}) AND n.nspname !~ '^pg_(temp|toast)' AND i.identity IS NOT NULL`,
   },
   {
     kind: 'rights of a dependent object',

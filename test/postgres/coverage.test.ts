@@ -64,10 +64,13 @@ const cases: readonly (readonly [kind: string, sql: readonly string[], expected:
   [
     'rows in a table that its extension does not let pg_dump see',
     [
-      `CREATE EXTENSION hstore; CREATE TABLE own (a int); INSERT INTO own VALUES (1); ANALYZE own;
-       ALTER EXTENSION hstore ADD TABLE own`,
+      // No statistics of the first, and old ones of the second and third.
+      `CREATE EXTENSION hstore; CREATE TABLE own (a int); ALTER EXTENSION hstore ADD TABLE own; INSERT INTO own VALUES (1);
+       CREATE TABLE later (a int); ANALYZE later; ALTER EXTENSION hstore ADD TABLE later; INSERT INTO later VALUES (1);
+       CREATE TABLE gone (a int); INSERT INTO gone VALUES (1); ANALYZE gone; ALTER EXTENSION hstore ADD TABLE gone; TRUNCATE gone;
+       CREATE TABLE empty (a int); ALTER EXTENSION hstore ADD TABLE empty`,
     ],
-    ['rows of an extension: public.own'],
+    ['rows of an extension: public.later', 'rows of an extension: public.own'],
   ],
   [
     'rights on what comes with another object',
@@ -85,6 +88,30 @@ const cases: readonly (readonly [kind: string, sql: readonly string[], expected:
       'rights of a dependent object: public.spans(public.span[])',
       'rights of a dependent object: public.t',
     ],
+  ],
+  [
+    'objects in the schemas of the system',
+    [
+      `CREATE FUNCTION pg_catalog.round(float8, int) RETURNS numeric LANGUAGE sql AS 'SELECT 1.0'; CREATE TYPE pg_catalog.mood AS ENUM ('glad');
+       CREATE TYPE information_schema.span AS RANGE (subtype = int4); CREATE VIEW information_schema.mine AS SELECT 1 AS a;
+       CREATE AGGREGATE pg_catalog.total(int) (SFUNC = int4_sum, STYPE = int8); CREATE OPERATOR pg_catalog.=== (FUNCTION = int4eq, LEFTARG = int, RIGHTARG = int);
+       CREATE COLLATION pg_catalog.mine (provider = icu, locale = 'de'); CREATE TEXT SEARCH CONFIGURATION pg_catalog.mine (PARSER = "default");
+       CREATE OPERATOR CLASS pg_catalog.mine FOR TYPE int4 USING btree AS FUNCTION 1 btint4cmp(int4, int4);
+       CREATE EXTENSION hstore SCHEMA pg_catalog; CREATE SCHEMA "pg catalog"; CREATE TABLE "pg catalog".t (a serial PRIMARY KEY)`,
+      'CREATE TEMP TABLE passing (a int)',
+    ],
+    [
+      'aggregate pg_catalog.total(integer)',
+      'collation pg_catalog.mine',
+      'function pg_catalog.round(double precision,integer)',
+      'operator class pg_catalog.mine USING btree',
+      'operator family pg_catalog.mine USING btree',
+      'operator pg_catalog.===(integer,integer)',
+      'text search configuration pg_catalog.mine',
+      'type information_schema.span',
+      'type pg_catalog.mood',
+      'view information_schema.mine',
+    ].map((object) => `object in a schema of the system: ${object}`),
   ],
   [
     'row security on tables of an extension',
@@ -118,6 +145,22 @@ describe('the coverage statement', () => {
     if (title.includes('prepared')) await query(server.url(database), "ROLLBACK PREPARED 'half done'")
     if (title.includes('slot')) await query(server.url(database), "SELECT pg_drop_replication_slot('feed')")
   })
+  it('a table of an extension that somebody has locked - not waited for, and in it', async () => {
+    await query(server.url(), 'CREATE DATABASE locked')
+    const url = server.url('locked')
+    await query(
+      url,
+      'CREATE EXTENSION hstore; CREATE TABLE empty (a int); CREATE TABLE busy (a int); ALTER EXTENSION hstore ADD TABLE empty; ALTER EXTENSION hstore ADD TABLE busy',
+    )
+    expect(await leftOut('locked')).toEqual([])
+    await using held = await connect(parseConnectionUrl('main', url), signal)
+    await held.client.query('BEGIN; LOCK TABLE public.busy')
+    expect(await leftOut('locked')).toEqual(['rows of an extension: public.busy'])
+    await held.client.query("PREPARE TRANSACTION 'locking'")
+    expect(await leftOut('locked')).toEqual(['prepared transaction: locking', 'rows of an extension: public.busy'])
+    await held.client.query("ROLLBACK PREPARED 'locking'")
+  })
+
   it('row security that the script of an extension makes - not in it; what somebody added - in it', async () => {
     // The only database that may have pg_cron.
     await query(server.url(), 'CREATE EXTENSION pg_cron; GRANT SELECT ON cron.job TO pg_monitor')
