@@ -35,7 +35,7 @@ const persistence = `CASE c.relpersistence WHEN 'u' THEN 'unlogged' ELSE 'perman
 const accessMethod = '(SELECT m.amname FROM pg_catalog.pg_am m WHERE m.oid = c.relam)'
 const isPartition = "CASE WHEN c.relispartition THEN 'true' END"
 
-/** Parents in the order in which columns are merged. */
+/** Parents in the order in which columns are merged; a restore may change it, so their order is not compared. */
 const parents = `(
   SELECT pg_catalog.string_agg(${relationName('pn', 'p')}, ', ' ORDER BY h.inhseqno)
     FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_class p ON p.oid = h.inhparent JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace

@@ -175,6 +175,22 @@ describe('differences that are no defect, and their limits', () => {
       expect(isExpected(difference, majors)).toBe(false)
   })
 
+  it('the parents of a table in another order - expected; other ones, another facet, or a list kept as its SHA-256 - not', () => {
+    const inherits = (before: string | null, after: string | null, kind = 'table') =>
+      isExpected(differs(kind, 's.c', 'inherits', before, after))
+    expect(inherits('s.a, s.b', 's.b, s.a')).toBe(true)
+    expect(inherits('s.a, s.b', 's.b, s.a', 'foreign table')).toBe(true)
+    expect(inherits('s."a, ""b", s.c', 's.c, s."a, ""b"')).toBe(true)
+    expect(inherits('s."a, s.b"', 's.b, s.a')).toBe(false)
+    expect(inherits('s.a, s.b', 's.b')).toBe(false)
+    expect(inherits('s.a, s.b', 's.b, s.a, s.a')).toBe(false)
+    expect(inherits('s.a', null)).toBe(false)
+    expect(inherits(null, 's.a')).toBe(false)
+    expect(inherits('sha256:ab', 'sha256:cd')).toBe(false)
+    expect(inherits('s.a, s.b', 's.b, s.a', 'view')).toBe(false)
+    expect(isExpected(differs('table', 's.c', 'grants', 'a, b', 'b, a'))).toBe(false)
+  })
+
   it('what only one of the majors knows - expected on that side alone; known to both, or any other facet - not', () => {
     const rules = (expected: string | null, restored: string | null): StructureDifference =>
       differs('collation', 's.c', 'rules', expected, restored)

@@ -38,11 +38,16 @@ CREATE TABLE k2 (q int, p int, UNIQUE (p, q)); CREATE TABLE fk2 (x int, y int, F
     id: 'inheritance',
     title: 'children whose columns stand in another order than in the parent, several parents, dropped columns',
     source: 'ddl-inherit',
-    sql: `
+    sql: [
+      `
 CREATE TABLE p (a int, b text, gone int, c date DEFAULT 'infinity'); CREATE TABLE c1 (x int, b text) INHERITS (p); CREATE TABLE c2 (c date DEFAULT '2000-01-01', a int, b text, y int, gone int);
 ALTER TABLE c2 INHERIT p; ALTER TABLE p ADD late numeric DEFAULT 1.50; ALTER TABLE p DROP gone; CREATE TABLE q (y int, late2 text); ALTER TABLE c2 ADD late2 text; ALTER TABLE c2 INHERIT q; CREATE TABLE c3 (c date DEFAULT '1999-01-01') INHERITS (c1, c2);
 INSERT INTO p SELECT g, 'p' FROM generate_series(1, 5) g; INSERT INTO c1 (a, b, x) SELECT g, 'c1', -g FROM generate_series(1, 6) g; INSERT INTO c2 (a, b, y) SELECT g, 'c2', g * 10 FROM generate_series(1, 7) g; INSERT INTO c3 (a, x, y) VALUES (1, 2, 3);
-ALTER TABLE ONLY p ADD CHECK (a < 100) NO INHERIT; ALTER TABLE p ADD CHECK (b <> 'zz'); ALTER TABLE p RENAME a TO zz; ALTER TABLE c1 NO INHERIT p; CREATE TABLE lone (LIKE c3 INCLUDING ALL); ALTER TABLE lone INHERIT p;`,
+ALTER TABLE ONLY p ADD CHECK (a < 100) NO INHERIT; ALTER TABLE p ADD CHECK (b <> 'zz'); ALTER TABLE p RENAME a TO zz; ALTER TABLE c1 NO INHERIT p; CREATE TABLE lone (LIKE c3 INCLUDING ALL); ALTER TABLE lone INHERIT p;
+CREATE TABLE o1 (a int); CREATE TABLE o2 (b int); CREATE TABLE decoy () INHERITS (o1); CREATE TABLE o (b int) INHERITS (o1); DROP TABLE decoy; INSERT INTO o VALUES (1, 2);`,
+      'VACUUM pg_inherits',
+      'ALTER TABLE o INHERIT o2',
+    ],
   },
   {
     id: 'partitions',
