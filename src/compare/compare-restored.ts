@@ -13,6 +13,7 @@ import { readStructure } from '../structure/read-structure.ts'
 import { readBootstrapRoles } from './bootstrap-roles.ts'
 import { structureQuestion } from './compare-structure.ts'
 import { readChangedConfiguration } from './extension-tables.ts'
+import { readSuperusers } from './grantors.ts'
 import { readWithoutToast } from './without-toast.ts'
 
 /**
@@ -46,9 +47,17 @@ export async function compareWithEvidence(
   assert(first !== undefined, 'a comparison needs a session')
   const { majors, notes } = request
   const bootstrapRoles = await readBootstrapRoles(first, evidence)
+  const superusers = await readSuperusers(first)
   const restoredStructure = await readStructure(first, majors.scratch)
   const withoutToast = await readWithoutToast(first, evidence)
-  const question = structureQuestion(restoredStructure, { evidence, majors, bootstrapRoles, withoutToast, notes })
+  const question = structureQuestion(restoredStructure, {
+    evidence,
+    majors,
+    bootstrapRoles,
+    superusers,
+    withoutToast,
+    notes,
+  })
   const comparable = request.comparable?.of ?? ((objects: readonly StructureObject[]) => objects)
   const structure = compareStructure({
     ...question,

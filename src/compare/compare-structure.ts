@@ -1,6 +1,7 @@
 import type { Evidence } from '../domain/evidence.ts'
 import type { StructureDifference, StructureObject, StructureQuestion } from '../domain/structure.ts'
 import { type BootstrapRoles, withoutRightsOf } from './bootstrap-roles.ts'
+import { isGrantedByOwner, ownerOf } from './grantors.ts'
 import { isLanguageTagOf } from './icu-locale.ts'
 
 /** One object that is missing or unexpected (`facet` is null), or one facet of it that differs. */
@@ -18,6 +19,8 @@ type Drilled = {
   readonly majors: { readonly source: number; readonly scratch: number }
   /** Without them the same role on either side. */
   readonly bootstrapRoles?: BootstrapRoles
+  /** Roles that are superusers on the scratch server; default: none. */
+  readonly superusers?: ReadonlySet<string>
   /** Restored tables and materialized views that cannot have options of a TOAST table; see `readWithoutToast`. */
   readonly withoutToast?: ReadonlySet<string>
   readonly notes: readonly string[]
@@ -121,6 +124,15 @@ export const structureExceptions: readonly StructureException[] = [
       // Whatever the source is: pg_upgrade takes a name over as an older major wrote it.
       majors.scratch >= 16 &&
       isLanguageTagOf(restored, expected),
+  },
+  {
+    why: 'what somebody granted who is a superuser by now is restored as granted by the owner',
+    isSilent: true,
+    isExpected: ({ kind, name, facet, expected, restored }, { evidence: { structure }, superusers = new Set() }) => {
+      const owner = ownerOf(kind, name, structure)
+      if (facet !== 'grants' || expected === null || restored === null || owner === undefined) return false
+      return isGrantedByOwner(owner, superusers, { granted: expected, restored })
+    },
   },
   {
     why: 'the parents of a table may be restored in another order',
