@@ -3,8 +3,9 @@ import type { Checklist } from '../domain/checklist.ts'
 import type { DrillTables } from '../domain/drill-tables.ts'
 import { drillTablesFormat } from '../domain/drill-tables.ts'
 import type { Evidence, EvidenceLevel } from '../domain/evidence.ts'
+import type { QualifiedName } from '../domain/qualified-name.ts'
 import { compareStructure, differenceText, type StructureObject } from '../domain/structure.ts'
-import { comparedAs, compareSequences, compareTables } from '../domain/table-contents.ts'
+import { comparedAs, compareSequences, compareTables, type TableComparison } from '../domain/table-contents.ts'
 import { PgproofError } from '../errors.ts'
 import { readLargeObjects, readRefreshedSequences, readSequences, takeCensus } from '../postgres/census.ts'
 import type { Client } from '../postgres/connect.ts'
@@ -36,6 +37,8 @@ export async function compareWithEvidence(
       readonly of: (objects: readonly StructureObject[]) => readonly StructureObject[]
       readonly without: string
     }
+    /** A table whose rows `bring` restores when everything else was found to be as it was; they are compared then. */
+    readonly late?: { readonly table: QualifiedName; bring(): Promise<void> } | undefined
   },
   checklist: Checklist,
   signal: AbortSignal,
@@ -66,16 +69,22 @@ export async function compareWithEvidence(
   })
   const levels = new Map<string, EvidenceLevel>(evidence.tables.map((table) => [tableName(table), table.level]))
   const configuration = await readChangedConfiguration(first, evidence)
-  const restored = await takeCensus(
-    clients,
-    {
-      database: first.database ?? '',
-      tables: configuration.underOldConditions(await listDumpedTables(first, isStandby, 'measured')),
-      level: (table) => levels.get(tableName(table)) ?? 'count',
-    },
-    signal,
-  )
-  const tables = configuration.withoutMoved(compareTables(evidence.tables, restored), notes)
+  const compareThese = async (isOne: (table: QualifiedName) => boolean): Promise<readonly TableComparison[]> => {
+    const dumped = (await listDumpedTables(first, isStandby, 'measured')).filter(isOne)
+    const restored = await takeCensus(
+      clients,
+      {
+        database: first.database ?? '',
+        tables: configuration.underOldConditions(dumped),
+        level: (table) => levels.get(tableName(table)) ?? 'count',
+      },
+      signal,
+    )
+    return configuration.withoutMoved(compareTables(evidence.tables.filter(isOne), restored), notes)
+  }
+  const { late } = request
+  const isLate = (table: QualifiedName): boolean => late !== undefined && tableName(table) === tableName(late.table)
+  const tables = await compareThese((table) => !isLate(table))
   const refreshed = new Set((await readRefreshedSequences(first)).map(tableName))
   const sequences = compareSequences(evidence.sequences, await readSequences(first, isStandby)).map((sequence) =>
     sequence.result === 'beyond' && refreshed.has(tableName(sequence))
@@ -90,16 +99,18 @@ export async function compareWithEvidence(
     result:
       found.count !== expected.count ? 'count differs' : found.digest === expected.digest ? 'equal' : 'digest differs',
   } as const
-  request.onTables({
-    format: drillTablesFormat,
-    label: request.drillLabel,
-    errorDetails: null,
-    notes,
-    structure: { compared: structure.compared, differences: [...structure.differences] },
-    tables: [...tables],
-    sequences: [...sequences],
-    largeObjects,
-  })
+  const report = (compared: readonly TableComparison[]): void =>
+    request.onTables({
+      format: drillTablesFormat,
+      label: request.drillLabel,
+      errorDetails: null,
+      notes,
+      structure: { compared: structure.compared, differences: [...structure.differences] },
+      tables: [...compared],
+      sequences: [...sequences],
+      largeObjects,
+    })
+  report(tables)
 
   const wrong: string[] = []
   const judge = (check: string, isAsked: boolean, differences: readonly string[], summary: string): void => {
@@ -118,19 +129,19 @@ export async function compareWithEvidence(
   const digested = tables.filter(({ compared }) => compared === 'rows and digest')
   // Of partitions that are compared together, one without a count leaves none to compare.
   const off = new Set(evidence.tables.filter(({ level }) => level === 'off').map((one) => tableName(comparedAs(one))))
+  const isOff = (table: TableComparison): boolean => table.result === 'not compared' && off.has(tableName(table))
   judge(
     'row counts',
     tables.length === 0 || counted.length > 0,
     tables
-      .filter(({ result }) => result !== 'equal' && result !== 'digest differs')
-      .filter((table) => !(table.result === 'not compared' && off.has(tableName(table))))
-      .map((table) => `${tableName(table)} ${table.result}${countsOf(table)}`),
+      .filter((table) => table.result !== 'equal' && table.result !== 'digest differs' && !isOff(table))
+      .map(tableText),
     `${counted.length} of ${tables.length} tables, every count equal${loweredText(counted.length, tables.length, 'not counted')}`,
   )
   judge(
     'digests',
     tables.length === 0 || digested.length > 0,
-    tables.filter(({ result }) => result === 'digest differs').map((table) => `${tableName(table)} digest differs`),
+    tables.filter(({ result }) => result === 'digest differs').map(tableText),
     `${digested.length} of ${tables.length} tables, every digest equal${loweredText(digested.length, tables.length, 'without a digest')}`,
   )
   judge(
@@ -149,11 +160,22 @@ export async function compareWithEvidence(
       : [`large objects: ${largeObjects.result} (${expected.count} expected, ${found.count} restored)`],
     `${expected.count} large objects`,
   )
+  if (late !== undefined && wrong.length === 0) {
+    await late.bring()
+    const compared = await compareThese(isLate)
+    report([...tables, ...compared])
+    const differences = compared.filter((table) => table.result !== 'equal' && !isOff(table)).map(tableText)
+    judge(`rows of ${tableName(late.table)}`, !compared.some(isOff), differences, 'restored last, as they were')
+  }
   if (wrong.length === 0) return
   const values = { count: countOf(wrong), tables: differencesText(wrong) }
   const mismatch = new PgproofError('EVIDENCE_MISMATCH', values, { details: wrong.join('\n') })
   checklist.note(mismatch)
   throw mismatch
+}
+
+function tableText(table: TableComparison): string {
+  return `${tableName(table)} ${table.result}${table.result === 'digest differs' ? '' : countsOf(table)}`
 }
 
 function structureText(

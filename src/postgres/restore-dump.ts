@@ -4,6 +4,7 @@ import { ProgramError, programOutput, runProgram } from '../streams/child-proces
 import { isOfEventTrigger, isRefresh, splitPostData, splitRefreshes } from './archive-contents.ts'
 import { writeUseList } from './archive-definitions.ts'
 import type { Connection } from './connect.ts'
+import { doRefreshesReadCronJobs, findCronJobs, haveKeysToCronJobs } from './cron-jobs.ts'
 import { conninfoOf } from './dump.ts'
 import { programEnvironment } from './program-environment.ts'
 import type { FoundProgram } from './programs.ts'
@@ -16,7 +17,7 @@ export type RestoreRequest = {
   readonly file: string
   readonly jobs: number
   /** Tells which materialized views read another server, or might: those are not refreshed. */
-  readonly evidence?: Pick<Evidence, 'structure' | 'properties' | 'omissions'> | undefined
+  readonly evidence?: DumpEvidence | undefined
   /** Whether objects get the owners that they had; else whoever restores owns them. Default: true. */
   readonly owners?: boolean
   /** Whether objects get the grants that they had. Default: true. */
@@ -25,6 +26,16 @@ export type RestoreRequest = {
   readonly publications?: boolean
   /** Whether subscriptions are restored, disabled and without asking their publisher. Default: false. */
   readonly subscriptions?: boolean
+  /** Whether the jobs of pg_cron wait until `bringCronJobs` is called, where the server may run them. Default: false. */
+  readonly cronJobsLater?: boolean
+}
+
+type DumpEvidence = Pick<Evidence, 'structure' | 'properties' | 'omissions' | 'extensions' | 'tables'>
+
+export type RestoredDump = {
+  readonly notes: readonly string[]
+  /** Restores the rows of pg_cron's table, which are not there yet; undefined where nothing waits. Throws RESTORE_FAILED. */
+  readonly bringCronJobs: ((connection: Connection, signal: AbortSignal) => Promise<void>) | undefined
 }
 
 /**
@@ -36,16 +47,17 @@ export type RestoreRequest = {
  * table while rows of its partitions are still coming in, and those would run through them. What parallel jobs would lock
  * each other out over has stages of its own; where no table is a part of another, a job that has no more rows to bring
  * builds indexes meanwhile. Event triggers come last of all: a refresh would fire them, and what they
- * log would be rows that the backup does not have. Throws RESTORE_FAILED, or an inconclusive error where the scratch
- * server is what is lacking.
+ * log would be rows that the backup does not have. pg_cron's jobs, where they are to come later, come before foreign keys
+ * and refreshes only if these need them. Throws RESTORE_FAILED, or an inconclusive error where the scratch server is what
+ * is lacking.
  */
-export async function restoreDump(
-  request: RestoreRequest,
-  signal: AbortSignal,
-): Promise<{ readonly notes: readonly string[] }> {
-  const archive = await listArchive(request.program, request.file, signal)
+export async function restoreDump(request: RestoreRequest, signal: AbortSignal): Promise<RestoredDump> {
+  const whole = await listArchive(request.program, request.file, signal)
+  const evidence = request.evidence ?? noEvidence
+  const jobsOfCron = waitingCronJobs({ request, archive: whole }, evidence, signal)
+  const archive = whole.filter((line) => line !== jobsOfCron.entry)
   const restoring = { request, archive }
-  const { refreshes, leftOut } = splitRefreshes(archive, request.evidence ?? noEvidence)
+  const { refreshes, leftOut } = splitRefreshes(archive, evidence)
   // What is left out of the first list is no error there, so its errors are all of the backup.
   const list = `--use-list=${await writeUseList(
     `${request.file}.first-stages`,
@@ -58,10 +70,14 @@ export async function restoreDump(
   const rows = early.size === 0 ? ['--section=pre-data', '--section=data', list] : await rowsAndBuilds(restoring, later)
   const messages = [...(await restoreAll(restoring, rows, signal))]
   for (const { name, lines, jobs } of stagesAfterRows(later, request.jobs)) {
+    await jobsOfCron.bringIf('foreign keys', () => haveKeysToCronJobs(request, lines, evidence, signal))
     const stageList = await writeUseList(`${request.file}.${name}`, lines)
     const stage = { archive, request: { ...request, jobs } }
     messages.push(...(await restoreAll(stage, [`--use-list=${stageList}`], signal)))
   }
+  await jobsOfCron.bringIf('materialized views', () =>
+    doRefreshesReadCronJobs(request.connection, refreshes, evidence, signal),
+  )
   if (refreshes.length > 0) {
     const refreshList = await writeUseList(`${request.file}.refreshes`, refreshes)
     messages.push(...(await refreshAll(restoring, [`--use-list=${refreshList}`], signal)))
@@ -72,10 +88,16 @@ export async function restoreDump(
     messages.push(...(await restoreAll(restoring, [`--use-list=${lastList}`], signal)))
   }
   const left = leftOut.map(({ name, why }) => `left out: REFRESH MATERIALIZED VIEW ${name}; ${why}`)
-  return { notes: [...left, ...notesOf(messages)] }
+  return { notes: [...left, ...jobsOfCron.notes, ...notesOf(messages)], bringCronJobs: jobsOfCron.bringLater() }
 }
 
-const noEvidence = { structure: [], omissions: [], properties: { encoding: 'UTF8' } as Evidence['properties'] }
+const noEvidence: DumpEvidence = {
+  structure: [],
+  omissions: [],
+  extensions: [],
+  tables: [],
+  properties: { encoding: 'UTF8' } as Evidence['properties'],
+}
 
 /**
  * The table of contents of an archive, one line an entry (`pg_restore --list`), or that part of it which `choice`, in
@@ -124,6 +146,27 @@ async function rowsAndBuilds({ request, archive }: Restoring, later: readonly st
   const isLater = new Set(later)
   const lines = archive.filter((line) => !isRefresh(line) && !isOfEventTrigger(line) && !isLater.has(line))
   return [`--use-list=${await writeUseList(`${request.file}.rows-and-builds`, lines)}`]
+}
+
+/** Jobs of pg_cron that are to come later, unless something needs them; without an entry there are none. */
+function waitingCronJobs({ request, archive }: Restoring, evidence: DumpEvidence, signal: AbortSignal) {
+  const entry = request.cronJobsLater === true ? findCronJobs(archive, evidence) : undefined
+  const notes: string[] = []
+  const bring = async (connection: Connection, bringing: AbortSignal): Promise<void> => {
+    const list = await writeUseList(`${request.file}.cron-jobs`, entry === undefined ? [] : [entry])
+    await restoreAll({ request: { ...request, connection, jobs: 1 }, archive }, [`--use-list=${list}`], bringing)
+  }
+  const isWaiting = (): boolean => entry !== undefined && notes.length === 0
+  return {
+    entry,
+    notes,
+    bringIf: async (what: string, isNeeded: () => Promise<boolean>): Promise<void> => {
+      if (!isWaiting() || !(await isNeeded())) return
+      await bring(request.connection, signal)
+      notes.push(`${what} need the rows of cron.job, so pg_cron may have run jobs since before they were restored`)
+    },
+    bringLater: () => (isWaiting() ? bring : undefined),
+  }
 }
 
 type Stage = { readonly name: string; readonly lines: readonly string[]; readonly jobs: number }

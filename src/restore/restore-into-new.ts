@@ -2,7 +2,7 @@ import type { Evidence } from '../domain/evidence.ts'
 import { PgproofError } from '../errors.ts'
 import type { Connection } from '../postgres/connect.ts'
 import type { FoundProgram } from '../postgres/programs.ts'
-import { type RestoreRequest, restoreDump } from '../postgres/restore-dump.ts'
+import { type RestoredDump, type RestoreRequest, restoreDump } from '../postgres/restore-dump.ts'
 import { firstErrorOf, isKilledFromOutside, isOutOfMemory } from '../postgres/restore-errors.ts'
 import { ProgramError } from '../streams/child-process.ts'
 import { assertExtensions, assertMonetary } from './after-restore.ts'
@@ -18,7 +18,7 @@ export type IntoNew<Database extends NewDatabase> = {
   readonly file: string
   readonly jobs: number
   /** What of the dump is brought back. */
-  readonly bring?: Pick<RestoreRequest, 'owners' | 'privileges' | 'publications' | 'subscriptions'>
+  readonly bring?: Pick<RestoreRequest, 'owners' | 'privileges' | 'publications' | 'subscriptions' | 'cronJobsLater'>
 }
 
 /** What was restored, and what PostgreSQL said about it; dropped when the scope ends. */
@@ -26,6 +26,8 @@ export type RestoredDatabase<Database extends NewDatabase> = AsyncDisposable & {
   readonly database: Database
   readonly connection: Connection
   readonly notes: readonly string[]
+  /** What still waits of what was to come later. */
+  readonly bringCronJobs: RestoredDump['bringCronJobs']
 }
 
 /**
@@ -71,6 +73,7 @@ async function restoreOnce<Database extends NewDatabase>(
       database,
       connection,
       notes: [...notes, ...restored.notes],
+      bringCronJobs: restored.bringCronJobs,
       [Symbol.asyncDispose]: () => database[Symbol.asyncDispose](),
     }
   } catch (error) {

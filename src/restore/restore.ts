@@ -6,6 +6,7 @@ import type { Evidence } from '../domain/evidence.ts'
 import type { RestorePhase, RestoreResult } from '../domain/restore-result.ts'
 import { PgproofError, toPgproofError } from '../errors.ts'
 import { connect, openSeveral } from '../postgres/connect.ts'
+import { cronJobs } from '../postgres/cron-jobs.ts'
 import { findProgramBetween } from '../postgres/programs.ts'
 import { asideName, undoneName, undoStatements } from '../postgres/put-in-place.ts'
 import { restoreDatabaseSettings } from '../postgres/replay-database-settings.ts'
@@ -110,7 +111,7 @@ async function restore(request: RestoreRequest, parts: RestoreParts, signal: Abo
 
   // 6. All rows, then indexes, constraints and triggers; publications too, and subscriptions, which stay disabled.
   const subscriptions = evidence.structure.filter(({ kind }) => kind === 'subscription').map((one) => one.name)
-  const bring = { owners, privileges, publications: true, subscriptions: server.isSuperuser }
+  const bring = { owners, privileges, publications: true, subscriptions: server.isSuperuser, cronJobsLater: true }
   if (!server.isSuperuser && subscriptions.length > 0)
     notes.push(`left out, because only a superuser may create them: subscriptions ${subscriptions.join(', ')}`)
   const into = {
@@ -144,7 +145,15 @@ async function restore(request: RestoreRequest, parts: RestoreParts, signal: Abo
     notes.push(...replayed.refused.map(refusedSettingNote))
   })
 
-  // 8. If asked: what a drill compares, object by object, count by count, digest by digest.
+  // 8. If asked: what a drill compares, object by object, count by count, digest by digest. pg_cron's jobs come last of
+  //    all: as soon as they are there they run, and change what is compared. What differs is kept without them.
+  const cron = { isWaiting: restored.bringCronJobs !== undefined }
+  const bringCronJobs = async (): Promise<void> => {
+    const { connection } = restored
+    const parameters = { ...connection.parameters, ...(server.isSuperuser ? cronParameters : {}) }
+    await restored.bringCronJobs?.({ ...connection, parameters }, signal)
+    cron.isWaiting = false
+  }
   if (request.verify)
     await phases.time('verify', async () => {
       const onTables = (tables: DrillTables): void => {
@@ -158,6 +167,7 @@ async function restore(request: RestoreRequest, parts: RestoreParts, signal: Abo
         majors,
         notes,
         onTables,
+        ...(cron.isWaiting ? { late: { table: cronJobs, bring: bringCronJobs } } : {}),
         ...(comparable === undefined ? {} : { comparable }),
       }
       await compareWithEvidence(question, checklist, signal).catch((error: unknown) => {
@@ -167,6 +177,8 @@ async function restore(request: RestoreRequest, parts: RestoreParts, signal: Abo
         comparison.error = new PgproofError('RESTORED_DIFFERS', values, { cause: error, details: error.details })
       })
     })
+  if (cron.isWaiting && comparison.error === null) await checklist.run('pg_cron jobs', bringCronJobs)
+  if (cron.isWaiting) notes.push('left out, because pg_cron would run jobs in what differs: the rows of cron.job')
   await sessions[Symbol.asyncDispose]()
   notes.push(...(await whyUnreachable(restored.connection, signal)))
 
@@ -223,7 +235,9 @@ async function restore(request: RestoreRequest, parts: RestoreParts, signal: Abo
       largeObjects: evidence.largeObjects.count,
     },
     omissions: evidence.omissions,
-    schedulers: evidence.extensions.map((one) => one.name).filter((one) => schedulers.has(one)),
+    schedulers: evidence.extensions
+      .map((one) => one.name)
+      .filter((one) => schedulers.has(one) && !(one === 'pg_cron' && cron.isWaiting)),
     subscriptions: server.isSuperuser ? subscriptions : [],
     notes,
     error,
@@ -265,6 +279,12 @@ function outcomeOf(isThere: boolean, swapped: { readonly aside: string | null } 
   if (swapped.aside !== null) return 'replaced'
   return isThere ? 'filled' : 'created'
 }
+
+/**
+ * The database has its own settings by then: one may name a library that this server lacks, another keep triggers from
+ * firing, and pg_cron learns of its jobs by one.
+ */
+const cronParameters = { session_preload_libraries: '', session_replication_role: 'origin' }
 
 /** Their jobs are rows, which are there again. */
 const schedulers = new Set(['pg_cron', 'pgagent', 'pg_timetable', 'timescaledb'])

@@ -15,6 +15,7 @@ const slowest = [
   'test/metrics/rules.test.ts',
   'test/fleet/fleet-run.test.ts',
   'test/drill/drill.test.ts',
+  'test/restore/restore-cron.test.ts',
   'test/security/secrets.test.ts',
   'test/jobs/full-drill.test.ts',
   'test/commands/guard.test.ts',
