@@ -43,7 +43,8 @@ ${block(`${opened(input)} &&\n  gpg --decrypt evidence.json.pgp > evidence.json`
 ## 4. Roles first
 
 Owners and grants need the roles: take the newest backup of roles in \`roles/\` beside \`backups/\`, of server ${shown(input.server)}; its
-own RECOVERY.md says how. There is none, or you do not want them? Then say \`owners=(--no-owner --no-privileges)\` here:
+own RECOVERY.md says how. There is none, or you do not want them? Then say \`owners=(--no-owner --no-privileges)\` here; roles that
+policies (row security) or user mappings name are needed all the same, \`CREATE ROLE\` makes them:
 
 ${block('owners=()')}
 
@@ -100,7 +101,8 @@ ${databaseSettings(name)}
 
 ${block('rm -f dump evidence.json *.list database.sql')}
 
-${trouble}- pg_restore, \`role "…" does not exist\`: step 4. \`extension "…" is not available\`: install its package on the server.
+${trouble}- pg_restore, \`role "…" does not exist\`: step 4; with \`--no-owner --no-privileges\` a policy or a user mapping names it.
+  \`extension "…" is not available\`: install its package on the server.
 - createdb, \`invalid locale name\`: make that locale known to the server's system and restart the server, or choose another one;
   texts then sort differently.
 - pg_restore, \`invalid value for parameter "lc_monetary"\`: likewise, or \`unset PGOPTIONS\` if no column is of type money.
