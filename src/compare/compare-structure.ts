@@ -129,9 +129,9 @@ export const structureExceptions: readonly StructureException[] = [
     why: 'what somebody granted who is a superuser by now is restored as granted by the owner',
     isSilent: true,
     isExpected: ({ kind, name, facet, expected, restored }, { evidence: { structure }, superusers = new Set() }) => {
+      if (facet !== 'grants' || expected === null || restored === null) return false
       const owner = ownerOf(kind, name, structure)
-      if (facet !== 'grants' || expected === null || restored === null || owner === undefined) return false
-      return isGrantedByOwner(owner, superusers, { granted: expected, restored })
+      return owner !== undefined && isGrantedByOwner(owner, superusers, { granted: expected, restored })
     },
   },
   {
